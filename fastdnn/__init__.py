@@ -1,0 +1,9 @@
+"""fastdnn: deep neural networks on the CPU, at the speed of the CPU."""
+
+from ._jit import config_context, get_num_threads, set_num_threads, warmup
+from . import layers, losses, optimizers
+from .model import Model
+
+__version__ = "0.1.0"
+
+__all__ = ["Model", "config_context", "get_num_threads", "layers", "losses", "optimizers", "set_num_threads", "warmup"]

@@ -1,0 +1,111 @@
+"""The compiled loops that walk a program. They know no layer, no loss, no optimizer and no float type.
+
+A step of training is two parallel regions. In the first each thread takes its share of the batch's rows through all ops,
+forward and back. In the second each thread takes its parts of the parameters: gradient, update and whatever is derived
+from the parameters, one after the other while the part is in the cache. No sum is cut by either split, so the results
+do not depend on the number of threads, and no thread writes what another one wrote in the same region.
+"""
+
+from numba import prange, types
+
+from ._jit import driver
+from ._simd import caller, integers_at
+from .layers.base import ACCUMULATE, BACKWARD, BASE, FORWARD, GRADIENT, REFRESH, ROWS, op_signature
+from .optimizers import update_signature
+
+# Entries of `at`, the addresses that both loops need.
+PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS = range(6)
+AT = 8
+# Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE).
+OP, LO, UNITS, FIRST, SIZE, DECAYS = range(6)
+PART = 6
+
+_call_op = caller(op_signature, 8)
+_call_update = caller(update_signature, 8)
+
+_integers, _table = types.int64[::1], types.int64[:, ::1]
+_doubles, _matrix = types.float64[::1], types.float64[:, ::1]
+
+
+@driver(types.float64(_table, _table, _integers, _integers, _integers, *[types.intp] * 4, _doubles, _doubles,
+                      _doubles, _matrix, types.float64, _doubles, types.intp))  # fmt: skip
+def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale, losses, numbers, l2, squares, nt):
+    """Batches first..last of an epoch: sum over them of (mean loss + L2 term) * rows; parameters updated in place.
+
+    program (ops, COLUMNS), parts (parts, PART), bounds (nt + 1,): tables     data, at : addresses, see `layers.base`
+    batch : samples in a batch     n : samples in the epoch     shares[b] : 1 / sum of the weights of batch b
+    scale (1,) : written, the share of the current batch     losses (rows of the workspace,), squares (parts,) : scratch
+    numbers (last - first, NUMBERS) : of the optimizer; at[UPDATE] = 0 leaves the parameters and keeps the gradients
+    l2 : weight decay, divided by the sum of the weights of the batch as scikit-learn does
+    A batch larger than the workspace is taken in pieces, whose gradients add up in order.
+    """
+    ops, capacity = program.shape[0], len(losses)
+    params, grads, work = at[PARAMS], at[GRADS], at[WORK]
+    table, here = program.ctypes.data, data.ctypes.data
+    total = 0.0
+    for t in prange(nt):
+        for p in range(bounds[t], bounds[t + 1]):
+            o = parts[p, OP]
+            if program[o, REFRESH]:
+                row = integers_at(table, o * program.shape[1])
+                _call_op(program[o, REFRESH], row, integers_at(here, 0), params, grads, work, 0, parts[p, LO], parts[p, UNITS])
+    for b in range(first, last):
+        begin, end = b * batch, min(n, b * batch + batch)
+        scale[0] = shares[b]
+        loss = 0.0
+        for base in range(begin, end, capacity):
+            rows = min(capacity, end - base)
+            final = base + rows == end and at[UPDATE] != 0
+            data[ROWS], data[ACCUMULATE], data[BASE] = rows, base > begin, base
+            for t in prange(nt):
+                lo = rows * t // nt
+                m = rows * (t + 1) // nt - lo
+                if m > 0:
+                    for o in range(ops - 1):
+                        row = integers_at(table, o * program.shape[1])
+                        _call_op(program[o, FORWARD], row, integers_at(here, 0), params, grads, work, base, lo, m)
+                    for o in range(ops - 1, -1, -1):
+                        if program[o, BACKWARD]:
+                            row = integers_at(table, o * program.shape[1])
+                            _call_op(program[o, BACKWARD], row, integers_at(here, 0), params, grads, work, base, lo, m)
+            for i in range(rows):
+                loss += losses[i]
+            for t in prange(nt):
+                for p in range(bounds[t], bounds[t + 1]):
+                    o = parts[p, OP]
+                    row = integers_at(table, o * program.shape[1])
+                    _call_op(program[o, GRADIENT], row, integers_at(here, 0), params, grads, work, base, parts[p, LO], parts[p, UNITS])
+                    if final:
+                        decay = l2 * shares[b] * parts[p, DECAYS]
+                        squares[p] = decay * _call_update(
+                            at[UPDATE], numbers.ctypes.data + (b - first) * numbers.shape[1] * 8, params, grads, at[SLOTS],
+                            at[N_PARAMS], parts[p, FIRST], parts[p, SIZE], decay,
+                        )  # fmt: skip
+                        if program[o, REFRESH]:
+                            _call_op(program[o, REFRESH], row, integers_at(here, 0), params, grads, work, base, parts[p, LO], parts[p, UNITS])
+        if at[UPDATE] and l2:
+            for p in range(len(parts)):
+                if parts[p, DECAYS]:
+                    loss += 0.5 * squares[p]
+        total += loss * (end - begin)
+    return total
+
+
+@driver(types.void(_table, _integers, _integers, *[types.intp] * 4, types.intp))
+def infer(program, data, at, work_bytes, capacity, first, last, nt):
+    """Samples first..last forward through all ops, the last of which writes results; at most `capacity` rows at a time.
+
+    Each thread has a workspace of its own, `work_bytes` after that of the one before it, and takes whole pieces.
+    """
+    ops = program.shape[0]
+    params, grads = at[PARAMS], at[GRADS]
+    table, here = program.ctypes.data, data.ctypes.data
+    pieces = (last - first + capacity - 1) // capacity
+    for t in prange(nt):
+        work = at[WORK] + t * work_bytes
+        for piece in range(pieces * t // nt, pieces * (t + 1) // nt):
+            start = first + piece * capacity
+            m = min(capacity, last - start)
+            for o in range(ops):
+                row = integers_at(table, o * program.shape[1])
+                _call_op(program[o, FORWARD], row, integers_at(here, 0), params, grads, work, start, 0, m)

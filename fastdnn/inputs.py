@@ -1,0 +1,106 @@
+"""Where batches come from: dense arrays of any strides and CSR matrices, checked once, gathered a batch at a time."""
+
+import numpy as np
+import scipy.sparse
+
+from ._jit import kernel
+from ._simd import copy, integers_at, offset, pointer_at, real
+from .layers.base import INDICES, INDPTR, LD_OUT, N_OUT, ORDER, OUT, X_COLUMN, X_ROW, X, op_signature
+
+
+class Source:
+    """Samples as the gather kernels read them.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n, ...)
+        Samples; everything after the first dimension is flattened. No copy is made of a dense array of the right type
+        whose rows are reachable with strides (slices, Fortran order, read-only memory maps).
+    dtype : {"float32", "float64"}
+        Float type of the network.
+
+    Raises
+    ------
+    ValueError
+        If X is not numeric, has no samples, or (sparse) an index out of range.
+    """
+
+    def __init__(self, X, dtype):
+        self.sparse = scipy.sparse.issparse(X)
+        self.entries = np.zeros(5, np.int64)  # X, X_ROW, X_COLUMN, INDPTR, INDICES
+        if self.sparse:
+            self._keep_sparse(X.tocsr(), dtype)
+        else:
+            self._keep_dense(X, dtype)
+        self.dtype = np.dtype(dtype)
+
+    def _keep_dense(self, X, dtype):
+        X = np.asarray(X)
+        if X.dtype.kind not in "fiub":
+            try:
+                X = X.astype(dtype)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"X must be numeric, got an array of dtype {X.dtype}") from error
+        X = X.astype(dtype, copy=False)
+        if X.ndim < 2:
+            raise ValueError(f"X must have shape (n, features) or more dimensions, got {X.shape}; use X.reshape(-1, 1)")
+        self.n, self.shape = len(X), X.shape[1:]
+        X = X.reshape(self.n, -1) if X.ndim > 2 else X
+        if any(stride % X.itemsize for stride in X.strides):
+            X = np.ascontiguousarray(X)
+        self.arrays = (X,)
+        self.entries[:3] = X.ctypes.data, X.strides[0] // X.itemsize, X.strides[1] // X.itemsize
+
+    def _keep_sparse(self, X, dtype):
+        self.n, self.shape = X.shape[0], X.shape[1:]
+        values = np.ascontiguousarray(X.data, dtype)
+        indptr, indices = (np.ascontiguousarray(a, np.int64) for a in (X.indptr, X.indices))
+        ends = indptr[-1] if len(indptr) else 0
+        if len(indptr) != self.n + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or ends > min(len(values), len(indices)):
+            raise ValueError("X is not a valid CSR matrix: its indptr must rise from 0 to the number of stored values")
+        if ends and (indices[:ends].min() < 0 or indices[:ends].max() >= X.shape[1]):
+            raise ValueError(f"X is not a valid CSR matrix: column indices must be 0 to {X.shape[1] - 1}")
+        self.arrays = (values, indptr, indices)
+        self.entries[[0, 3, 4]] = [a.ctypes.data for a in self.arrays]
+
+    def fill(self, data):
+        """Write the addresses into the table `data`; the arrays live as long as this object."""
+        data[[X, X_ROW, X_COLUMN, INDPTR, INDICES]] = self.entries
+
+    def op(self, row, place):
+        """The first op of a program: no backward, no parameters."""
+        n_in = place.input_shape[0]
+        row[0] = (gather_sparse if self.sparse else gather_dense).address(place.dtype)
+        row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
+
+
+
+
+
+@kernel(op_signature)
+def gather_dense(row, data, params, grads, work, start, lo, n):
+    """Rows lo..lo+n of the workspace from the samples order[start + lo], ...; 2 * n_features elements moved a row."""
+    x, ld, columns = pointer_at(data[X], work), row[LD_OUT], row[N_OUT]
+    x_row, x_column = data[X_ROW], data[X_COLUMN]
+    for i in range(lo, lo + n):
+        s = integers_at(data[ORDER], start + i)[0] if data[ORDER] else start + i
+        source, target = offset(x, s * x_row), offset(work, row[OUT] + i * ld)
+        if x_column == 1:
+            copy(source, target, columns)
+        else:
+            for j in range(columns):
+                target[j] = source[j * x_column]
+
+
+@kernel(op_signature)
+def gather_sparse(row, data, params, grads, work, start, lo, n):
+    """As `gather_dense` from a CSR matrix: only these rows are made dense. Entries given twice add up."""
+    x, ld, columns = pointer_at(data[X], work), row[LD_OUT], row[N_OUT]
+    for i in range(lo, lo + n):
+        s = integers_at(data[ORDER], start + i)[0] if data[ORDER] else start + i
+        target = offset(work, row[OUT] + i * ld)
+        for j in range(columns):
+            target[j] = real(work, 0.0)
+        bounds, columns_of = integers_at(data[INDPTR], s), integers_at(data[INDICES], 0)
+        for k in range(bounds[0], bounds[1]):
+            target[columns_of[k]] += x[k]

@@ -1,0 +1,103 @@
+"""What a layer is: a spec that declares its parameters and fills in one row of the program.
+
+The program is an int64 table, one row an op: addresses of compiled kernels, offsets into the flat arrays, sizes. The
+engine walks the rows and calls the addresses; it knows no layer. A kernel of an op has the signature `op_signature`
+and is one of four, any of which may be missing:
+
+forward   rows [lo, lo + n) of the workspace: input -> output
+backward  the same rows, in reverse order of the ops: gradient of the output -> gradient of the input
+gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a unit, each vector is one), after backward has run for all rows: gradient of the parameters
+refresh   the same units, after the parameters have changed: whatever is derived from them (a transposed copy)
+
+Rows are independent in forward and backward, units in gradient and refresh: any split of either over threads gives the
+same bits, because each result is one sum in one fixed order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import types
+
+# Columns of a program row. FORWARD..REFRESH are the kernels' addresses (0: none); the rest is between an op and its
+# kernels, offsets being counted in elements from the start of `params` (and `grads`) or of `work`.
+FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
+(GEMM, TRANSPOSE, N_IN, N_OUT, LD_IN, LD_OUT, IN, OUT, D_IN, D_OUT) = range(4, 14)
+(KERNEL, BIAS, TURNED, PRE, CLAMP, ACTIVATE, DERIVE, HYPER) = range(14, 22)
+COLUMNS = 24
+
+# Entries of `data`, the table of what one call works on: addresses (0: none) and counts.
+X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT, ROWS, ACCUMULATE, BASE = range(14)
+DATA = 16
+
+# Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
+ONE, ZEROS = 0, 16
+
+
+def op_signature(real):
+    """(row, data, params, grads, work, start, lo, n) -> None.
+
+    row, data : int64 tables     params, grads, work : flat arrays of the float type
+    start : position in the order of the samples of workspace row 0     lo, n : rows or units to work on
+    """
+    p, integers = types.CPointer(real), types.CPointer(types.int64)
+    return types.void(integers, integers, p, p, p, types.intp, types.intp, types.intp)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter array that a layer asks for.
+
+    Attributes
+    ----------
+    name : str
+        Last part of its key in `Model.weights`.
+    shape : tuple of int
+        (n,) or (rows, columns); rows of a matrix stand in `params` with a padded stride.
+    initializer : str
+        Name in `fastdnn.rng.INITIALIZERS`.
+    decays : bool
+        Whether weight decay (L2) applies to it.
+    """
+
+    name: str
+    shape: tuple
+    initializer: str
+    decays: bool
+
+
+class Layer:
+    """Base of the layer specs: a small immutable object that is compared and printed by its arguments.
+
+    A subclass sets `name` and overrides `output_shape`, `parameters` and `op`; its kernels stand in the same file.
+    """
+
+    name = "layer"
+
+    def output_shape(self, input_shape):
+        """Shape of one sample after the layer, for one of `input_shape`; raises ValueError if that does not fit."""
+        return input_shape
+
+    def parameters(self, input_shape):
+        """The `Parameter` arrays of the layer."""
+        return []
+
+    def op(self, row, place):
+        """Fill the program row (int64 array of COLUMNS) for the place where the layer stands (see `program.Place`)."""
+        raise NotImplementedError(f"{type(self).__name__} must define op(row, place)")
+
+    def __repr__(self):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self):
+        return hash(repr(self))
+
+
+def check_count(name, value, least=1):
+    """`value` as an int, or ValueError if it is not an integer of at least `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    return int(value)

@@ -1,0 +1,183 @@
+"""Dense layer: y = f(x W + b)."""
+
+import numpy as np
+
+from .._jit import kernel
+from .._simd import caller, offset, pointer_at, real
+from ..gemm import ALIGN, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
+from .activations import get_activation
+from .base import (
+    ACCUMULATE,
+    ACTIVATE,
+    BACKWARD,
+    BIAS,
+    CLAMP,
+    D_IN,
+    D_OUT,
+    DERIVE,
+    FORWARD,
+    GEMM,
+    GRADIENT,
+    IN,
+    KERNEL,
+    LD_IN,
+    LD_OUT,
+    N_IN,
+    N_OUT,
+    ONE,
+    OUT,
+    PRE,
+    REFRESH,
+    ROWS,
+    TRANSPOSE,
+    TURNED,
+    ZEROS,
+    Layer,
+    Parameter,
+    check_count,
+    op_signature,
+)
+
+_call_derivative = caller(epilogue_signature, 6)
+
+
+class Dense(Layer):
+    """Fully connected layer, y = f(x W + b).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs, at least 1.
+    activation : str, default="identity"
+        Name in `fastdnn.layers.ACTIVATIONS`.
+    use_bias : bool, default=True
+        Whether there is a b.
+    initializer : str or None, default=None
+        Name in `fastdnn.rng.INITIALIZERS` for W; None takes the activation's own. b starts at zero.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range; the message says which and what is allowed.
+
+    Notes
+    -----
+    Weights "kernel" of shape (n_in, units) and "bias" of shape (units,). Cost per row of a batch: 2 n_in units flops
+    forward, twice that backward.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.Dense(3, activation="relu")
+    Dense(units=3, activation='relu', use_bias=True, initializer=None)
+    """
+
+    name = "dense"
+
+    def __init__(self, units, activation="identity", use_bias=True, initializer=None):
+        self.units = check_count("units", units)
+        self.activation = get_activation(activation).name
+        self.use_bias = bool(use_bias)
+        if initializer is not None:
+            from ..rng import get_initializer
+
+            get_initializer(initializer)
+        self.initializer = initializer
+
+    def output_shape(self, input_shape):
+        if len(input_shape) != 1:
+            raise ValueError(f"Dense takes vectors of shape (features,), got samples of shape {tuple(input_shape)}")
+        return (self.units,)
+
+    def parameters(self, input_shape):
+        initializer = self.initializer or get_activation(self.activation).initializer
+        kernel_ = Parameter("kernel", (input_shape[0], self.units), initializer, decays=True)
+        bias = Parameter("bias", (self.units,), "zeros", decays=False)
+        return [kernel_, bias] if self.use_bias else [kernel_]
+
+    def op(self, row, place):
+        f = get_activation(self.activation)
+        n_in, n_out = place.input_shape[0], self.units
+        row[[FORWARD, BACKWARD, GRADIENT]] = place.addresses(dense_forward, dense_backward, dense_gradient)
+        row[[GEMM, TRANSPOSE]] = place.addresses(gemm, transpose)
+        row[[N_IN, N_OUT, LD_IN, LD_OUT]] = n_in, n_out, padded(n_in), padded(n_out)
+        row[[IN, D_IN, OUT, D_OUT]] = place.input, place.d_input, place.new_rows(n_out), place.new_deltas(n_out)
+        row[KERNEL] = place.parameter("kernel")
+        row[BIAS] = place.parameter("bias") if self.use_bias else -1
+        row[CLAMP] = f.clamps
+        row[PRE] = row[OUT]
+        if not f.is_identity:
+            if not f.clamps:
+                row[ACTIVATE] = f.forward_kernel.address(place.dtype)
+            if place.training:
+                row[DERIVE] = f.backward_kernel.address(place.dtype)
+                if f.needs_input:
+                    row[PRE] = place.new_rows(n_out)
+        if place.training and row[D_IN] >= 0:
+            row[REFRESH] = dense_refresh.address(place.dtype)
+            row[TURNED] = place.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
+
+
+@kernel(op_signature)
+def dense_forward(row, data, params, grads, work, start, lo, n):
+    """Y[lo:lo+n] = f(X[lo:lo+n] W + b). 2*n*n_in*n_out flops; writes its own rows of Y (and of X W + b if that is kept).
+
+    X : (rows, n_in), stride LD_IN     W : (n_in, n_out), stride LD_OUT     b : (n_out,)     Y : (rows, n_out), stride LD_OUT
+    """
+    ldx, ldy = row[LD_IN], row[LD_OUT]
+    x, y, z = (offset(work, row[IN] + lo * ldx), offset(work, row[OUT] + lo * ldy), offset(work, row[PRE] + lo * ldy))
+    bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
+    floor = real(work, 0.0) if row[CLAMP] else real(work, -np.inf)
+    columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    call_gemm(
+        row[GEMM], x, offset(params, row[KERNEL]), z, bias, n, columns, row[N_IN], ldx, 1, ldy, 0, ldy, floor, row[ACTIVATE], y, ldy
+    )  # fmt: skip
+
+
+@kernel(op_signature)
+def dense_backward(row, data, params, grads, work, start, lo, n):
+    """dY *= f', then dX = dY W^T, for rows lo..lo+n. 2*n*n_in*n_out flops; writes its own rows of dY and dX.
+
+    W^T : (n_out, n_in), stride LD_IN, as `dense_refresh` left it
+    """
+    ldx, ldy = row[LD_IN], row[LD_OUT]
+    dy = offset(work, row[D_OUT] + lo * ldy)
+    if row[DERIVE]:
+        columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+        _call_derivative(row[DERIVE], offset(work, row[PRE] + lo * ldy), dy, n, columns, ldy, ldy)
+    if row[D_IN] >= 0:
+        dx = offset(work, row[D_IN] + lo * ldx)
+        columns = (row[N_IN] + ALIGN - 1) // ALIGN * ALIGN
+        zeros, none = offset(work, ZEROS), real(work, -np.inf)
+        call_gemm(
+            row[GEMM], dy, offset(work, row[TURNED]), dx, zeros, n, columns, row[N_OUT], ldy, 1, ldx, 0, ldx, none, 0, dx, ldx
+        )  # fmt: skip
+
+
+@kernel(op_signature)
+def dense_gradient(row, data, params, grads, work, start, lo, n):
+    """dW[lo:lo+n] = X[:, lo:lo+n]^T dY over all rows of the batch; unit n_in is the bias, db = sum of the rows of dY.
+
+    2*n*rows*n_out flops; writes its own rows of dW, or adds to them if data[ACCUMULATE].
+    """
+    ldx, ldy = row[LD_IN], row[LD_OUT]
+    dy, none = offset(work, row[D_OUT]), real(work, -np.inf)
+    columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    if lo < row[N_IN]:
+        x, target, x_row, x_column = offset(work, row[IN] + lo), offset(grads, row[KERNEL] + lo * ldy), 1, ldx
+    else:  # a row of ones
+        x, target, x_row, x_column = offset(work, ONE), offset(grads, row[BIAS]), 0, 0
+    start_from = target if data[ACCUMULATE] else offset(work, ZEROS)
+    call_gemm(
+        row[GEMM], x, dy, target, start_from, n, columns, data[ROWS], x_row, x_column, ldy, data[ACCUMULATE] * ldy, ldy, none, 0,
+        target, ldy
+    )  # fmt: skip
+
+
+@kernel(op_signature)
+def dense_refresh(row, data, params, grads, work, start, lo, n):
+    """Rows lo..lo+n of W into the columns of W^T in the workspace; the bias has nothing to refresh."""
+    if lo < row[N_IN]:
+        ldx, ldy = row[LD_IN], row[LD_OUT]
+        source, target = offset(params, row[KERNEL] + lo * ldy), offset(work, row[TURNED] + lo)
+        call_transpose(row[TRANSPOSE], source, target, n, row[N_OUT], ldy, ldx)

@@ -1,0 +1,333 @@
+"""Losses, each fused with its link and computed from the raw scores. To add one, add one class here.
+
+A loss of scores z and targets y has a link p (softmax, sigmoid, exp, none) for predictions, and a kernel that writes for
+each row the gradient of the batch's loss with respect to z and the row's share of that loss. The batch's loss is the
+mean over its rows, weighted by the sample weights: sum(w_i loss_i) / sum(w_i).
+"""
+
+import math
+
+import numpy as np
+
+from ._jit import inner, kernel, kernel_from
+from ._simd import absolute, copy, doubles_at, exp, integers_at, log, log1p, maximum, minimum, offset, pointer_at, real
+from ._simd import row_op, scalar_op, sigmoid, where
+from .layers.base import BASE, D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, ORDER, RESULT, SAMPLE_WEIGHT, SCALE, Y, op_signature
+
+LOSSES_TABLE = {}  # name -> class
+
+
+class Loss:
+    """Base of the losses.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the table.
+    labels : bool
+        Whether targets are class numbers (n,) int64; otherwise floats (n, n_out).
+    kernel : Kernel
+        Op kernel writing the gradient of the scores to D_IN and row losses to data[LOSSES].
+    link : Kernel
+        Op kernel writing predictions to data[RESULT], (n, n_out) without padding.
+    """
+
+    labels = False
+
+    def hyper(self, n_out, dtype):
+        """Numbers for the kernel, float64; row[HYPER] is their address."""
+        return np.zeros(1)
+
+    def check_targets(self, y, n_out, dtype):
+        """Targets as the kernel reads them; ValueError if they do not fit. See `as_targets`."""
+        return as_targets(y, n_out, dtype)
+
+    def metrics(self, predictions, y, sample_weight):
+        """dict of figures that users look at beside the loss, from what `Model.predict` gave."""
+        from sklearn.metrics import r2_score
+
+        return {"r2": float(r2_score(y.reshape(predictions.shape), predictions, sample_weight=sample_weight))}
+
+    def __repr__(self):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self):
+        return hash(repr(self))
+
+
+def as_targets(y, n_out, dtype):
+    """y as a flat float array, row after row, with a vector's room behind it (kernels read whole vectors)."""
+    y = np.asarray(y)
+    shape = (len(y), n_out)
+    if y.shape != shape and not (n_out == 1 and y.ndim == 1):
+        raise ValueError(f"y must have shape {shape} for a network with {n_out} outputs, got {y.shape}")
+    flat = np.zeros(y.size + 64, dtype)
+    try:
+        flat[: y.size] = y.reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y must be numeric for this loss, got dtype {y.dtype}") from error
+    if not np.isfinite(flat).all():
+        raise ValueError("y contains NaN or infinity; remove those rows or replace the values")
+    return flat
+
+
+def loss(cls):
+    """Class decorator: put a loss into the table, under its name."""
+    LOSSES_TABLE[cls.name] = cls
+    return cls
+
+
+def get_loss(given):
+    """A `Loss` from its name or as it is; ValueError with the list of names otherwise."""
+    if isinstance(given, Loss):
+        return given
+    if not isinstance(given, str) or given not in LOSSES_TABLE:
+        raise ValueError(f"loss must be a Loss or one of {sorted(LOSSES_TABLE)}, got {given!r}")
+    return LOSSES_TABLE[given]()
+
+
+# ---------------------------------------------------------------- templates
+
+
+def apply(*args):
+    """Placeholder in the templates for the `row_op` at hand."""
+
+
+@inner
+def sample(data, row):
+    """Sample that stands at position `row` of the order."""
+    return integers_at(data[ORDER], row)[0] if data[ORDER] else row
+
+
+def _elementwise(row, data, params, grads, work, start, lo, n):
+    """Gradient of the scores and loss of rows lo..lo+n, by one pass of the loss's row_op; writes its own rows.
+
+    Scores and their gradient have stride LD_IN, targets n_out; losses are float64.
+    """
+    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
+    y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    low, high, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
+    for i in range(lo, lo + n):
+        s = sample(data, start + i)
+        scale = doubles_at(data[SCALE])[0]
+        if data[SAMPLE_WEIGHT]:
+            scale *= doubles_at(data[SAMPLE_WEIGHT])[s]
+        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+        total = apply(z, offset(y, s * n_out), dz, real(work, scale), low, high, n_out)
+        losses[start - data[BASE] + i] = report * scale * total
+
+
+def _linked(row, data, params, grads, work, start, lo, n):
+    """Link of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores are overwritten."""
+    ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
+    for i in range(lo, lo + n):
+        z = offset(work, row[IN] + i * ld)
+        apply(z, z, n_out)
+        copy(z, offset(result, (start + i) * n_out), n_out)
+
+
+def _losses_from(name, gradient, link):
+    """(kernel, link kernel) of an elementwise loss from its two functions of vectors."""
+    gradient_op, link_op = row_op(2, 1, scalars=3, reduce="sum")(gradient), row_op(1, 1)(link)
+    return (
+        kernel_from(_elementwise, f"{name}_gradient", op_signature, gradient, apply=gradient_op),
+        kernel_from(_linked, f"{name}_link", op_signature, link, apply=link_op),
+    )
+
+
+def _identity(z):
+    return z
+
+
+# ---------------------------------------------------------------- the losses
+
+
+def _squared_error_gradient(z, y, scale, low, high):
+    r = z - y
+    return r * scale, 0.5 * r * r
+
+
+@loss
+class SquaredError(Loss):
+    """Half the squared error, summed over the outputs: loss = 0.5 sum_j (z_j - y_j)^2; no link.
+
+    Parameters
+    ----------
+    mean_over_outputs : bool, default=False
+        Report the mean over the outputs instead of the sum. The gradient stays that of the sum: this is what
+        scikit-learn's MLPRegressor reports and follows (scikit-learn issue 8349).
+    """
+
+    name = "squared_error"
+    kernel, link = _losses_from("squared_error", _squared_error_gradient, _identity)
+
+    def __init__(self, mean_over_outputs=False):
+        self.mean_over_outputs = bool(mean_over_outputs)
+
+    def hyper(self, n_out, dtype):
+        return np.array([0.0, 0.0, 1.0 / n_out if self.mean_over_outputs else 1.0])
+
+
+def _log_loss_gradient(z, y, scale, low, high):
+    u = exp(-absolute(z))  # never overflows; sigmoid and log both follow from it
+    p = where(z < 0.0, u, where(z >= 0.0, z.e.constant(1.0), z)) / (1.0 + u)
+    loss = maximum(z, 0.0) - z * y + log1p(u)
+    return (p - y) * scale, minimum(maximum(loss, low), high)
+
+
+def _clipped_log(clip):
+    """(least, largest) -log p for p clipped to [clip, 1 - clip]; without clipping no bounds."""
+    return (-math.log1p(-clip), -math.log(clip)) if clip else (-math.inf, math.inf)
+
+
+@loss
+class LogLoss(Loss):
+    """Binary cross-entropy of each output on its own (binary, multilabel), summed over the outputs; link sigmoid.
+
+    loss = sum_j log(1 + exp(z_j)) - y_j z_j, targets 0 or 1 (or between, if `clip` is 0).
+
+    Parameters
+    ----------
+    clip : float, default=0
+        Probabilities are taken as if clipped to [clip, 1 - clip] in the reported loss (not in the gradient), as
+        scikit-learn does with the float type's epsilon; 0 reports the loss itself.
+    """
+
+    name = "log_loss"
+    kernel, link = _losses_from("log_loss", _log_loss_gradient, sigmoid)
+
+    def __init__(self, clip=0.0):
+        self.clip = float(clip)
+
+    def hyper(self, n_out, dtype):
+        return np.array([*_clipped_log(self.clip), 1.0])
+
+    def metrics(self, predictions, y, sample_weight):
+        right = ((predictions > 0.5) == (y.reshape(predictions.shape) > 0.5)).all(axis=1)
+        return {"accuracy": float(np.average(right, weights=sample_weight))}
+
+    def check_targets(self, y, n_out, dtype):
+        flat = as_targets(y, n_out, dtype)
+        if flat.min(initial=0) < 0 or flat.max(initial=0) > 1:
+            raise ValueError(f"log_loss needs targets between 0 and 1, got {flat.min():g} to {flat.max():g}")
+        return flat
+
+
+def _poisson_gradient(z, y, scale, low, high):
+    p = exp(z)
+    constant = where(y > 0.0, y * log(y), 0.0) - y
+    return (p - y) * scale, constant - y * z + p
+
+
+@loss
+class Poisson(Loss):
+    """Half the Poisson deviance, summed over the outputs; link exp.
+
+    loss = sum_j y_j log(y_j) - y_j - y_j z_j + exp(z_j), targets >= 0.
+    """
+
+    name = "poisson"
+    kernel, link = _losses_from("poisson", _poisson_gradient, exp)
+
+    def hyper(self, n_out, dtype):
+        return np.array([0.0, 0.0, 1.0])
+
+    def check_targets(self, y, n_out, dtype):
+        flat = as_targets(y, n_out, dtype)
+        if flat.min(initial=0) < 0:
+            raise ValueError(f"poisson needs targets >= 0, got {flat.min():g}")
+        return flat
+
+
+@row_op(1, 0, reduce="max")
+def row_max(z):
+    return z
+
+
+@row_op(1, 1, scalars=1, reduce="sum")
+def exp_minus(z, top):
+    p = exp(z - top)
+    return p, p
+
+
+@row_op(1, 1, scalars=1)
+def times(p, factor):
+    return p * factor
+
+
+log_of = scalar_op(log)
+
+
+@kernel(op_signature)
+def cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
+    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride LD_IN."""
+    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
+    losses = doubles_at(data[LOSSES])
+    for i in range(lo, lo + n):
+        s = sample(data, start + i)
+        label = integers_at(data[Y], s)[0]
+        scale = doubles_at(data[SCALE])[0]
+        if data[SAMPLE_WEIGHT]:
+            scale *= doubles_at(data[SAMPLE_WEIGHT])[s]
+        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+        top = row_max(z, n_out)
+        total = exp_minus(z, dz, top, n_out)
+        value = np.float64(log_of(total)) - np.float64(z[label] - top)
+        if value < hyper[0]:
+            value = hyper[0]
+        elif value > hyper[1]:
+            value = hyper[1]
+        losses[start - data[BASE] + i] = scale * value
+        times(dz, dz, real(work, scale) / total, n_out)
+        dz[label] -= real(work, scale)
+
+
+@kernel(op_signature)
+def softmax_link(row, data, params, grads, work, start, lo, n):
+    """softmax of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores are overwritten."""
+    ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
+    for i in range(lo, lo + n):
+        z = offset(work, row[IN] + i * ld)
+        total = exp_minus(z, z, row_max(z, n_out), n_out)
+        times(z, z, real(work, 1.0) / total, n_out)
+        copy(z, offset(result, (start + i) * n_out), n_out)
+
+
+scores_link = kernel_from(_linked, "scores_link", op_signature, apply=row_op(1, 1)(_identity))  # raw scores, for every loss
+
+
+@loss
+class CrossEntropy(Loss):
+    """Categorical cross-entropy of class numbers, loss = log(sum_j exp(z_j)) - z_y; link softmax.
+
+    Parameters
+    ----------
+    clip : float, default=0
+        As for `LogLoss`.
+    """
+
+    name, labels = "cross_entropy", True
+    kernel, link = cross_entropy_gradient, softmax_link
+
+    def __init__(self, clip=0.0):
+        self.clip = float(clip)
+
+    def hyper(self, n_out, dtype):
+        return np.array(_clipped_log(self.clip))
+
+    def metrics(self, predictions, y, sample_weight):
+        return {"accuracy": float(np.average(predictions.argmax(axis=1) == y, weights=sample_weight))}
+
+    def check_targets(self, y, n_out, dtype):
+        y = np.asarray(y)
+        if y.ndim != 1 or (y.dtype.kind not in "iu" and not np.array_equal(y, np.floor(y))):
+            raise ValueError(f"cross_entropy needs class numbers of shape (n,), got shape {y.shape}, dtype {y.dtype}")
+        if len(y) and (y.min() < 0 or y.max() >= n_out):
+            raise ValueError(
+                f"class numbers must be 0 to {n_out - 1} for a network with {n_out} outputs, got {y.min()} to {y.max()}"
+            )
+        return np.ascontiguousarray(y, np.int64)

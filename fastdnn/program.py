@@ -1,0 +1,212 @@
+"""From layers to numbers: the layout of the flat parameters, and the program table with its workspace."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .gemm import ALIGN, padded
+from .layers.base import BACKWARD, COLUMNS, D_IN, D_OUT, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, ZEROS
+
+
+PARTS = 64  # parts of the parameters to share among threads; a fixed number, so that no result depends on the threads
+PART_SIZE = 4096  # least parameters in a part: below it handing out the part costs more than it is worth
+ROWS_OF_PART = 48  # a multiple of 16 (transposed blocks) that tiles of 12 or 6 rows fill evenly
+
+
+def aligned(n, dtype):
+    """n zeros, starting on a cache line."""
+    raw = np.zeros(n * np.dtype(dtype).itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
+
+
+def is_aligned(a):
+    return a.ctypes.data % 64 == 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parameter array in the flat buffer: `rows` x `columns` with row stride `stride`, from element `offset` on."""
+
+    key: str
+    layer: int
+    name: str
+    shape: tuple
+    offset: int
+    rows: int
+    stride: int
+    initializer: str
+    decays: bool
+
+    def view(self, flat):
+        columns = self.shape[-1]
+        block = flat[self.offset : self.offset + self.rows * self.stride].reshape(self.rows, self.stride)[:, :columns]
+        return block.reshape(self.shape) if len(self.shape) == 2 else block[0]
+
+
+class Layout:
+    """Where the parameters of the layers stand in the flat buffer.
+
+    Attributes
+    ----------
+    entries : list of Entry
+        In layer order.
+    shapes : list of tuple
+        Input shape of each layer, then the output shape.
+    size : int
+        Elements of the flat buffer, padding included.
+    """
+
+    def __init__(self, layers, input_shape):
+        self.entries, self.shapes, self.size = [], [tuple(input_shape)], 0
+        for number, layer in enumerate(layers):
+            shape = self.shapes[-1]
+            try:
+                output = layer.output_shape(shape)
+                wanted = layer.parameters(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {number}, {layer!r}: {error}") from error
+            for p in wanted:
+                rows, stride = (p.shape[0] if len(p.shape) == 2 else 1), padded(p.shape[-1])
+                key = f"{number}.{layer.name}.{p.name}"
+                self.entries.append(Entry(key, number, p.name, p.shape, self.size, rows, stride, p.initializer, p.decays))
+                self.size += (-(-rows // ALIGN) * ALIGN if rows > 1 else 1) * stride
+            self.shapes.append(tuple(output))
+
+    def views(self, flat):
+        """dict key -> view into `flat`, in layer order."""
+        return {e.key: e.view(flat) for e in self.entries}
+
+    def parts(self):
+        """(parts, 6) int64 for the engine: op, first unit, units, first parameter, parameters, whether they decay.
+
+        Op 0 is the input, so layer i is op i + 1. Each row of a matrix is a unit, each vector is one.
+        """
+        least = max(PART_SIZE, self.size // PARTS)
+        parts, units = [], {}
+        for e in self.entries:
+            unit = units.get(e.layer, 0)
+            rows = -(-least // e.stride)
+            rows = -(-rows // ROWS_OF_PART) * ROWS_OF_PART if rows > ALIGN else ALIGN
+            for lo in range(0, e.rows, rows):
+                n = min(rows, e.rows - lo)
+                parts.append((e.layer + 1, unit + lo, n, e.offset + lo * e.stride, n * e.stride, e.decays))
+            units[e.layer] = unit + e.rows
+        return np.array(parts, np.int64).reshape(-1, 6)
+
+    @property
+    def n_params(self):
+        """Number of parameters, padding not counted."""
+        return sum(int(np.prod(e.shape)) for e in self.entries)
+
+
+def share(costs, n_threads):
+    """(n_threads + 1,) int64 bounds that cut consecutive parts into shares of about equal cost."""
+    ends = np.concatenate([[0.0], np.cumsum(costs, dtype=float)])
+    middles = (ends[1:] + ends[:-1]) / 2
+    wanted = ends[-1] * np.arange(n_threads + 1) / n_threads
+    bounds = np.searchsorted(middles, wanted).astype(np.int64)
+    bounds[0], bounds[-1] = 0, len(costs)
+    return bounds
+
+
+class Place:
+    """Where an op stands, while its row is being filled: what it reads, and the workspace it asks for."""
+
+    def __init__(self, program, dtype, rows, training):
+        self._program, self.dtype, self.rows, self.training = program, dtype, rows, training
+        self.input, self.d_input, self.input_shape = -1, -1, ()
+        self._parameters, self._turn = {}, 0
+
+    @staticmethod
+    def stride(n):
+        return padded(n)
+
+    def addresses(self, *kernels):
+        return [k.address(self.dtype) for k in kernels]
+
+    def parameter(self, name):
+        """Offset of the layer's parameter in `params`."""
+        return self._parameters[name]
+
+    def new_block(self, size):
+        """Offset of `size` new elements of the workspace."""
+        return self._program.reserve(size)
+
+    def new_rows(self, width):
+        """Offset of a block of activations, `width` columns with stride padded(width).
+
+        In training every op keeps its own for the way back; in inference two blocks take turns.
+        """
+        if self.training:
+            return self.new_block(self.rows * padded(width))
+        self._turn = 1 - self._turn
+        return self._program.blocks[self._turn]
+
+    def new_deltas(self, width):
+        """Offset of a block of gradients of activations, or -1 in inference."""
+        return self.new_block(self.rows * padded(width)) if self.training else -1
+
+
+class Program:
+    """The program table of a network for one float type and number of rows, with its workspace.
+
+    Attributes
+    ----------
+    table : (ops, COLUMNS) int64
+        First the input, then the layers, last the loss.
+    work : flat array
+        Workspace of one thread, or of all in training.
+    """
+
+    def __init__(self, layers, layout, loss, source, dtype, rows, training):
+        self.rows, self.training, self.sparse = rows, training, source.sparse
+        self.dtype = np.dtype(dtype)
+        self.table = np.zeros((len(layers) + 2, COLUMNS), np.int64)
+        widths = [padded(int(np.prod(shape))) for shape in layout.shapes]
+        self._size = ZEROS + max(widths)
+        if not training:
+            self.blocks = [self.reserve(rows * max(widths)) for _ in range(2)]
+        place = Place(self, self.dtype.name, rows, training)
+        place.input_shape = layout.shapes[0]
+        source.op(self.table[0], place)
+        for number, layer in enumerate(layers):
+            row = self.table[number + 1]
+            place.input_shape, place.input = layout.shapes[number], self._output(number)
+            place.d_input = self._d_output(number) if number else -1
+            place._parameters = {e.name: e.offset for e in layout.entries if e.layer == number}
+            layer.op(row, place)
+        last, n_out = self.table[-1], int(np.prod(layout.shapes[-1]))
+        self.hyper = np.ascontiguousarray(loss.hyper(n_out, self.dtype), np.float64)
+        last[[N_IN, LD_IN, IN, HYPER]] = n_out, padded(n_out), self._output(len(layers)), self.hyper.ctypes.data
+        if training:
+            last[BACKWARD], last[D_IN] = loss.kernel.address(self.dtype), self._d_output(len(layers))
+        else:
+            # Evaluation writes gradients too, into a block that nobody reads.
+            last[D_IN] = self.reserve(rows * padded(n_out))
+        self._size = padded(self._size)
+        self.n_work = self._size
+        self.work = None
+
+    def reserve(self, size):
+        start = self._size
+        self._size += -(-size // ALIGN) * ALIGN
+        return start
+
+    def _output(self, op):
+        return self.table[op, OUT]
+
+    def _d_output(self, op):
+        return self.table[op, D_OUT]
+
+    def workspace(self, n_threads=1):
+        """The workspace, with room for that many threads side by side (inference)."""
+        if self.work is None or len(self.work) < n_threads * self.n_work:
+            self.work = aligned(n_threads * self.n_work, self.dtype)
+            for t in range(n_threads):
+                self.work[t * self.n_work + ONE] = 1
+        return self.work
+
+    def end_with(self, kernel):
+        """Inference: what the last op does with the scores (a link, or a loss's kernel)."""
+        self.table[-1, FORWARD] = kernel.address(self.dtype)

@@ -1,0 +1,121 @@
+"""One data set on one network: epochs, loss and gradient, in slices short enough for Ctrl-C."""
+
+import time
+
+import numpy as np
+
+from . import engine
+from ._jit import get_num_threads, launch_seconds
+from .layers.base import DATA, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, Y
+from .optimizers import NUMBERS
+from .program import Program, share
+
+SLICE = 0.1  # seconds between two looks at pending signals
+PIECE = 1024  # rows of a larger batch that are taken at once: bounds the workspace, their gradients add up
+RATE = {4: 60e9, 8: 30e9}  # flop/s of a core, roughly; only decides what is too small to share and the first slice
+
+
+def worthwhile_threads(flops, regions, itemsize):
+    """Number of threads for `flops` of work in `regions` parallel regions: as many as save more than starting them costs."""
+    threads, seconds = get_num_threads(), flops / RATE[itemsize]
+    while threads > 1 and seconds * (1 - 1 / threads) < 2 * regions * launch_seconds():
+        threads -= 1
+    return threads
+
+
+class Training:
+    """A network bound to samples, targets and a batch size.
+
+    Parameters
+    ----------
+    model : Model
+        Built; its params, grads, slots and step are used and changed.
+    source : Source
+        The samples.
+    targets : ndarray
+        As the loss's `check_targets` made them.
+    sample_weight : ndarray of shape (n,), float64, or None
+        Not negative.
+    batch_size : int
+        At least 1.
+    """
+
+    def __init__(self, model, source, targets, sample_weight, batch_size):
+        self.model, self.source, self.targets = model, source, targets
+        self.sample_weight, self.batch_size = sample_weight, int(batch_size)
+        rows = min(self.batch_size, PIECE)
+        self.program = Program(model.layers, model.layout, model.loss, source, model.dtype, rows, training=True)
+        self.parts = model.layout.parts()
+        self.scale, self.losses = np.zeros(1), np.zeros(rows)
+        self.squares = np.zeros(len(self.parts))
+        self.data = np.zeros(DATA, np.int64)
+        source.fill(self.data)
+        self.data[Y] = targets.ctypes.data
+        self.data[[SCALE, LOSSES]] = self.scale.ctypes.data, self.losses.ctypes.data
+        if sample_weight is not None:
+            self.data[SAMPLE_WEIGHT] = sample_weight.ctypes.data
+        # Forward, input gradient and weight gradient: 2 flops a weight and row each.
+        self.flops_per_row = 6 * model.layout.size
+        self._seconds_per_batch = rows * self.flops_per_row / RATE[model.dtype.itemsize]
+
+    def shares(self, order, n):
+        """1 / sum of the sample weights for each batch."""
+        starts = np.arange(0, n, self.batch_size)
+        if self.sample_weight is None:
+            return 1.0 / np.minimum(self.batch_size, n - starts)
+        weights = self.sample_weight if order is None else self.sample_weight[order]
+        sums = np.add.reduceat(weights, starts)
+        if not sums.all():
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized: a batch has only samples of weight 0")
+        return 1.0 / sums
+
+    def epoch(self, order=None, learning_rate=None, l2=0.0):
+        """One pass over the samples `order` (all, in their order, if None), updating the parameters batch by batch.
+
+        Returns the mean over the samples of the loss (of each batch before its update), L2 term included.
+        """
+        model, n = self.model, self.source.n if order is None else len(order)
+        rate = model.optimizer.learning_rate if learning_rate is None else learning_rate
+        shares, total, b = self.shares(order, n), 0.0, 0
+        call = self._prepare(order, update=True)
+        while b < len(shares):
+            last = min(len(shares), b + max(1, int(SLICE / self._seconds_per_batch)))
+            numbers = model.optimizer.numbers(rate, np.arange(model.step + 1, model.step + 1 + last - b))
+            began = time.perf_counter()
+            total += call(b, last, n, shares, numbers, float(l2))
+            self._seconds_per_batch = max(1e-7, (time.perf_counter() - began) / (last - b))
+            model.step += last - b
+            b = last
+        return total / n
+
+    def loss_and_grad(self):
+        """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
+        n = self.source.n
+        self.batch_size, batch = n, self.batch_size
+        try:
+            value = self._prepare(None, update=False)(0, 1, n, self.shares(None, n), np.zeros((1, NUMBERS)), 0.0)
+        finally:
+            self.batch_size = batch
+        return value / n
+
+    def _prepare(self, order, update):
+        model, program, at = self.model, self.program, np.zeros(engine.AT, np.int64)
+        model.make_writable()
+        slots = model.make_slots() if update else model.grads
+        arrays = (model.params, model.grads, program.workspace(), slots)
+        at[:4] = [a.ctypes.data for a in arrays]
+        at[engine.UPDATE] = model.optimizer.update_kernel.address(model.dtype) if update else 0
+        at[engine.N_PARAMS] = len(model.params)
+        if order is not None:
+            order = np.ascontiguousarray(order, np.int64)
+        self.data[ORDER] = 0 if order is None else order.ctypes.data
+        threads = worthwhile_threads(program.rows * self.flops_per_row, 2, model.dtype.itemsize)
+        bounds = share(self.parts[:, engine.SIZE], threads)
+
+        def call(first, last, n, shares, numbers, l2, keep=(order, arrays)):
+            return engine.train(
+                threads, program.table, self.parts, bounds, self.data, at, first, last, self.batch_size, n, shares,
+                self.scale, self.losses, numbers, l2, self.squares,
+            )  # fmt: skip
+
+        return call
