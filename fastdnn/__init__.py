@@ -2,8 +2,20 @@
 
 from ._jit import config_context, get_num_threads, set_num_threads, warmup
 from . import layers, losses, optimizers
+from .estimators import MLPClassifier, MLPRegressor
 from .model import Model
 
 __version__ = "0.1.0"
 
-__all__ = ["Model", "config_context", "get_num_threads", "layers", "losses", "optimizers", "set_num_threads", "warmup"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "Model",
+    "config_context",
+    "get_num_threads",
+    "layers",
+    "losses",
+    "optimizers",
+    "set_num_threads",
+    "warmup",
+]

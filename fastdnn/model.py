@@ -88,13 +88,15 @@ class Model:
 
     # ------------------------------------------------------------ building
 
-    def build(self, input_shape):
+    def build(self, input_shape, initialize=True):
         """Lay out the parameters for samples of that shape and initialize them.
 
         Parameters
         ----------
         input_shape : tuple of int or int
             Shape of one sample, (features,).
+        initialize : bool, default=True
+            Whether to draw initial values; otherwise all parameters are 0.
 
         Returns
         -------
@@ -110,7 +112,7 @@ class Model:
         shape = tuple(check_count("input_shape", n) for n in shape)
         self.layout = Layout(self.layers, shape)
         self.params = aligned(self.layout.size, self.dtype)
-        for i, entry in enumerate(self.layout.entries):
+        for i, entry in enumerate(self.layout.entries if initialize else ()):
             fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
             draw = rng.get_initializer(entry.initializer)
             entry.view(self.params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)

@@ -1,0 +1,323 @@
+"""What the two drop-in estimators share: scikit-learn's fit, step by step in its order, on fastdnn's engine."""
+
+import warnings
+from itertools import pairwise
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.optimize
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from ..inputs import Source
+from ..layers import Dense
+from ..model import Model
+from ..training import Training
+from ._solver import StochasticSolver
+from ._weights import weights_property, write_all
+
+STOCHASTIC_SOLVERS = ("sgd", "adam")
+
+
+class BaseMLP(BaseEstimator):
+    """Base of MLPClassifier and MLPRegressor; not for direct use."""
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    coefs_ = weights_property(".kernel", "coefs_")
+    intercepts_ = weights_property(".bias", "intercepts_")
+
+    # ------------------------------------------------------------ fit
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model to samples X and targets y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. float32 and float64 are computed in their own precision, anything else in float64. A sparse matrix
+            is made dense a batch at a time.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, label indicators or numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; a batch's loss and gradient are divided by the sum of its weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter does not fit, or training diverged to non-finite weights.
+        ZeroDivisionError
+            If the weights of all samples of a batch are zero.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _check_solver(self):
+        if self.solver not in STOCHASTIC_SOLVERS:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _fit(self, X, y, sample_weight, incremental):
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if np.any(np.array(hidden) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        self.n_outputs_ = y.shape[1]
+        if incremental and self.early_stopping and self.solver in STOCHASTIC_SOLVERS:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._random_state = check_random_state(self.random_state)
+        sizes = [X.shape[1], *hidden, self.n_outputs_]
+        if first_pass:
+            self._initialize(sizes, X.dtype)
+        elif "_model" not in self.__dict__:  # weights that the user set before the first partial_fit
+            self._make_model(sizes, X.dtype, self._given_weights)
+
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(X, y, sample_weight)
+        else:
+            self._fit_stochastic(X, y, sample_weight, first_pass, incremental)
+        if not np.isfinite(self._model.params).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
+                " preprocessed."
+            )
+        return self
+
+    def _make_model(self, sizes, dtype, weights):
+        """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""
+        layers = [Dense(int(n), self.activation) for n in sizes[1:-1]] + [Dense(int(sizes[-1]))]
+        model = Model(layers, loss=self._make_loss(np.dtype(dtype)), dtype=dtype, random_state=0)
+        model.build(int(sizes[0]), initialize=False)
+        for part, name in ((".kernel", "coefs_"), (".bias", "intercepts_")):
+            write_all([v for k, v in model.weights.items() if k.endswith(part)], weights[name], name)
+        self._model = model
+        self.__dict__.pop("_given_weights", None)
+
+    def _initialize(self, sizes, dtype):
+        """Everything that a first fit starts from. Weights are drawn in float64 and in scikit-learn's order."""
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(sizes)
+        self.out_activation_ = self._output_activation()
+        weights = {"coefs_": [], "intercepts_": []}
+        for fan_in, fan_out in pairwise(sizes):
+            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + fan_out))
+            weights["coefs_"].append(self._random_state.uniform(-bound, bound, (fan_in, fan_out)))
+            weights["intercepts_"].append(self._random_state.uniform(-bound, bound, fan_out))
+        self._make_model(sizes, dtype, weights)
+        if self.solver in STOCHASTIC_SOLVERS:
+            self.loss_curve_ = []
+            self._no_improvement_count = 0
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_ = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    # ------------------------------------------------------------ solvers
+
+    def _training(self, X, y, sample_weight, batch_size):
+        model = self._model
+        targets = y.argmax(axis=1) if model.loss.labels else y
+        targets = model.loss.check_targets(targets, self.n_outputs_, model.dtype)
+        return Training(model, Source(X, model.dtype), targets, sample_weight, batch_size)
+
+    def _fit_lbfgs(self, X, y, sample_weight):
+        """SciPy's L-BFGS-B on the flat buffer; its padding has no gradient and stays zero."""
+        training = self._training(X, y, sample_weight, len(y))
+
+        def report(intermediate_result):
+            report.n += 1
+            print(f"Iteration {report.n}, loss = {intermediate_result.fun:.8f}")
+
+        report.n = 0
+        result = scipy.optimize.minimize(
+            lambda x: self._loss_and_grad(training, x),
+            self._model.params.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            callback=report if self.verbose else None,
+            options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+        )
+        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        self.loss_ = result.fun
+        self._model.params[...] = result.x
+
+    def _loss_and_grad(self, training, flat=None):
+        """Loss with its L2 term at the parameters `flat` (the present ones if None) and the flat gradient, in float64."""
+        model = self._model
+        model.make_writable()
+        if flat is not None:
+            model.params[...] = flat
+        loss = training.loss_and_grad()
+        decay = self.alpha / (training.source.n if training.sample_weight is None else training.sample_weight.sum())
+        gradient = model.grads.astype(np.float64)
+        squares = 0.0
+        for entry in model.layout.entries:
+            if entry.decays:
+                w = entry.view(model.params)
+                entry.view(gradient)[...] += decay * w
+                squares += float(np.vdot(w, w))
+        return loss + 0.5 * decay * squares, gradient
+
+    def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *_):
+        """Loss and gradient with all weights packed as scikit-learn packs them: coefs_, then intercepts_."""
+        views = [*self.coefs_, *self.intercepts_]
+        ends = np.cumsum([v.size for v in views])[:-1]
+        for view, part in zip(views, np.split(packed, ends), strict=True):
+            view[...] = part.reshape(view.shape)
+        loss, gradient = self._loss_and_grad(self._training(X, y, sample_weight, len(y)))
+        parts = self._model.layout.views(gradient)
+        kernels, biases = ([v.ravel() for k, v in parts.items() if k.endswith(e)] for e in (".kernel", ".bias"))
+        return loss, np.concatenate(kernels + biases)
+
+    def _fit_stochastic(self, X, y, sample_weight, first_pass, incremental):
+        model = self._model
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = StochasticSolver(self)
+            model.reset_optimizer(self._optimizer.optimizer)
+        rows, validation = None, None
+        if self.early_stopping:
+            rows, validation = self._split(X, y, sample_weight)
+        n = len(y) if rows is None else len(rows)
+        if self.batch_size == "auto":
+            batch_size = min(200, n)
+        else:
+            if self.batch_size > n:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                )
+            batch_size = min(self.batch_size, n)
+        training = self._training(X, y, sample_weight, batch_size)
+        # Only what is better than before this fit is put back at its end: so does scikit-learn, whose best weights are
+        # the trained arrays themselves from the second fit on. A first fit starts with the initial weights as the best.
+        best = model.params.copy() if self.early_stopping and first_pass else None
+        order = np.arange(n) if rows is None else rows
+        self.n_iter_ = 0
+        try:
+            for _ in range(self.max_iter):
+                if self.shuffle:
+                    turn = np.arange(n)
+                    self._random_state.shuffle(turn)
+                    order = order[turn]
+                natural = not self.shuffle and rows is None
+                loss = training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha)
+                self.n_iter_ += 1
+                self.loss_ = loss
+                self.t_ += n
+                self.loss_curve_.append(loss)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+                if self._update_no_improvement_count(validation):
+                    best = model.params.copy()
+                self._optimizer.iteration_ends(self.t_)
+                if self._no_improvement_count > self.n_iter_no_change:
+                    what = "Validation score" if self.early_stopping else "Training loss"
+                    message = (
+                        f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change:d} consecutive epochs."
+                    )
+                    if self._optimizer.trigger_stopping(message, self.verbose):
+                        break
+                    self._no_improvement_count = 0
+                if incremental:
+                    break
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                        "converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=4,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        if best is not None:
+            model.params[...] = best
+
+    def _split(self, X, y, sample_weight):
+        """(rows to train on, (Source, y, weights) to validate on), drawn as scikit-learn draws them."""
+        # Multilabel and multiclass targets are not stratified, as in scikit-learn: only one column of y can be.
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        train, held_out = train_test_split(
+            np.arange(len(y)), random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        weights = None if sample_weight is None else sample_weight[held_out]
+        return train, (Source(X[held_out], self._model.dtype), y[held_out], weights)
+
+    def _update_no_improvement_count(self, validation):
+        """Judge the epoch by the validation score or the training loss; True if it is the best validation so far."""
+        if validation is None:
+            better, value = self.loss_curve_[-1] < self.best_loss_, self.loss_curve_[-1]
+            none = value > self.best_loss_ - self.tol
+            if better:
+                self.best_loss_ = value
+            better = False
+        else:
+            source, y, weights = validation
+            score = self._score(self._model.predict(source), y, weights)
+            self.validation_scores_.append(score)
+            if self.verbose:
+                print(f"Validation score: {score:f}")
+            none = score < self.best_validation_score_ + self.tol
+            better = score > self.best_validation_score_
+            if better:
+                self.best_validation_score_ = score
+        self._no_improvement_count = self._no_improvement_count + 1 if none else 0
+        return better
+
+    # ------------------------------------------------------------ prediction
+
+    def _predictions(self, X):
+        """(n, n_outputs) predictions, in chunks: beyond them and X no memory grows with n."""
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        if "_model" not in self.__dict__:
+            self._make_model([X.shape[1], *(c.shape[1] for c in self.coefs_)], self.coefs_[0].dtype, self._given_weights)
+        model = self._model
+        return model.predict(X).astype(np.result_type(X.dtype, model.dtype), copy=False)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
