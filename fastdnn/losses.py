@@ -35,8 +35,8 @@ class Loss:
     labels = False
 
     def hyper(self, n_out, dtype):
-        """Numbers for the kernel, float64; row[HYPER] is their address."""
-        return np.zeros(1)
+        """Numbers for the kernel, float64: two of the loss's own, and a factor of the reported loss."""
+        return np.array([0.0, 0.0, 1.0])
 
     def check_targets(self, y, n_out, dtype):
         """Targets as the kernel reads them; ValueError if they do not fit. See `as_targets`."""
@@ -172,49 +172,56 @@ class SquaredError(Loss):
         return np.array([0.0, 0.0, 1.0 / n_out if self.mean_over_outputs else 1.0])
 
 
+def _sigmoid_parts(z):
+    """(sigmoid(z), exp(-|z|)): the exponential never overflows, and NaN passes."""
+    u = exp(-absolute(z))
+    return where(z < 0.0, u, where(z >= 0.0, z.e.constant(1.0), z)) / (1.0 + u), u
+
+
 def _log_loss_gradient(z, y, scale, low, high):
-    u = exp(-absolute(z))  # never overflows; sigmoid and log both follow from it
-    p = where(z < 0.0, u, where(z >= 0.0, z.e.constant(1.0), z)) / (1.0 + u)
-    loss = maximum(z, 0.0) - z * y + log1p(u)
-    return (p - y) * scale, minimum(maximum(loss, low), high)
-
-
-def _clipped_log(clip):
-    """(least, largest) -log p for p clipped to [clip, 1 - clip]; without clipping no bounds."""
-    return (-math.log1p(-clip), -math.log(clip)) if clip else (-math.inf, math.inf)
+    p, u = _sigmoid_parts(z)
+    return (p - y) * scale, maximum(z, 0.0) - z * y + log1p(u)
 
 
 @loss
 class LogLoss(Loss):
     """Binary cross-entropy of each output on its own (binary, multilabel), summed over the outputs; link sigmoid.
 
-    loss = sum_j log(1 + exp(z_j)) - y_j z_j, targets 0 or 1 (or between, if `clip` is 0).
-
-    Parameters
-    ----------
-    clip : float, default=0
-        Probabilities are taken as if clipped to [clip, 1 - clip] in the reported loss (not in the gradient), as
-        scikit-learn does with the float type's epsilon; 0 reports the loss itself.
+    loss = sum_j log(1 + exp(z_j)) - y_j z_j, targets between 0 and 1.
     """
 
     name = "log_loss"
     kernel, link = _losses_from("log_loss", _log_loss_gradient, sigmoid)
-
-    def __init__(self, clip=0.0):
-        self.clip = float(clip)
-
-    def hyper(self, n_out, dtype):
-        return np.array([*_clipped_log(self.clip), 1.0])
-
-    def metrics(self, predictions, y, sample_weight):
-        right = ((predictions > 0.5) == (y.reshape(predictions.shape) > 0.5)).all(axis=1)
-        return {"accuracy": float(np.average(right, weights=sample_weight))}
 
     def check_targets(self, y, n_out, dtype):
         flat = as_targets(y, n_out, dtype)
         if flat.min(initial=0) < 0 or flat.max(initial=0) > 1:
             raise ValueError(f"log_loss needs targets between 0 and 1, got {flat.min():g} to {flat.max():g}")
         return flat
+
+    def metrics(self, predictions, y, sample_weight):
+        right = ((predictions > 0.5) == (y.reshape(predictions.shape) > 0.5)).all(axis=1)
+        return {"accuracy": float(np.average(right, weights=sample_weight))}
+
+
+def _clipped_log_loss_gradient(z, y, scale, low, high):
+    p, _ = _sigmoid_parts(z)
+    clipped = minimum(maximum(p, low), high)
+    return (p - y) * scale, -log(where(y > 0.5, clipped, 1.0 - clipped))
+
+
+class ClippedLogLoss(LogLoss):
+    """`LogLoss` reported as scikit-learn's MLPClassifier does it: from probabilities clipped to [eps, 1 - eps].
+
+    eps is the float type's. The gradient is that of `LogLoss`; the value loses digits where p is near 1, and L-BFGS
+    follows them: taken from the scores instead, one trial step in its line search led to other weights (1e-5).
+    """
+
+    kernel = _losses_from("clipped_log_loss", _clipped_log_loss_gradient, sigmoid)[0]
+
+    def hyper(self, n_out, dtype):
+        eps = float(np.finfo(dtype).eps)
+        return np.array([eps, 1 - eps, 1.0])
 
 
 def _poisson_gradient(z, y, scale, low, high):
@@ -232,9 +239,6 @@ class Poisson(Loss):
 
     name = "poisson"
     kernel, link = _losses_from("poisson", _poisson_gradient, exp)
-
-    def hyper(self, n_out, dtype):
-        return np.array([0.0, 0.0, 1.0])
 
     def check_targets(self, y, n_out, dtype):
         flat = as_targets(y, n_out, dtype)
@@ -306,18 +310,19 @@ class CrossEntropy(Loss):
 
     Parameters
     ----------
-    clip : float, default=0
-        As for `LogLoss`.
+    clip : bool, default=False
+        Report it as if the probability were clipped to [eps, 1 - eps] of the float type, as scikit-learn does.
     """
 
     name, labels = "cross_entropy", True
     kernel, link = cross_entropy_gradient, softmax_link
 
-    def __init__(self, clip=0.0):
-        self.clip = float(clip)
+    def __init__(self, clip=False):
+        self.clip = bool(clip)
 
     def hyper(self, n_out, dtype):
-        return np.array(_clipped_log(self.clip))
+        eps = float(np.finfo(dtype).eps)
+        return np.array([-math.log1p(-eps), -math.log(eps)] if self.clip else [-math.inf, math.inf])
 
     def metrics(self, predictions, y, sample_weight):
         return {"accuracy": float(np.average(predictions.argmax(axis=1) == y, weights=sample_weight))}

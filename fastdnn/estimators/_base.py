@@ -128,7 +128,7 @@ class BaseMLP(BaseEstimator):
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""
         layers = [Dense(int(n), self.activation) for n in sizes[1:-1]] + [Dense(int(sizes[-1]))]
-        model = Model(layers, loss=self._make_loss(np.dtype(dtype)), dtype=dtype, random_state=0)
+        model = Model(layers, loss=self._make_loss(), dtype=dtype, random_state=0)
         model.build(int(sizes[0]), initialize=False)
         for part, name in ((".kernel", "coefs_"), (".bias", "intercepts_")):
             write_all([v for k, v in model.weights.items() if k.endswith(part)], weights[name], name)

@@ -8,7 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..losses import CrossEntropy, LogLoss
+from ..losses import ClippedLogLoss, CrossEntropy
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, PARAMETERS
 
@@ -112,9 +112,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _output_activation(self):
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
-    def _make_loss(self, dtype):
-        eps = float(np.finfo(dtype).eps)
-        return CrossEntropy(clip=eps) if self._output_activation() == "softmax" else LogLoss(clip=eps)
+    def _make_loss(self):
+        return CrossEntropy(clip=True) if self._output_activation() == "softmax" else ClippedLogLoss()
 
     def _validate_input(self, X, y, incremental, reset):
         X, y = validate_data(

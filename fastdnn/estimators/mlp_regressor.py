@@ -119,7 +119,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _output_activation(self):
         return "exp" if self.loss == "poisson" else "identity"
 
-    def _make_loss(self, dtype):
+    def _make_loss(self):
         return Poisson() if self.loss == "poisson" else SquaredError(mean_over_outputs=True)
 
     def _validate_input(self, X, y, incremental, reset):
