@@ -1,7 +1,7 @@
 """fastdnn: deep neural networks on the CPU, at the speed of the CPU."""
 
-from ._jit import config_context, get_num_threads, set_num_threads, warmup
 from . import layers, losses, optimizers
+from ._jit import config_context, get_num_threads, set_num_threads, warmup
 from .estimators import MLPClassifier, MLPRegressor
 from .model import Model
 

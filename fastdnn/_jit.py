@@ -97,7 +97,7 @@ class _Locator(_CacheLocator):
 
 
 class _StampedImpl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = (_Locator,)
 
 
 class _StampedCache(FunctionCache):

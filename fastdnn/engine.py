@@ -48,7 +48,17 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
             o = parts[p, OP]
             if program[o, REFRESH]:
                 row = integers_at(table, o * program.shape[1])
-                _call_op(program[o, REFRESH], row, integers_at(here, 0), params, grads, work, 0, parts[p, LO], parts[p, UNITS])
+                _call_op(
+                    program[o, REFRESH],
+                    row,
+                    integers_at(here, 0),
+                    params,
+                    grads,
+                    work,
+                    0,
+                    parts[p, LO],
+                    parts[p, UNITS],
+                )
     for b in range(first, last):
         begin, end = b * batch, min(n, b * batch + batch)
         scale[0] = shares[b]
@@ -74,7 +84,17 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
                 for p in range(bounds[t], bounds[t + 1]):
                     o = parts[p, OP]
                     row = integers_at(table, o * program.shape[1])
-                    _call_op(program[o, GRADIENT], row, integers_at(here, 0), params, grads, work, base, parts[p, LO], parts[p, UNITS])
+                    _call_op(
+                        program[o, GRADIENT],
+                        row,
+                        integers_at(here, 0),
+                        params,
+                        grads,
+                        work,
+                        base,
+                        parts[p, LO],
+                        parts[p, UNITS],
+                    )
                     if final:
                         decay = l2 * shares[b] * parts[p, DECAYS]
                         squares[p] = decay * _call_update(
@@ -82,7 +102,17 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
                             at[N_PARAMS], parts[p, FIRST], parts[p, SIZE], decay,
                         )  # fmt: skip
                         if program[o, REFRESH]:
-                            _call_op(program[o, REFRESH], row, integers_at(here, 0), params, grads, work, base, parts[p, LO], parts[p, UNITS])
+                            _call_op(
+                                program[o, REFRESH],
+                                row,
+                                integers_at(here, 0),
+                                params,
+                                grads,
+                                work,
+                                base,
+                                parts[p, LO],
+                                parts[p, UNITS],
+                            )
         if at[UPDATE] and l2:
             for p in range(len(parts)):
                 if parts[p, DECAYS]:

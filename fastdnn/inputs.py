@@ -56,7 +56,12 @@ class Source:
         values = np.ascontiguousarray(X.data, dtype)
         indptr, indices = (np.ascontiguousarray(a, np.int64) for a in (X.indptr, X.indices))
         ends = indptr[-1] if len(indptr) else 0
-        if len(indptr) != self.n + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or ends > min(len(values), len(indices)):
+        if (
+            len(indptr) != self.n + 1
+            or indptr[0] != 0
+            or (np.diff(indptr) < 0).any()
+            or ends > min(len(values), len(indices))
+        ):
             raise ValueError("X is not a valid CSR matrix: its indptr must rise from 0 to the number of stored values")
         if ends and (indices[:ends].min() < 0 or indices[:ends].max() >= X.shape[1]):
             raise ValueError(f"X is not a valid CSR matrix: column indices must be 0 to {X.shape[1] - 1}")
@@ -72,9 +77,6 @@ class Source:
         n_in = place.input_shape[0]
         row[0] = (gather_sparse if self.sparse else gather_dense).address(place.dtype)
         row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
-
-
-
 
 
 @kernel(op_signature)

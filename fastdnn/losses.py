@@ -10,14 +10,29 @@ import math
 import numpy as np
 
 from ._jit import inner, kernel, kernel_from
-from ._simd import absolute, copy, doubles_at, exp, integers_at, log, log1p, maximum, minimum, offset, pointer_at, real
-from ._simd import row_op, scalar_op, sigmoid, where
-from .layers.base import BASE, D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, ORDER, RESULT, SAMPLE_WEIGHT, SCALE, Y, op_signature
+from ._math import exp, log, log1p, maximum, minimum, sigmoid, sigmoid_parts
+from ._simd import copy, doubles_at, integers_at, offset, pointer_at, real, row_op, scalar_op, where
+from .layers.base import (
+    BASE,
+    D_IN,
+    HYPER,
+    IN,
+    LD_IN,
+    LOSSES,
+    N_IN,
+    ORDER,
+    RESULT,
+    SAMPLE_WEIGHT,
+    SCALE,
+    Spec,
+    Y,
+    op_signature,
+)
 
 LOSSES_TABLE = {}  # name -> class
 
 
-class Loss:
+class Loss(Spec):
     """Base of the losses.
 
     Attributes
@@ -47,16 +62,6 @@ class Loss:
         from sklearn.metrics import r2_score
 
         return {"r2": float(r2_score(y.reshape(predictions.shape), predictions, sample_weight=sample_weight))}
-
-    def __repr__(self):
-        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
-        return f"{type(self).__name__}({arguments})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self):
-        return hash(repr(self))
 
 
 def as_targets(y, n_out, dtype):
@@ -172,14 +177,8 @@ class SquaredError(Loss):
         return np.array([0.0, 0.0, 1.0 / n_out if self.mean_over_outputs else 1.0])
 
 
-def _sigmoid_parts(z):
-    """(sigmoid(z), exp(-|z|)): the exponential never overflows, and NaN passes."""
-    u = exp(-absolute(z))
-    return where(z < 0.0, u, where(z >= 0.0, z.e.constant(1.0), z)) / (1.0 + u), u
-
-
 def _log_loss_gradient(z, y, scale, low, high):
-    p, u = _sigmoid_parts(z)
+    p, u = sigmoid_parts(z)
     return (p - y) * scale, maximum(z, 0.0) - z * y + log1p(u)
 
 
@@ -205,7 +204,7 @@ class LogLoss(Loss):
 
 
 def _clipped_log_loss_gradient(z, y, scale, low, high):
-    p, _ = _sigmoid_parts(z)
+    p, _ = sigmoid_parts(z)
     clipped = minimum(maximum(p, low), high)
     return (p - y) * scale, -log(where(y > 0.5, clipped, 1.0 - clipped))
 

@@ -114,7 +114,7 @@ class Model:
         self.params = aligned(self.layout.size, self.dtype)
         for i, entry in enumerate(self.layout.entries if initialize else ()):
             fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
-            draw = rng.get_initializer(entry.initializer)
+            draw = rng.INITIALIZERS[entry.initializer]
             entry.view(self.params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
         self._grads, self.slots, self._idle = None, None, []
         self.step, self.epochs = 0, 0

@@ -8,7 +8,9 @@ import numpy as np
 from numba import types
 
 from ._jit import kernel_from
-from ._simd import doubles_at, fma, offset, real, row_op, sqrt
+from ._math import fma, sqrt
+from ._simd import doubles_at, offset, real, row_op
+from .layers.base import Spec
 
 OPTIMIZERS = {}  # name -> class
 
@@ -22,7 +24,7 @@ def update_signature(kind):
     return types.float64(types.int64, p, p, p, types.intp, types.intp, types.intp, types.float64)
 
 
-class Optimizer:
+class Optimizer(Spec):
     """Base of the optimizers.
 
     Attributes
@@ -40,15 +42,6 @@ class Optimizer:
     def numbers(self, learning_rate, steps):
         """(len(steps), 4) float64: the scalars of `update` for each of the steps (1, 2, ...)."""
         raise NotImplementedError(f"{type(self).__name__} must define numbers(learning_rate, steps)")
-
-    def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self):
-        return hash(repr(self))
 
 
 def apply(*args):

@@ -7,7 +7,6 @@ import numpy as np
 from .gemm import ALIGN, padded
 from .layers.base import BACKWARD, COLUMNS, D_IN, D_OUT, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, ZEROS
 
-
 PARTS = 64  # parts of the parameters to share among threads; a fixed number, so that no result depends on the threads
 PART_SIZE = 4096  # least parameters in a part: below it handing out the part costs more than it is worth
 ROWS_OF_PART = 48  # a multiple of 16 (transposed blocks) that tiles of 12 or 6 rows fill evenly

@@ -63,8 +63,8 @@ INITIALIZERS = {
 }
 
 
-def get_initializer(name):
-    """The drawing function of that name; ValueError with the list of names if there is none."""
+def check_initializer(name):
+    """The name itself if there is an initializer of that name; otherwise ValueError with the list of names."""
     if not isinstance(name, str) or name not in INITIALIZERS:
         raise ValueError(f"initializer must be one of {sorted(INITIALIZERS)}, got {name!r}")
-    return INITIALIZERS[name]
+    return name

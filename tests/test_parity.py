@@ -79,7 +79,7 @@ def trained(module, solver, activation, task, variation, dtype=np.float64):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_trajectory(solver, activation, task, variation):
-    if solver == "lbfgs" and variation in STOCHASTIC_ONLY or solver == "adam" and variation in SGD_ONLY:
+    if (solver == "lbfgs" and variation in STOCHASTIC_ONLY) or (solver == "adam" and variation in SGD_ONLY):
         return  # the setting does nothing there
     ours, X = trained(fastdnn, solver, activation, task, variation)
     theirs, _ = trained(peer, solver, activation, task, variation)

@@ -88,9 +88,7 @@ class BaseMLP(BaseEstimator):
 
     def _check_solver(self):
         if self.solver not in STOCHASTIC_SOLVERS:
-            raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
-            )
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
         return True
 
     def _fit(self, X, y, sample_weight, incremental):
@@ -280,9 +278,7 @@ class BaseMLP(BaseEstimator):
             np.arange(len(y)), random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
         )
         if len(held_out) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
+            raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         weights = None if sample_weight is None else sample_weight[held_out]
         return train, (Source(X[held_out], self._model.dtype), y[held_out], weights)
 

@@ -1,6 +1,7 @@
 """Activation functions. To add one, add one class here; tests, docs and `Dense(activation=...)` pick it up by its name.
 
-An activation is written with the vectors of `_simd`, whose operators emit machine code for whole vectors:
+An activation is written with the vectors of `_simd` and the functions of `_math`, which emit machine code for whole
+vectors:
 
     @activation
     class softsign(Activation):
@@ -17,8 +18,9 @@ the input x. It must be finite wherever the function is, and NaN must give NaN.
 """
 
 from .._jit import kernel_from
-from .._simd import offset, row_op, sigmoid, where
-from .._simd import tanh as vector_tanh
+from .._math import sigmoid
+from .._math import tanh as vector_tanh
+from .._simd import offset, row_op, where
 from ..gemm import epilogue_signature
 
 ACTIVATIONS = {}  # name -> Activation instance

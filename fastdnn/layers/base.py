@@ -6,13 +6,15 @@ and is one of four, any of which may be missing:
 
 forward   rows [lo, lo + n) of the workspace: input -> output
 backward  the same rows, in reverse order of the ops: gradient of the output -> gradient of the input
-gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a unit, each vector is one), after backward has run for all rows: gradient of the parameters
+gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a unit, each vector is one), after backward
+          has run for all rows: gradient of the parameters
 refresh   the same units, after the parameters have changed: whatever is derived from them (a transposed copy)
 
 Rows are independent in forward and backward, units in gradient and refresh: any split of either over threads gives the
 same bits, because each result is one sum in one fixed order.
 """
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,8 +67,23 @@ class Parameter:
     decays: bool
 
 
-class Layer:
-    """Base of the layer specs: a small immutable object that is compared and printed by its arguments.
+class Spec:
+    """A small object that is made of its constructor's arguments: compared by them, printed by those not the default."""
+
+    def __repr__(self):
+        defaults = inspect.signature(type(self).__init__).parameters
+        given = {k: v for k, v in vars(self).items() if k not in defaults or v != defaults[k].default}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self):
+        return hash((type(self).__name__, *vars(self).items()))
+
+
+class Layer(Spec):
+    """Base of the layer specs.
 
     A subclass sets `name` and overrides `output_shape`, `parameters` and `op`; its kernels stand in the same file.
     """
@@ -84,16 +101,6 @@ class Layer:
     def op(self, row, place):
         """Fill the program row (int64 array of COLUMNS) for the place where the layer stands (see `program.Place`)."""
         raise NotImplementedError(f"{type(self).__name__} must define op(row, place)")
-
-    def __repr__(self):
-        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
-        return f"{type(self).__name__}({arguments})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self):
-        return hash(repr(self))
 
 
 def check_count(name, value, least=1):

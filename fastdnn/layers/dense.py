@@ -3,8 +3,9 @@
 import numpy as np
 
 from .._jit import kernel
-from .._simd import caller, offset, pointer_at, real
+from .._simd import caller, offset, real
 from ..gemm import ALIGN, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
+from ..rng import check_initializer
 from .activations import get_activation
 from .base import (
     ACCUMULATE,
@@ -69,7 +70,7 @@ class Dense(Layer):
     --------
     >>> from fastdnn import layers
     >>> layers.Dense(3, activation="relu")
-    Dense(units=3, activation='relu', use_bias=True, initializer=None)
+    Dense(units=3, activation='relu')
     """
 
     name = "dense"
@@ -78,11 +79,7 @@ class Dense(Layer):
         self.units = check_count("units", units)
         self.activation = get_activation(activation).name
         self.use_bias = bool(use_bias)
-        if initializer is not None:
-            from ..rng import get_initializer
-
-            get_initializer(initializer)
-        self.initializer = initializer
+        self.initializer = None if initializer is None else check_initializer(initializer)
 
     def output_shape(self, input_shape):
         if len(input_shape) != 1:
@@ -122,7 +119,7 @@ class Dense(Layer):
 def dense_forward(row, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(X[lo:lo+n] W + b). 2*n*n_in*n_out flops; writes its own rows of Y (and of X W + b if that is kept).
 
-    X : (rows, n_in), stride LD_IN     W : (n_in, n_out), stride LD_OUT     b : (n_out,)     Y : (rows, n_out), stride LD_OUT
+    X : (rows, n_in), stride LD_IN     W : (n_in, n_out), Y : (rows, n_out), stride LD_OUT     b : (n_out,)
     """
     ldx, ldy = row[LD_IN], row[LD_OUT]
     x, y, z = (offset(work, row[IN] + lo * ldx), offset(work, row[OUT] + lo * ldy), offset(work, row[PRE] + lo * ldy))
@@ -130,7 +127,8 @@ def dense_forward(row, data, params, grads, work, start, lo, n):
     floor = real(work, 0.0) if row[CLAMP] else real(work, -np.inf)
     columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
     call_gemm(
-        row[GEMM], x, offset(params, row[KERNEL]), z, bias, n, columns, row[N_IN], ldx, 1, ldy, 0, ldy, floor, row[ACTIVATE], y, ldy
+        row[GEMM], x, offset(params, row[KERNEL]), z, bias, n, columns, row[N_IN], ldx, 1, ldy, 0, ldy, floor,
+        row[ACTIVATE], y, ldy
     )  # fmt: skip
 
 
@@ -164,13 +162,15 @@ def dense_gradient(row, data, params, grads, work, start, lo, n):
     dy, none = offset(work, row[D_OUT]), real(work, -np.inf)
     columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
     if lo < row[N_IN]:
-        x, target, x_row, x_column = offset(work, row[IN] + lo), offset(grads, row[KERNEL] + lo * ldy), 1, ldx
+        x, x_row, x_column = offset(work, row[IN] + lo), 1, ldx
+        target = offset(grads, row[KERNEL] + lo * ldy)
     else:  # a row of ones
-        x, target, x_row, x_column = offset(work, ONE), offset(grads, row[BIAS]), 0, 0
+        x, x_row, x_column = offset(work, ONE), 0, 0
+        target = offset(grads, row[BIAS])
     start_from = target if data[ACCUMULATE] else offset(work, ZEROS)
     call_gemm(
-        row[GEMM], x, dy, target, start_from, n, columns, data[ROWS], x_row, x_column, ldy, data[ACCUMULATE] * ldy, ldy, none, 0,
-        target, ldy
+        row[GEMM], x, dy, target, start_from, n, columns, data[ROWS], x_row, x_column, ldy, data[ACCUMULATE] * ldy, ldy,
+        none, 0, target, ldy
     )  # fmt: skip
 
 

@@ -1,0 +1,123 @@
+"""Every loss, from the table: value, gradient, link, weights, stability."""
+
+import naive
+import numpy as np
+import pytest
+
+from fastdnn import Model, layers
+from fastdnn.losses import LOSSES_TABLE, ClippedLogLoss, CrossEntropy, SquaredError
+
+N = 29
+
+
+def targets(name, n_out, rng):
+    if name == "cross_entropy":
+        return rng.integers(0, n_out, N)
+    if name == "log_loss":
+        return rng.integers(0, 2, (N, n_out))
+    return rng.poisson(2.0, (N, n_out)) if name == "poisson" else rng.standard_normal((N, n_out))
+
+
+def problem(name, n_out, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    model = Model([layers.Dense(n_out)], loss=name, dtype=dtype, random_state=2).build(4)
+    return model, rng.standard_normal((N, 4)).astype(dtype), targets(name, n_out, rng), rng.uniform(0, 2, N)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_out", [1, 2, 5, 16, 17, 40])
+@pytest.mark.parametrize("name", LOSSES_TABLE)
+def test_value_and_gradient(name, n_out, weighted):
+    model, X, y, w = problem(name, n_out)
+    w = w if weighted else None
+    expected = naive.loss(name, model.forward(X), y, w)
+    loss, gradient = model.loss_and_grad(X, y, sample_weight=w)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(model.evaluate(X, y, sample_weight=w)["loss"], expected, rtol=1e-12)
+    numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, sample_weight=w)[0], model.params)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", LOSSES_TABLE)
+def test_float32(name):
+    single, X, y, w = problem(name, 3, "float32")
+    double, *_ = problem(name, 3)
+    double.params[...] = single.params
+    np.testing.assert_allclose(single.loss_and_grad(X, y, w)[0], double.loss_and_grad(X, y, w)[0], rtol=2e-5)
+    np.testing.assert_allclose(single.loss_and_grad(X, y, w)[1], double.loss_and_grad(X, y, w)[1], rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [("squared_error", lambda z: z), ("poisson", np.exp), ("log_loss", lambda z: 1 / (1 + np.exp(-z))),
+     ("cross_entropy", naive.softmax)],
+)  # fmt: skip
+def test_link(name, link):
+    model, X, _, _ = problem(name, 5)
+    np.testing.assert_allclose(model.predict(X), link(model.forward(X)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["cross_entropy", "log_loss"])
+def test_huge_scores(name, dtype):
+    model = Model([layers.Dense(2)], loss=name, dtype=dtype, random_state=0).build(2)
+    model.weights["0.dense.kernel"][...] = np.eye(2)
+    X = np.array([[1e4, -1e4], [-1e4, 1e4]], dtype)
+    y = np.array([0, 1]) if name == "cross_entropy" else np.eye(2)
+    right, wrong = model.loss_and_grad(X, y), model.loss_and_grad(X, 1 - y)
+    assert right[0] == 0
+    assert wrong[0] == pytest.approx(2e4)
+    assert np.isfinite(right[1]).all()
+    assert np.isfinite(wrong[1]).all()
+
+
+@pytest.mark.parametrize("name", LOSSES_TABLE)
+def test_nan_scores_give_a_nan_loss(name):
+    model, X, y, _ = problem(name, 3)
+    model.params[...] = np.nan
+    assert np.isnan(model.loss_and_grad(X, y)[0])
+    assert np.isnan(model.predict(X)).all()
+
+
+def test_zero_weight_rows_do_not_count():
+    model, X, y, w = problem("cross_entropy", 4)
+    w[10:] = 0
+    some, alone = model.loss_and_grad(X, y, sample_weight=w), model.loss_and_grad(X[:10], y[:10], sample_weight=w[:10])
+    np.testing.assert_allclose(some[0], alone[0], rtol=1e-13)
+    np.testing.assert_allclose(some[1], alone[1], rtol=1e-11, atol=1e-15)
+
+
+def test_mean_over_outputs_changes_the_report_only():
+    model, X, y, _ = problem("squared_error", 4)
+    other = Model(model.layers, loss=SquaredError(mean_over_outputs=True), dtype="float64", random_state=2).build(4)
+    a, b = model.loss_and_grad(X, y), other.loss_and_grad(X, y)
+    assert a[0] == pytest.approx(4 * b[0])
+    np.testing.assert_array_equal(a[1], b[1])
+
+
+@pytest.mark.parametrize(("loss", "labels"), [(CrossEntropy(clip=True), True), (ClippedLogLoss(), False)])
+def test_clipped_losses_are_bounded_by_the_epsilon(loss, labels):
+    model = Model([layers.Dense(2)], loss=loss, dtype="float64").build(1)
+    model.weights["0.dense.kernel"][...] = [[1.0, -1.0]]
+    y = np.array([1]) if labels else np.array([[0, 1]])
+    eps = np.finfo(float).eps
+    assert model.loss_and_grad([[1e3]], y)[0] == pytest.approx(-np.log(eps) * (1 if labels else 2), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "message"),
+    [
+        ("cross_entropy", np.array([0, 1, 3]), "class numbers must be 0 to 2"),
+        ("cross_entropy", np.array([0.5, 1, 2]), "class numbers"),
+        ("cross_entropy", np.zeros((3, 2)), "class numbers"),
+        ("log_loss", np.full((3, 3), 2.0), "between 0 and 1"),
+        ("poisson", np.full((3, 3), -1.0), "targets >= 0"),
+        ("squared_error", np.zeros((3, 2)), r"y must have shape \(3, 3\)"),
+        ("squared_error", np.full((3, 3), np.nan), "y contains NaN"),
+        ("squared_error", np.full((3, 3), "a"), "y must be numeric"),
+    ],
+)
+def test_wrong_targets(name, y, message):
+    model = Model([layers.Dense(3)], loss=name).build(2)
+    with pytest.raises(ValueError, match=message):
+        model.loss_and_grad(np.zeros((3, 2)), y)
