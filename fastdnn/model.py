@@ -11,7 +11,7 @@ from .inputs import Source
 from .layers.base import DATA, LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
 from .losses import get_loss, scores_link
 from .optimizers import get_optimizer
-from .program import Layout, Program, aligned, is_aligned
+from .program import Layout, Program, aligned, own
 from .training import PIECE, Training, worthwhile_threads
 
 CHUNK_BYTES = 512 * 1024  # activations of a chunk in inference: about half of a second-level cache
@@ -144,11 +144,8 @@ class Model:
         return self.layout.views(self.grads)
 
     def make_writable(self):
-        """Give the model parameters of its own, aligned for the kernels, if they came read-only from a memory map."""
-        if not self.params.flags.writeable or not is_aligned(self.params):
-            own = aligned(self.layout.size, self.dtype)
-            own[...] = self.params
-            self.params = own
+        """Give the model flat arrays of its own, aligned for the kernels, where they came read-only from a memory map."""
+        self.params, self.slots = own(self.params), own(self.slots)
 
     def make_slots(self):
         """The optimizer's flat memory, made on first use."""

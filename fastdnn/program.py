@@ -19,8 +19,13 @@ def aligned(n, dtype):
     return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
 
 
-def is_aligned(a):
-    return a.ctypes.data % 64 == 0
+def own(a):
+    """The array itself if kernels may write to it and it starts on a cache line, else a copy that is so; None stays."""
+    if a is None or (a.flags.writeable and a.ctypes.data % 64 == 0):
+        return a
+    copied = aligned(len(a), a.dtype)
+    copied[...] = a
+    return copied
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ class Layout:
                 rows, stride = (p.shape[0] if len(p.shape) == 2 else 1), padded(p.shape[-1])
                 key = f"{number}.{layer.name}.{p.name}"
                 self.entries.append(Entry(key, number, p.name, p.shape, self.size, rows, stride, p.initializer, p.decays))
-                self.size += (-(-rows // ALIGN) * ALIGN if rows > 1 else 1) * stride
+                # A matrix has whole blocks of 16 rows, for the transposed copy.
+                self.size += (-(-rows // ALIGN) * ALIGN if len(p.shape) == 2 else 1) * stride
             self.shapes.append(tuple(output))
 
     def views(self, flat):

@@ -66,8 +66,12 @@ def test_float32(optimizer):
     np.testing.assert_allclose(single.params, double.params, rtol=2e-3, atol=2e-5)
 
 
-def test_padding_stays_zero():
-    model, X, y = problem(Adam(0.1))
+@pytest.mark.parametrize("widths", [(21, 1), (1, 3), (1, 1, 16)])
+def test_padding_stays_zero(widths):
+    shapes = [layers.Dense(n, activation="tanh") for n in widths]
+    model = Model(shapes, optimizer=Adam(0.1), dtype="float64", random_state=0).build(6)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 6)), rng.standard_normal((40, widths[-1]))
     model.fit(X, y, epochs=3, batch_size=7)
     own = np.zeros(len(model.params), bool)
     for view in model.layout.views(own).values():
