@@ -116,7 +116,11 @@ class _StampedCache(FunctionCache):
 
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except Exception:  # a damaged index, which is read before it is written: start a new one
+                self.flush()
+                super().save_overload(sig, data)
 
 
 def _use_cache(compiled, py_func):

@@ -29,6 +29,8 @@ from .layers.base import (
     op_signature,
 )
 
+__all__ = ["LOSSES_TABLE", "ClippedLogLoss", "CrossEntropy", "LogLoss", "Loss", "Poisson", "SquaredError"]
+
 LOSSES_TABLE = {}  # name -> class
 
 

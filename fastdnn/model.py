@@ -66,7 +66,7 @@ class Model:
     >>> X = np.random.default_rng(0).standard_normal((200, 4)).astype("float32")
     >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
     >>> m = Model([layers.Dense(32, activation="tanh"), layers.Dense(2)], loss="cross_entropy", random_state=0)
-    >>> history = m.fit(X, y, epochs=100, batch_size=20)
+    >>> history = m.fit(X, y, epochs=200, batch_size=20)
     >>> m.predict(X).shape
     (200, 2)
     >>> m.evaluate(X, y)["accuracy"] > 0.9

@@ -12,6 +12,8 @@ from ._math import fma, sqrt
 from ._simd import doubles_at, offset, real, row_op
 from .layers.base import Spec
 
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer"]
+
 OPTIMIZERS = {}  # name -> class
 
 BLOCK = 1024  # elements summed in the float type before they join the float64 total

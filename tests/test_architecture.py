@@ -1,0 +1,83 @@
+"""The shape of the package: imports run downward only, and one place to touch per new thing."""
+
+import ast
+import pathlib
+
+import fastdnn
+
+PACKAGE = pathlib.Path(fastdnn.__file__).parent
+ORDER = [
+    "_jit",
+    "_simd",
+    "_math",
+    "gemm",
+    "rng",
+    "layers.base",
+    "layers.activations",
+    "layers.dense",
+    "layers",
+    "losses",
+    "optimizers",
+    "inputs",
+    "program",
+    "engine",
+    "training",
+    "history",
+    "model",
+    "estimators._docs",
+    "estimators._weights",
+    "estimators._solver",
+    "estimators._base",
+    "estimators.mlp_classifier",
+    "estimators.mlp_regressor",
+    "estimators",
+    "",
+    "__main__",
+]
+
+
+def modules():
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(name, path):
+    """Names of the modules of the package that a module imports, as in ORDER."""
+    package = name.split(".") if path.name == "__init__.py" and name else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1] if package else []
+            target = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            for alias in node.names:
+                inner = f"{target}.{alias.name}".strip(".")
+                yield inner if inner in ORDER else target
+
+
+def test_every_module_has_its_place():
+    assert sorted(name for name, _ in modules()) == sorted(ORDER)
+
+
+def test_imports_run_downward():
+    for name, path in modules():
+        for target in imports(name, path):
+            assert ORDER.index(target) < ORDER.index(name), (
+                f"{name or 'fastdnn'} imports {target or 'fastdnn'}, which is above it"
+            )
+
+
+def test_numba_options_stand_in_one_file():
+    for name, path in modules():
+        if name != "_jit":
+            text = path.read_text()
+            assert "njit(" not in text, path
+            assert "fastmath" not in text, path
+
+
+def test_public_names_are_documented():
+    for name in fastdnn.__all__:
+        thing = getattr(fastdnn, name)
+        assert thing.__doc__, name
+        for member in getattr(thing, "__all__", [m for m in dir(thing) if not m.startswith("_")]):
+            value = getattr(thing, member, None)
+            assert not callable(value) or value.__doc__, f"{name}.{member}"
