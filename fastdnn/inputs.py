@@ -26,13 +26,12 @@ class Source:
     """
 
     def __init__(self, X, dtype):
-        self.sparse = scipy.sparse.issparse(X)
+        self.sparse, self.dtype = scipy.sparse.issparse(X), np.dtype(dtype)
         self.entries = np.zeros(5, np.int64)  # X, X_ROW, X_COLUMN, INDPTR, INDICES
         if self.sparse:
-            self._keep_sparse(X.tocsr(), dtype)
+            self._keep_sparse(X, dtype)
         else:
             self._keep_dense(X, dtype)
-        self.dtype = np.dtype(dtype)
 
     def _keep_dense(self, X, dtype):
         X = np.asarray(X)
@@ -52,21 +51,21 @@ class Source:
         self.entries[:3] = X.ctypes.data, X.strides[0] // X.itemsize, X.strides[1] // X.itemsize
 
     def _keep_sparse(self, X, dtype):
+        if X.format in ("csr", "csc"):
+            check_compressed(X)  # before anything of SciPy's walks the indices: it does not look either
+        X = X.tocsr()
         self.n, self.shape = X.shape[0], X.shape[1:]
         values = np.ascontiguousarray(X.data, dtype)
         indptr, indices = (np.ascontiguousarray(a, np.int64) for a in (X.indptr, X.indices))
-        ends = indptr[-1] if len(indptr) else 0
-        if (
-            len(indptr) != self.n + 1
-            or indptr[0] != 0
-            or (np.diff(indptr) < 0).any()
-            or ends > min(len(values), len(indices))
-        ):
-            raise ValueError("X is not a valid CSR matrix: its indptr must rise from 0 to the number of stored values")
-        if ends and (indices[:ends].min() < 0 or indices[:ends].max() >= X.shape[1]):
-            raise ValueError(f"X is not a valid CSR matrix: column indices must be 0 to {X.shape[1] - 1}")
         self.arrays = (values, indptr, indices)
         self.entries[[0, 3, 4]] = [a.ctypes.data for a in self.arrays]
+
+    def take(self, rows):
+        """A new `Source` of some of the samples, copied."""
+        if not self.sparse:
+            return Source(self.arrays[0][rows].reshape(-1, *self.shape), self.dtype)
+        values, indptr, indices = self.arrays
+        return Source(scipy.sparse.csr_array((values, indices, indptr), (self.n, *self.shape))[rows], self.dtype)
 
     def fill(self, data):
         """Write the addresses into the table `data`; the arrays live as long as this object."""
@@ -77,6 +76,19 @@ class Source:
         n_in = place.input_shape[0]
         row[0] = (gather_sparse if self.sparse else gather_dense).address(place.dtype)
         row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
+
+
+def check_compressed(X):
+    """ValueError unless the CSR or CSC matrix X is sound: kernels (and SciPy's) trust its indices."""
+    major, minor = X.shape if X.format == "csr" else X.shape[::-1]
+    what = f"X is not a valid {X.format.upper()} matrix:"
+    stored, indptr = min(len(X.data), len(X.indices)), np.asarray(X.indptr)
+    if len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > stored:
+        raise ValueError(f"{what} its indptr must have {major + 1} entries and rise from 0 to at most {stored}")
+    indices = np.asarray(X.indices)[: indptr[-1]]
+    if len(indices) and (indices.min() < 0 or indices.max() >= minor):
+        kind = "column" if X.format == "csr" else "row"
+        raise ValueError(f"{what} {kind} indices must be 0 to {minor - 1}, got {indices.min()} to {indices.max()}")
 
 
 @kernel(op_signature)

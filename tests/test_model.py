@@ -162,15 +162,17 @@ def test_csr_entries_given_twice_add_up():
     np.testing.assert_array_equal(model.forward(X), model.forward([[0.0, 0.0, 3.0], [4.0, 0.0, 0.0]]))
 
 
+@pytest.mark.parametrize("form", ["csr", "csc"])
 @pytest.mark.parametrize("index", [-1, 3, 2**31, -(2**40)])
-def test_csr_index_out_of_range_is_an_error(index):
-    X = scipy.sparse.csr_matrix((np.ones(2), np.array([0, 1]), np.array([0, 1, 2])), shape=(2, 3))
-    X.indices = np.array([0, index], np.int64)
-    with pytest.raises(ValueError, match="column indices must be 0 to 2"):
-        network(features=3).predict(X)
-    X.indices, X.indptr = np.array([0, 1]), np.array([0, 1, 50])
-    with pytest.raises(ValueError, match="indptr"):
-        network(features=3).predict(X)
+def test_a_sparse_index_out_of_range_is_an_error(index, form):
+    for estimator in (network(features=3), fastdnn.MLPClassifier(max_iter=1, early_stopping=True)):
+        X = scipy.sparse.eye_array(3, format=form)
+        X.indices = np.array([0, 1, index], np.int64)
+        with pytest.raises(ValueError, match=f"valid {form.upper()} matrix: .* indices must be 0 to 2"):
+            estimator.fit(X, [0, 1, 0])
+        X.indices, X.indptr = np.array([0, 1, 2]), np.array([0, 1, 2, 50])
+        with pytest.raises(ValueError, match="indptr"):
+            estimator.fit(X, [0, 1, 0])
 
 
 def test_reproducible_and_seeded():

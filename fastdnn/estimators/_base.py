@@ -113,10 +113,11 @@ class BaseMLP(BaseEstimator):
         elif "_model" not in self.__dict__:  # weights that the user set before the first partial_fit
             self._make_model(sizes, X.dtype, self._given_weights)
 
+        source = Source(X, self._model.dtype)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(X, y, sample_weight)
+            self._fit_lbfgs(source, y, sample_weight)
         else:
-            self._fit_stochastic(X, y, sample_weight, first_pass, incremental)
+            self._fit_stochastic(source, y, sample_weight, first_pass, incremental)
         if not np.isfinite(self._model.params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
@@ -154,11 +155,11 @@ class BaseMLP(BaseEstimator):
 
     # ------------------------------------------------------------ solvers
 
-    def _training(self, X, y, sample_weight, batch_size):
+    def _training(self, source, y, sample_weight, batch_size):
         model = self._model
         targets = y.argmax(axis=1) if model.loss.labels else y
         targets = model.loss.check_targets(targets, self.n_outputs_, model.dtype)
-        return Training(model, Source(X, model.dtype), targets, sample_weight, batch_size)
+        return Training(model, source, targets, sample_weight, batch_size)
 
     def _packed(self):
         """Positions of the weights in the flat buffer, in scikit-learn's order: all coefs_, then all intercepts_."""
@@ -180,11 +181,12 @@ class BaseMLP(BaseEstimator):
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *_):
         """scikit-learn's private name for the function that L-BFGS minimizes; its own tests call it."""
-        return self._loss_and_grad(self._training(X, y, sample_weight, len(y)), packed, self._packed())
+        training = self._training(Source(X, self._model.dtype), y, sample_weight, len(y))
+        return self._loss_and_grad(training, packed, self._packed())
 
-    def _fit_lbfgs(self, X, y, sample_weight):
+    def _fit_lbfgs(self, source, y, sample_weight):
         """SciPy's L-BFGS-B on the weights of the flat buffer, without its padding."""
-        training = self._training(X, y, sample_weight, len(y))
+        training = self._training(source, y, sample_weight, len(y))
         positions = self._packed()
 
         def report(intermediate_result):
@@ -207,14 +209,14 @@ class BaseMLP(BaseEstimator):
         self.loss_ = result.fun
         self._model.params[positions] = result.x
 
-    def _fit_stochastic(self, X, y, sample_weight, first_pass, incremental):
+    def _fit_stochastic(self, source, y, sample_weight, first_pass, incremental):
         model = self._model
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = StochasticSolver(self)
             model.reset_optimizer(self._optimizer.optimizer)
         rows, validation = None, None
         if self.early_stopping:
-            rows, validation = self._split(X, y, sample_weight)
+            rows, validation = self._split(source, y, sample_weight)
         n = len(y) if rows is None else len(rows)
         if self.batch_size == "auto":
             batch_size = min(200, n)
@@ -224,7 +226,7 @@ class BaseMLP(BaseEstimator):
                     "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
                 )
             batch_size = min(self.batch_size, n)
-        training = self._training(X, y, sample_weight, batch_size)
+        training = self._training(source, y, sample_weight, batch_size)
         # Only what is better than before this fit is put back at its end: so does scikit-learn, whose best weights are
         # the trained arrays themselves from the second fit on. A first fit starts with the initial weights as the best.
         best = model.params.copy() if self.early_stopping and first_pass else None
@@ -269,7 +271,7 @@ class BaseMLP(BaseEstimator):
         if best is not None:
             model.params[...] = best
 
-    def _split(self, X, y, sample_weight):
+    def _split(self, source, y, sample_weight):
         """(rows to train on, (Source, y, weights) to validate on), drawn as scikit-learn draws them."""
         # Multilabel and multiclass targets are not stratified, as in scikit-learn: only one column of y can be.
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
@@ -279,7 +281,7 @@ class BaseMLP(BaseEstimator):
         if len(held_out) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         weights = None if sample_weight is None else sample_weight[held_out]
-        return train, (Source(X[held_out], self._model.dtype), y[held_out], weights)
+        return train, (source.take(held_out), y[held_out], weights)
 
     def _update_no_improvement_count(self, validation):
         """Judge the epoch by the validation score or the training loss; True if it is the best validation so far."""
