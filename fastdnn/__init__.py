@@ -1,7 +1,8 @@
 """fastdnn: deep neural networks on the CPU, at the speed of the CPU."""
 
 from . import layers, losses, optimizers
-from ._jit import config_context, get_num_threads, set_num_threads, warmup
+from ._jit import warmup
+from ._threads import config_context, get_num_threads, set_num_threads
 from .estimators import MLPClassifier, MLPRegressor
 from .model import Model
 

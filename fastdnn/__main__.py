@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from . import __version__, _jit, _simd
+from . import __version__, _cache, _jit, _simd, _threads
 from .estimators import MLPClassifier
 
 
@@ -80,14 +80,14 @@ def plot(ours, theirs, path):
 
 def info(arguments):
     """What fastdnn compiles for, and with what."""
-    isa, folder = _simd.isa(), _jit.cache_folder()
+    isa, folder = _simd.isa(), _cache.cache_folder()
     files = list(folder.glob("*.nb[ic]")) if folder else []
     codegen = _simd.cpu_target.target_context.codegen()
     rows = {
         "fastdnn": __version__,
         "processor": f"{codegen._get_host_cpu_name()} ({platform.machine()}, {platform.system()})",
         "vectors": f"{8 * isa.bytes} bits, {isa.registers} registers, fused multiply-add: {'yes' if isa.fma else 'no'}",
-        "threads": f"{_jit.get_num_threads()} (Numba's {_jit.threading_layer()} layer)",
+        "threads": f"{_threads.get_num_threads()} (Numba's {_threads.threading_layer()} layer)",
         "cache": f"{folder} ({len(files)} files, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB)" if folder else "none",
         "python": platform.python_version(),
     }
@@ -108,7 +108,7 @@ def warmup(arguments):
         steps = kernels
     for each in steps:
         each.warm()
-    where = _jit.cache_folder() or "nowhere: no folder is writable, set NUMBA_CACHE_DIR"
+    where = _cache.cache_folder() or "nowhere: no folder is writable, set NUMBA_CACHE_DIR"
     print(f"{len(kernels)} kernels ready after {time.perf_counter() - began:.1f} s, kept in {where}")
 
 

@@ -7,6 +7,7 @@ only walks the rows. Generic vector IR is legal on every processor; nothing here
 """
 
 import functools
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -224,14 +225,27 @@ def row_op(inputs, outputs, scalars=0, reduce=None):
             real = args[0].dtype
 
             def codegen(context, builder, signature, values):
-                return _emit_row(Emit(builder, real), body, inputs, outputs, reduce, values, context)
+                result = _emit_row(Emit(builder, real), body, inputs, outputs, reduce, values)
+                return context.get_dummy_value() if result is None else result
 
             pointers = [types.CPointer(real)] * (inputs + outputs)
             result = real if reduce else types.void
             return result(*pointers, *[real] * scalars, types.intp), codegen
 
+        def fingerprint(real):
+            """Hash of the code that the body emits: two bodies are the same if, and only if, it is."""
+            pointer = (ir.FloatType() if real.bitwidth == 32 else ir.DoubleType()).as_pointer()
+            kinds = [pointer] * (inputs + outputs) + [pointer.pointee] * scalars + [INT64]
+            function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), kinds), "row")
+            builder = ir.IRBuilder(function.append_basic_block("entry"))
+            _emit_row(Emit(builder, real), body, inputs, outputs, reduce, function.args)
+            builder.ret_void()
+            return hashlib.sha256(str(function).encode()).hexdigest()[:16]
+
         typing.__name__ = body.__name__
-        return intrinsic_of(inputs + outputs + scalars + 1, typing)
+        made = intrinsic_of(inputs + outputs + scalars + 1, typing)
+        made.fingerprint = fingerprint
+        return made
 
     return wrap
 
@@ -239,7 +253,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None):
 _COMBINE = {"sum": (0.0, lambda a, b: a + b), "max": (-math.inf, lambda a, b: where(a > b, a, b))}  # max: NaN may pass
 
 
-def _emit_row(e, body, inputs, outputs, reduce, values, context):
+def _emit_row(e, body, inputs, outputs, reduce, values):
     b = e.builder
     pointers, n = values[: inputs + outputs], values[-1]
     constants = [Vec(e, e.splat(s)) for s in values[inputs + outputs : -1]]
@@ -259,7 +273,7 @@ def _emit_row(e, body, inputs, outputs, reduce, values, context):
             b.store(combine(Vec(e, b.load(total)), value).v, total)
     if reduce:
         return e.reduce(Vec(e, b.load(total)), combine)
-    return context.get_dummy_value()
+    return None
 
 
 def scalar_op(body):

@@ -302,7 +302,8 @@ def softmax_link(row, data, params, grads, work, start, lo, n):
         copy(z, offset(result, (start + i) * n_out), n_out)
 
 
-scores_link = kernel_from(_linked, "scores_link", op_signature, apply=row_op(1, 1)(_identity))  # raw scores, for every loss
+# Raw scores, for every loss.
+scores_link = kernel_from(_linked, "scores_link", op_signature, _identity, apply=row_op(1, 1)(_identity))
 
 
 @loss

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from . import engine
-from ._jit import get_num_threads, launch_seconds
+from ._threads import get_num_threads, launch_seconds
 from .layers.base import DATA, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, Y
 from .optimizers import NUMBERS
 from .program import Program, share

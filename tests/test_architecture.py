@@ -7,6 +7,8 @@ import fastdnn
 
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
 ORDER = [
+    "_cache",
+    "_threads",
     "_jit",
     "_simd",
     "_math",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastdnn
-from fastdnn import MLPClassifier, Model, _jit, layers
+from fastdnn import MLPClassifier, Model, _threads, layers
 
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
 
@@ -79,7 +79,7 @@ def test_damaged_cache_files_are_compiled_again(package_copy):
 
 
 def test_no_writable_cache_folder(package_copy):
-    code = "from pathlib import Path; import fastdnn._jit as j; j._writable = lambda folder: False\n" + TRAIN
+    code = "from pathlib import Path; import fastdnn._cache as c; c._writable = lambda folder: False\n" + TRAIN
     out, notice = python(code, package_copy)
     assert out.split()[1] == "0"
     assert "again in every process" in notice
@@ -143,7 +143,7 @@ def test_thread_settings():
         other.join()
         assert seen == [5]
     finally:
-        _jit._default[0] = None
+        _threads._default[0] = None
 
 
 def test_numbas_thread_count_is_restored():
@@ -219,7 +219,7 @@ def test_loky_workers_get_one_thread_each():
     from joblib import Parallel, delayed
 
     counts = Parallel(n_jobs=2)(delayed(fastdnn.get_num_threads)() for _ in range(2))
-    assert max(counts) <= max(1, _jit.available_threads() // 2)
+    assert max(counts) <= max(1, _threads.available_threads() // 2)
     model = MLPClassifier((20,), max_iter=3, random_state=0)
     X = np.random.default_rng(0).standard_normal((300, 5))
     fits = Parallel(n_jobs=2)(delayed(model.fit)(X, X[:, 0] > 0) for _ in range(2))

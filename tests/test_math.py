@@ -40,7 +40,9 @@ def reduce(x, n):
     return apply(x, n)
 
 
-FUNCTIONS = {name: kernel_from(run, name, signature, apply=row_op(1, 1)(getattr(_math, name))) for name in ULP}
+FUNCTIONS = {
+    name: kernel_from(run, name, signature, getattr(_math, name), apply=row_op(1, 1)(getattr(_math, name))) for name in ULP
+}
 
 
 def call(kernel, *args):
@@ -100,8 +102,8 @@ def test_row_op_pads_with_zeros_and_writes_no_further(n, dtype):
     np.testing.assert_array_equal(y[written:], -7)
 
 
-SUM = kernel_from(reduce, "sum_of", reduction, apply=row_op(1, 0, reduce="sum")(_math.absolute))
-MAX = kernel_from(reduce, "max_of", reduction, apply=row_op(1, 0, reduce="max")(_math.absolute))
+SUM = kernel_from(reduce, "sum_of", reduction, _math.absolute, apply=row_op(1, 0, reduce="sum")(_math.absolute))
+MAX = kernel_from(reduce, "max_of", reduction, _math.absolute, apply=row_op(1, 0, reduce="max")(_math.absolute))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
