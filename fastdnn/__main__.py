@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import pathlib
 import platform
 import time
 import warnings
@@ -27,6 +28,12 @@ def curve(values, height=10, width=60, title=""):
     return "\n".join(lines)
 
 
+def _positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 def _fit(estimator, X, y):
     began = time.perf_counter()
     with warnings.catch_warnings():
@@ -41,6 +48,8 @@ def demo(arguments):
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
+    if arguments.plot and not pathlib.Path(arguments.plot).resolve().parent.is_dir():
+        raise SystemExit(f"--plot: there is no folder {pathlib.Path(arguments.plot).resolve().parent}")
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X / 16.0, y, random_state=0, stratify=y)
     settings = {"hidden_layer_sizes": (100,), "max_iter": arguments.epochs, "random_state": 0}
@@ -114,10 +123,11 @@ def warmup(arguments):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="fastdnn", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"fastdnn {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("demo", help=demo.__doc__)
     one.add_argument("--plot", metavar="FILE", help="also write the loss curves as a picture (needs matplotlib)")
-    one.add_argument("--epochs", type=int, default=200, help="largest number of epochs (default 200)")
+    one.add_argument("--epochs", type=_positive, default=200, help="largest number of epochs (default 200)")
     commands.add_parser("info", help=info.__doc__)
     commands.add_parser("warmup", help=warmup.__doc__)
     arguments = parser.parse_args(argv)

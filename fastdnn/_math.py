@@ -115,7 +115,7 @@ def log(x):
     y = where(x.equals(0.0), -math.inf, y)
     y = where(x.equals(math.inf), math.inf, y)
     y = where(x < 0.0, math.nan, y)
-    return Vec(e, b.select(b.fcmp_unordered("uno", x.v, x.v), x.v, y.v))
+    return where(x.is_nan(), x, y)
 
 
 def log1p(x):
@@ -127,7 +127,7 @@ def log1p(x):
 def sigmoid_parts(x):
     """(1 / (1 + exp(-x)), exp(-|x|)): the exponential never overflows, so the sigmoid is right down to the subnormals."""
     u = exp(-absolute(x))
-    return where(x < 0.0, u, where(x >= 0.0, x.e.constant(1.0), x)) / (1.0 + u), u
+    return where(x < 0.0, u, where(x >= 0.0, 1.0, x)) / (1.0 + u), u
 
 
 def sigmoid(x):

@@ -127,7 +127,7 @@ class Emit:
     def lanes_below(self, n):
         """Mask of the lanes whose index is smaller than the LLVM int64 n."""
         index = ir.Constant(ir.VectorType(INT64, self.width), list(range(self.width)))
-        return self.builder.icmp_signed("<", index, self.splat(n))
+        return Mask(self, self.builder.icmp_signed("<", index, self.splat(n)))
 
     def reduce(self, x, combine):
         """One scalar from all lanes, halves onto halves: the order is fixed by the width alone."""
@@ -137,6 +137,15 @@ class Emit:
             other = self.builder.shuffle_vector(v.v, v.v, ir.Constant(ir.VectorType(INT32, self.width), lanes))
             v, step = combine(v, Vec(self, other)), step // 2
         return self.builder.extract_element(v.v, ir.Constant(INT32, 0))
+
+
+class Mask:
+    """A vector of truth values, for `where`."""
+
+    __slots__ = ("e", "v")
+
+    def __init__(self, e, v):
+        self.e, self.v = e, v
 
 
 class Vec:
@@ -178,7 +187,7 @@ class Vec:
         return Vec(self.e, self.e.builder.fneg(self.v))
 
     def _compare(self, how, x):
-        return self.e.builder.fcmp_ordered(how, self.v, self._other(x).v)
+        return Mask(self.e, self.e.builder.fcmp_ordered(how, self.v, self._other(x).v))
 
     def __lt__(self, x):
         return self._compare("<", x)
@@ -196,15 +205,18 @@ class Vec:
         """Mask of the lanes that are equal (NaN equals nothing)."""
         return self._compare("==", x)
 
+    def is_nan(self):
+        """Mask of the lanes that are NaN."""
+        return Mask(self.e, self.e.builder.fcmp_unordered("uno", self.v, self.v))
+
     def bits(self):
         return self.e.builder.bitcast(self.v, self.e.integers)
 
 
 def where(mask, a, b):
-    """a where the mask is set, b elsewhere; one of them may be a Python number."""
-    e = (a if isinstance(a, Vec) else b).e
-    a, b = (x if isinstance(x, Vec) else e.constant(x) for x in (a, b))
-    return Vec(e, e.builder.select(mask, a.v, b.v))
+    """a where the mask is set, b elsewhere; both may be Python numbers."""
+    a, b = (x if isinstance(x, Vec) else mask.e.constant(x) for x in (a, b))
+    return Vec(mask.e, mask.e.builder.select(mask.v, a.v, b.v))
 
 
 # ---------------------------------------------------------------- loops over a row

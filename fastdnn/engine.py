@@ -8,10 +8,10 @@ do not depend on the number of threads, and no thread writes what another one wr
 
 from numba import prange, types
 
-from ._jit import driver
+from ._jit import driver, inner
 from ._simd import caller, integers_at
-from .layers.base import ACCUMULATE, BACKWARD, BASE, FORWARD, GRADIENT, REFRESH, ROWS, op_signature
-from .optimizers import update_signature
+from .layers.base import ACCUMULATE, BACKWARD, BASE, COLUMNS, FORWARD, GRADIENT, REFRESH, ROWS, op_signature
+from .optimizers import NUMBERS, update_signature
 
 # Entries of `at`, the addresses that both loops need.
 PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS = range(6)
@@ -25,6 +25,14 @@ _call_update = caller(update_signature, 8)
 
 _integers, _table = types.int64[::1], types.int64[:, ::1]
 _doubles, _matrix = types.float64[::1], types.float64[:, ::1]
+
+
+@inner
+def run(kind, table, o, data, params, grads, work, start, lo, n):
+    """Call kernel `kind` (FORWARD, ...) of op o, if it has one; table, data, params, grads, work are addresses."""
+    row = integers_at(table, o * COLUMNS)
+    if row[kind]:
+        _call_op(row[kind], row, integers_at(data, 0), params, grads, work, start, lo, n)
 
 
 @driver(types.float64(_table, _table, _integers, _integers, _integers, *[types.intp] * 4, _doubles, _doubles,
@@ -45,20 +53,7 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
     total = 0.0
     for t in prange(nt):
         for p in range(bounds[t], bounds[t + 1]):
-            o = parts[p, OP]
-            if program[o, REFRESH]:
-                row = integers_at(table, o * program.shape[1])
-                _call_op(
-                    program[o, REFRESH],
-                    row,
-                    integers_at(here, 0),
-                    params,
-                    grads,
-                    work,
-                    0,
-                    parts[p, LO],
-                    parts[p, UNITS],
-                )
+            run(REFRESH, table, parts[p, OP], here, params, grads, work, 0, parts[p, LO], parts[p, UNITS])
     for b in range(first, last):
         begin, end = b * batch, min(n, b * batch + batch)
         scale[0] = shares[b]
@@ -72,47 +67,21 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
                 m = rows * (t + 1) // nt - lo
                 if m > 0:
                     for o in range(ops - 1):
-                        row = integers_at(table, o * program.shape[1])
-                        _call_op(program[o, FORWARD], row, integers_at(here, 0), params, grads, work, base, lo, m)
+                        run(FORWARD, table, o, here, params, grads, work, base, lo, m)
                     for o in range(ops - 1, -1, -1):
-                        if program[o, BACKWARD]:
-                            row = integers_at(table, o * program.shape[1])
-                            _call_op(program[o, BACKWARD], row, integers_at(here, 0), params, grads, work, base, lo, m)
+                        run(BACKWARD, table, o, here, params, grads, work, base, lo, m)
             for i in range(rows):
                 loss += losses[i]
             for t in prange(nt):
                 for p in range(bounds[t], bounds[t + 1]):
-                    o = parts[p, OP]
-                    row = integers_at(table, o * program.shape[1])
-                    _call_op(
-                        program[o, GRADIENT],
-                        row,
-                        integers_at(here, 0),
-                        params,
-                        grads,
-                        work,
-                        base,
-                        parts[p, LO],
-                        parts[p, UNITS],
-                    )
-                    if final:
-                        decay = l2 * shares[b] * parts[p, DECAYS]
+                    o, lo, units = parts[p, OP], parts[p, LO], parts[p, UNITS]
+                    run(GRADIENT, table, o, here, params, grads, work, base, lo, units)
+                    if final and program[o, GRADIENT]:  # an op without a gradient is frozen
+                        decay, step = l2 * shares[b] * parts[p, DECAYS], numbers.ctypes.data + (b - first) * NUMBERS * 8
                         squares[p] = decay * _call_update(
-                            at[UPDATE], numbers.ctypes.data + (b - first) * numbers.shape[1] * 8, params, grads, at[SLOTS],
-                            at[N_PARAMS], parts[p, FIRST], parts[p, SIZE], decay,
-                        )  # fmt: skip
-                        if program[o, REFRESH]:
-                            _call_op(
-                                program[o, REFRESH],
-                                row,
-                                integers_at(here, 0),
-                                params,
-                                grads,
-                                work,
-                                base,
-                                parts[p, LO],
-                                parts[p, UNITS],
-                            )
+                            at[UPDATE], step, params, grads, at[SLOTS], at[N_PARAMS], parts[p, FIRST], parts[p, SIZE], decay
+                        )
+                        run(REFRESH, table, o, here, params, grads, work, base, lo, units)
         if at[UPDATE] and l2:
             for p in range(len(parts)):
                 if parts[p, DECAYS]:
@@ -137,5 +106,4 @@ def infer(program, data, at, work_bytes, capacity, first, last, nt):
             start = first + piece * capacity
             m = min(capacity, last - start)
             for o in range(ops):
-                row = integers_at(table, o * program.shape[1])
-                _call_op(program[o, FORWARD], row, integers_at(here, 0), params, grads, work, start, 0, m)
+                run(FORWARD, table, o, here, params, grads, work, start, 0, m)

@@ -4,8 +4,19 @@ import numpy as np
 import scipy.sparse
 
 from ._jit import kernel
-from ._simd import copy, integers_at, offset, pointer_at, real
-from .layers.base import INDICES, INDPTR, LD_OUT, N_OUT, ORDER, OUT, X_COLUMN, X_ROW, X, op_signature
+from ._simd import copy, offset, pointer_at
+from .layers.base import FORWARD, INDICES, INDPTR, LD_OUT, N_OUT, OUT, X_COLUMN, X_ROW, X, op_signature, sample
+
+
+def as_numbers(a, name, dtype):
+    """`a` as an array of that float type; ValueError that names the argument if it holds no real numbers."""
+    try:
+        a = np.asarray(a)
+        if a.dtype.kind in "cmM":
+            raise TypeError
+        return a.astype(dtype, copy=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold real numbers, got {getattr(a, 'dtype', type(a).__name__)}") from error
 
 
 class Source:
@@ -34,26 +45,24 @@ class Source:
             self._keep_dense(X, dtype)
 
     def _keep_dense(self, X, dtype):
-        X = np.asarray(X)
-        if X.dtype.kind not in "fiub":
-            try:
-                X = X.astype(dtype)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"X must be numeric, got an array of dtype {X.dtype}") from error
-        X = X.astype(dtype, copy=False)
+        X = as_numbers(X, "X", dtype)
         if X.ndim < 2:
             raise ValueError(f"X must have shape (n, features) or more dimensions, got {X.shape}; use X.reshape(-1, 1)")
         self.n, self.shape = len(X), X.shape[1:]
-        X = X.reshape(self.n, -1) if X.ndim > 2 else X
+        X = X.reshape(self.n, int(np.prod(self.shape))) if X.ndim > 2 else X
         if any(stride % X.itemsize for stride in X.strides):
             X = np.ascontiguousarray(X)
         self.arrays = (X,)
         self.entries[:3] = X.ctypes.data, X.strides[0] // X.itemsize, X.strides[1] // X.itemsize
 
     def _keep_sparse(self, X, dtype):
+        if X.ndim != 2:
+            raise ValueError(f"a sparse X must have shape (n, features), got {X.shape}")
+        as_numbers(X.data[:1] if hasattr(X, "data") else 0, "X", dtype)
         if X.format in ("csr", "csc"):
             check_compressed(X)  # before anything of SciPy's walks the indices: it does not look either
-        X = X.tocsr()
+        X = X.tocsr().sorted_indices()  # kernels look for a column by bisection
+        X.sum_duplicates()
         self.n, self.shape = X.shape[0], X.shape[1:]
         values = np.ascontiguousarray(X.data, dtype)
         indptr, indices = (np.ascontiguousarray(a, np.int64) for a in (X.indptr, X.indices))
@@ -72,9 +81,13 @@ class Source:
         data[[X, X_ROW, X_COLUMN, INDPTR, INDICES]] = self.entries
 
     def op(self, row, place):
-        """The first op of a program: no backward, no parameters."""
+        """The first op of a program: no backward, no parameters; nothing to do where the first layer reads CSR itself."""
+        if place.sparse:
+            return
+        if self.sparse:
+            raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
         n_in = place.input_shape[0]
-        row[0] = (gather_sparse if self.sparse else gather_dense).address(place.dtype)
+        row[FORWARD] = gather_dense.address(place.dtype)
         row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
 
 
@@ -97,24 +110,10 @@ def gather_dense(row, data, params, grads, work, start, lo, n):
     x, ld, columns = pointer_at(data[X], work), row[LD_OUT], row[N_OUT]
     x_row, x_column = data[X_ROW], data[X_COLUMN]
     for i in range(lo, lo + n):
-        s = integers_at(data[ORDER], start + i)[0] if data[ORDER] else start + i
+        s = sample(data, start + i)
         source, target = offset(x, s * x_row), offset(work, row[OUT] + i * ld)
         if x_column == 1:
             copy(source, target, columns)
         else:
             for j in range(columns):
                 target[j] = source[j * x_column]
-
-
-@kernel(op_signature)
-def gather_sparse(row, data, params, grads, work, start, lo, n):
-    """As `gather_dense` from a CSR matrix: only these rows are made dense. Entries given twice add up."""
-    x, ld, columns = pointer_at(data[X], work), row[LD_OUT], row[N_OUT]
-    for i in range(lo, lo + n):
-        s = integers_at(data[ORDER], start + i)[0] if data[ORDER] else start + i
-        target = offset(work, row[OUT] + i * ld)
-        for j in range(columns):
-            target[j] = real(work, 0.0)
-        bounds, columns_of = integers_at(data[INDPTR], s), integers_at(data[INDICES], 0)
-        for k in range(bounds[0], bounds[1]):
-            target[columns_of[k]] += x[k]

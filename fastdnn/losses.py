@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
-from ._jit import inner, kernel, kernel_from
+from ._jit import kernel, kernel_from
 from ._math import exp, log, log1p, maximum, minimum, sigmoid, sigmoid_parts
 from ._simd import copy, doubles_at, integers_at, offset, pointer_at, real, row_op, scalar_op, where
+from .inputs import as_numbers
 from .layers.base import (
     BASE,
     D_IN,
@@ -20,13 +21,13 @@ from .layers.base import (
     LD_IN,
     LOSSES,
     N_IN,
-    ORDER,
     RESULT,
     SAMPLE_WEIGHT,
     SCALE,
     Spec,
     Y,
     op_signature,
+    sample,
 )
 
 __all__ = ["LOSSES_TABLE", "ClippedLogLoss", "CrossEntropy", "LogLoss", "Loss", "Poisson", "SquaredError"]
@@ -63,22 +64,24 @@ class Loss(Spec):
         """dict of figures that users look at beside the loss, from what `Model.predict` gave."""
         from sklearn.metrics import r2_score
 
-        return {"r2": float(r2_score(y.reshape(predictions.shape), predictions, sample_weight=sample_weight))}
+        if not np.isfinite(predictions).all():
+            return {"r2": float("nan")}
+        with np.errstate(over="ignore"):  # -inf is an answer
+            return {"r2": float(r2_score(y.reshape(predictions.shape), predictions, sample_weight=sample_weight))}
 
 
 def as_targets(y, n_out, dtype):
     """y as a flat float array, row after row, with a vector's room behind it (kernels read whole vectors)."""
-    y = np.asarray(y)
-    shape = (len(y), n_out)
-    if y.shape != shape and not (n_out == 1 and y.ndim == 1):
-        raise ValueError(f"y must have shape {shape} for a network with {n_out} outputs, got {y.shape}")
-    flat = np.zeros(y.size + 64, dtype)
-    try:
-        flat[: y.size] = y.reshape(-1)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"y must be numeric for this loss, got dtype {y.dtype}") from error
-    if not np.isfinite(flat).all():
+    y = as_numbers(y, "y", np.float64 if np.asarray(y).dtype != dtype else dtype)
+    if y.shape != (len(y), n_out) and not (n_out == 1 and y.ndim == 1):
+        wanted = "(n,) or (n, 1)" if n_out == 1 else f"(n, {n_out})"
+        raise ValueError(f"y must have shape {wanted} for a network with {n_out} outputs, got {y.shape}")
+    if not np.isfinite(y).all():
         raise ValueError("y contains NaN or infinity; remove those rows or replace the values")
+    if y.size and np.abs(y).max() > np.finfo(dtype).max:
+        raise ValueError(f"y contains values too large for {np.dtype(dtype).name}; scale y or use float64 samples")
+    flat = np.zeros(y.size + 64, dtype)
+    flat[: y.size] = y.reshape(-1)
     return flat
 
 
@@ -102,12 +105,6 @@ def get_loss(given):
 
 def apply(*args):
     """Placeholder in the templates for the `row_op` at hand."""
-
-
-@inner
-def sample(data, row):
-    """Sample that stands at position `row` of the order."""
-    return integers_at(data[ORDER], row)[0] if data[ORDER] else row
 
 
 def _elementwise(row, data, params, grads, work, start, lo, n):
@@ -331,8 +328,11 @@ class CrossEntropy(Loss):
 
     def check_targets(self, y, n_out, dtype):
         y = np.asarray(y)
-        if y.ndim != 1 or (y.dtype.kind not in "iu" and not np.array_equal(y, np.floor(y))):
-            raise ValueError(f"cross_entropy needs class numbers of shape (n,), got shape {y.shape}, dtype {y.dtype}")
+        if y.ndim != 1 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.array_equal(y, np.floor(y))):
+            raise ValueError(
+                f"cross_entropy needs class numbers 0, 1, ... of shape (n,), got shape {y.shape}, dtype {y.dtype}; "
+                "np.unique(y, return_inverse=True) makes numbers of labels"
+            )
         if len(y) and (y.min() < 0 or y.max() >= n_out):
             raise ValueError(
                 f"class numbers must be 0 to {n_out - 1} for a network with {n_out} outputs, got {y.min()} to {y.max()}"

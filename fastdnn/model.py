@@ -7,11 +7,11 @@ from sklearn.utils import assert_all_finite
 
 from . import engine, rng
 from .history import History
-from .inputs import Source
+from .inputs import Source, as_numbers
 from .layers.base import DATA, LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
 from .losses import get_loss, scores_link
 from .optimizers import get_optimizer
-from .program import Layout, Program, aligned, own
+from .program import Layout, Program, aligned, realigned
 from .training import PIECE, Training, worthwhile_threads
 
 CHUNK_BYTES = 512 * 1024  # activations of a chunk in inference: about half of a second-level cache
@@ -22,7 +22,7 @@ def check_weights(sample_weight, n):
     """float64 array of shape (n,) or None; ValueError unless finite, not negative and not all zero."""
     if sample_weight is None:
         return None
-    weights = np.ascontiguousarray(sample_weight, np.float64)
+    weights = np.ascontiguousarray(as_numbers(sample_weight, "sample_weight", np.float64))
     if weights.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
@@ -74,17 +74,67 @@ class Model:
     """
 
     def __init__(self, layers, loss="squared_error", optimizer="adam", dtype="float32", random_state=None):
-        layers = list(layers) if isinstance(layers, (list, tuple)) else layers
-        if not isinstance(layers, list) or not layers or not all(isinstance(layer, Layer) for layer in layers):
-            raise ValueError(f"layers must be a list of at least one fastdnn layer, got {layers!r}")
-        name = np.dtype(dtype).name
+        given = layers
+        layers = tuple(layers) if isinstance(layers, (list, tuple)) else ()
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+            raise ValueError(f"layers must be a list of at least one fastdnn layer, got {given!r}")
+        try:
+            name = np.dtype(dtype).name if dtype is not None else None
+        except TypeError:
+            name = None
         if name not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
-        self.layers, self.loss, self.optimizer = layers, get_loss(loss), get_optimizer(optimizer)
+        self._layers, self._loss, self._optimizer = layers, get_loss(loss), get_optimizer(optimizer)
         self.dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
-        self.layout = self.params = self.slots = None
+        self.layout = self._params = self._slots = self._grads = None
         self.step, self.epochs = 0, 0
-        self._grads, self._idle = None, []
+        self._idle = []  # programs for inference that no Python thread uses just now
+
+    # Memory is laid out from these, so they are checked when assigned.
+
+    @property
+    def layers(self):
+        """The layers, a tuple; others with the same parameters (another activation, say) may be assigned."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers):
+        layers = tuple(layers)
+        if self.layout is not None and not self.layout.fits(Layout(layers, self.layout.shapes[0])):
+            raise ValueError("other layers than those the model was built with must have the same parameters")
+        self._layers, self._idle = layers, []
+
+    @property
+    def loss(self):
+        """The `Loss`; another one may be assigned, by name or as it is."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss):
+        self._loss, self._idle = get_loss(loss), []
+
+    @property
+    def optimizer(self):
+        """The `Optimizer`; assigning another one forgets what the old one remembered."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer):
+        self._optimizer, self._slots, self.step = get_optimizer(optimizer), None, 0
+
+    @property
+    def params(self):
+        """All parameters, flat; assigning copies the values into the array, which stays."""
+        self._built()
+        return self._params
+
+    @params.setter
+    def params(self, values):
+        values = np.asarray(values)
+        if values.shape != self.params.shape:
+            raise ValueError(f"params has shape {self.params.shape}, got {values.shape}")
+        self.make_writable()
+        self._params[...] = values
 
     # ------------------------------------------------------------ building
 
@@ -108,15 +158,15 @@ class Model:
         ValueError
             If a layer does not fit the shape; the message names it.
         """
-        shape = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
+        shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         shape = tuple(check_count("input_shape", n) for n in shape)
         self.layout = Layout(self.layers, shape)
-        self.params = aligned(self.layout.size, self.dtype)
+        self._params = aligned(self.layout.size, self.dtype)
         for i, entry in enumerate(self.layout.entries if initialize else ()):
             fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
             draw = rng.INITIALIZERS[entry.initializer]
-            entry.view(self.params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
-        self._grads, self.slots, self._idle = None, None, []
+            entry.view(self._params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
+        self._grads, self._slots, self._idle = None, None, []
         self.step, self.epochs = 0, 0
         return self
 
@@ -134,44 +184,52 @@ class Model:
 
     @property
     def weights(self):
-        """dict of views into `params`, in layer order."""
-        self._built()
-        return self.layout.views(self.params)
+        """dict of views into `params`, in layer order; assigning to a key writes into the view."""
+        return self.layout.views(self.params) if self.layout else self._built()
 
     @property
     def gradients(self):
         """dict of views into `grads`, with the keys of `weights`."""
-        return self.layout.views(self.grads)
+        return self.layout.views(self.grads) if self.layout else self._built()
 
     def make_writable(self):
-        """Give the model flat arrays of its own, aligned for the kernels, where they came read-only from a memory map."""
-        self.params, self.slots = own(self.params), own(self.slots)
+        """Give the model flat arrays of its own where they came read-only from a memory map."""
+        if not self._params.flags.writeable:
+            self._params = realigned(self._params)
+        if self._slots is not None and not self._slots.flags.writeable:
+            self._slots = realigned(self._slots)
 
-    def make_slots(self):
+    def clear_padding(self):
+        """Zero what stands between the parameters: a diverged training may have left NaN there."""
+        self._params[self.layout.padding] = 0
+
+    @property
+    def slots(self):
         """The optimizer's flat memory, made on first use."""
-        if self.slots is None:
-            self.slots = aligned(max(1, self.optimizer.n_slots) * self.layout.size, self.dtype)
-        return self.slots
-
-    def reset_optimizer(self, optimizer=None):
-        """Forget the optimizer's memory; take another optimizer if one is given."""
-        self.optimizer = self.optimizer if optimizer is None else get_optimizer(optimizer)
-        self.slots, self.step = None, 0
+        if self._slots is None:
+            self._slots = aligned(max(1, self.optimizer.n_slots) * self.layout.size, self.dtype)
+        return self._slots
 
     # ------------------------------------------------------------ data
 
-    def _source(self, X, build=False, finite=True):
+    def _source(self, X, finite=True):
+        """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
         source = X if isinstance(X, Source) else Source(X, self.dtype)
-        if source.n == 0:
-            raise ValueError("X has no samples")
         if finite:
+            if source.n == 0:
+                raise ValueError("X has no samples")
             assert_all_finite(source.arrays[0], input_name="X")
-        if self.layout is None and build:
-            self.build(source.shape)
-        self._built()
-        if tuple(source.shape) != self.layout.shapes[0]:
+        if self.layout is not None and tuple(source.shape) != self.layout.shapes[0]:
             raise ValueError(f"X must hold samples of shape {self.layout.shapes[0]}, got {tuple(source.shape)}")
         return source
+
+    def _check(self, X, y, sample_weight, finite=True):
+        """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
+        source = self._source(X, finite)
+        n_out = int(np.prod((self.layout or Layout(self.layers, source.shape)).shapes[-1]))
+        if np.ndim(y) == 0 or len(y) != source.n:
+            raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
+        return source, self.loss.check_targets(y, n_out, self.dtype), check_weights(sample_weight, source.n)
 
     @property
     def n_out(self):
@@ -180,13 +238,12 @@ class Model:
         return int(np.prod(self.layout.shapes[-1]))
 
     def training(self, X, y, sample_weight=None, batch_size=32):
-        """A `Training` of this network on the data, checked; what `fit` and the estimators drive epoch by epoch."""
-        source = self._source(X, build=True)
-        targets = self.loss.check_targets(y, self.n_out, self.dtype)
-        if np.ndim(y) == 0 or len(y) != source.n:
-            raise ValueError(f"X has {source.n} samples and y has {np.shape(y)[:1] or 'none'}; they must be as many")
-        weights = check_weights(sample_weight, source.n)
-        return Training(self, source, targets, weights, min(check_count("batch_size", batch_size), source.n))
+        """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
+        source, targets, weights = self._check(X, y, sample_weight)
+        batch_size = min(check_count("batch_size", batch_size), source.n)
+        if self.layout is None:
+            self.build(source.shape)
+        return Training(self, source, targets, weights, batch_size)
 
     # ------------------------------------------------------------ training
 
@@ -207,7 +264,7 @@ class Model:
             Samples in a step; the last one of an epoch may have fewer.
         sample_weight : array-like of shape (n,) or None
             Weights >= 0 of the samples.
-        validation_data : tuple (X, y) or None
+        validation_data : tuple (X, y) or (X, y, sample_weight) or None
             Evaluated after each epoch.
         callbacks : sequence of callable, default=()
             Each is called after each epoch as ``callback(model, history)``; a true result ends the training.
@@ -231,17 +288,27 @@ class Model:
         Ctrl-C ends the training within about 0.1 s and raises KeyboardInterrupt; the model stays usable.
         """
         check_count("epochs", epochs)
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        if not all(callable(callback) for callback in callbacks):
+            raise ValueError(f"callbacks must be a list of functions (model, history), got {callbacks!r}")
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+            if np.shape(validation_data[0])[1:] != np.shape(X)[1:]:
+                raise ValueError("validation_data must hold samples of the shape of X")
+            self._check(*validation_data, *(() if len(validation_data) == 3 else (None,)))
         training = self.training(X, y, sample_weight, batch_size)
         history = History()
         for epoch in range(epochs):
             order = rng.generator(self.seed, rng.SHUFFLE, self.epochs).permutation(training.source.n) if shuffle else None
             history.add(loss=training.epoch(order))
             self.epochs += 1
-            if validation_data is not None:
+            finite = np.isfinite(history["loss"][-1])
+            if validation_data is not None and finite:
                 history.add(**{f"val_{k}": v for k, v in self.evaluate(*validation_data).items()})
             if verbose:
                 print(f"Epoch {epoch + 1}/{epochs} " + "  ".join(f"{k} {v[-1]:.6g}" for k, v in history.items()))
-            if not np.isfinite(history["loss"][-1]):
+            if not finite:
                 warnings.warn(
                     f"the loss is {history['loss'][-1]} in epoch {epoch + 1}: training stopped. Scale the data to about unit "
                     "variance or take a smaller learning rate",
@@ -286,36 +353,45 @@ class Model:
         return self._infer(X, self.loss.link)
 
     def _infer(self, X, kernel):
+        self._built()
         source = self._source(X, finite=False)
         result = np.empty((source.n, self.n_out), self.dtype)
-        data = np.zeros(DATA, np.int64)
-        data[RESULT] = result.ctypes.data
-        self._run(source, data, kernel)
+        self._run(source, kernel, {RESULT: result})
         return result
 
-    def _run(self, source, data, kernel):
-        """Take all samples forward and end with `kernel`, on a program that no other Python thread uses meanwhile."""
-        flops = 2 * self.layout.size * source.n
-        threads = worthwhile_threads(flops, 1, self.dtype.itemsize)
-        program = self._borrow(source)
-        threads = min(threads, -(-source.n // program.rows))
+    def _run(self, source, kernel, arrays):
+        """Take all samples forward and end with `kernel`; arrays {entry of data: array} are what it reads and writes.
+
+        The program is one that no other Python thread uses meanwhile, and what a thread must not see change (another
+        thread may build or train the model) is held in local names.
+        """
+        params, idle, n = self._params, self._idle, source.n
+        data = np.zeros(DATA, np.int64)
+        for entry, array in arrays.items():
+            data[entry] = array.ctypes.data
         source.fill(data)
+        program = self._borrow(source, idle)
+        flops_per_row = 2 * self.layout.size
+        threads = worthwhile_threads(flops_per_row * n, 1, self.dtype.itemsize) if n > program.rows else 1
+        threads = min(threads, -(-n // program.rows))
         program.end_with(kernel)
         work = program.workspace(threads)
         at = np.zeros(engine.AT, np.int64)
-        at[: engine.WORK + 1] = self.params.ctypes.data, 0, work.ctypes.data
-        step = max(program.rows * threads, int(2e9 / max(1, 2 * self.layout.size)))  # about 0.1 s, for Ctrl-C
-        for first in range(0, source.n, step):
-            last = min(first + step, source.n)
+        at[engine.PARAMS], at[engine.WORK] = params.ctypes.data, work.ctypes.data
+        step = max(program.rows * threads, int(2e9 / flops_per_row))  # about 0.1 s, for Ctrl-C
+        for first in range(0, n, step):
+            last = min(first + step, n)
             engine.infer(threads, program.table, data, at, program.n_work * work.itemsize, program.rows, first, last)
-        self._idle.append(program)
+        idle.append(program)
 
-    def _borrow(self, source):
-        while self._idle:
-            program = self._idle.pop()
+    def _borrow(self, source, idle):
+        try:
+            program = idle.pop()
             if program.sparse == source.sparse:
                 return program
-        widest = max(int(np.prod(shape)) for shape in self.layout.shapes)
+        except IndexError:
+            pass
+        widest = max(int(np.prod(shape)) for shape in self.layout.shapes[source.sparse :])
         rows = min(256, max(32, CHUNK_BYTES // (2 * widest * self.dtype.itemsize)))
         return Program(self.layers, self.layout, self.loss, source, self.dtype, rows, training=False)
 
@@ -325,20 +401,14 @@ class Model:
         Returns
         -------
         dict
-            "loss", and "accuracy" for "cross_entropy" and "log_loss" or "r2" otherwise.
+            "loss", and "accuracy" for "cross_entropy" and "log_loss" or "r2" otherwise (NaN if a prediction is).
         """
-        source = self._source(X, finite=False)
-        targets = self.loss.check_targets(y, self.n_out, self.dtype)
-        if len(y) != source.n:
-            raise ValueError(f"X has {source.n} samples and y has {len(y)}; they must be as many")
-        weights = check_weights(sample_weight, source.n)
+        self._built()
+        source, targets, weights = self._check(X, y, sample_weight, finite=False)
         losses, scale = np.zeros(source.n), np.array([1.0 / (source.n if weights is None else weights.sum())])
-        data = np.zeros(DATA, np.int64)
-        data[[Y, LOSSES, SCALE]] = targets.ctypes.data, losses.ctypes.data, scale.ctypes.data
-        if weights is not None:
-            data[SAMPLE_WEIGHT] = weights.ctypes.data
-        self._run(source, data, self.loss.kernel)
-        return {"loss": float(losses.sum()), **self.loss.metrics(self.predict(X), np.asarray(y), weights)}
+        arrays = {Y: targets, LOSSES: losses, SCALE: scale}
+        self._run(source, self.loss.kernel, arrays if weights is None else {**arrays, SAMPLE_WEIGHT: weights})
+        return {"loss": float(losses.sum()), **self.loss.metrics(self.predict(source), np.asarray(y), weights)}
 
     # ------------------------------------------------------------ looking inside
 
@@ -363,3 +433,9 @@ class Model:
 
     def __getstate__(self):
         return {**self.__dict__, "_idle": [], "_grads": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        for name in ("_params", "_slots"):  # memory maps stay as they are
+            if getattr(self, name) is not None and getattr(self, name).flags.writeable:
+                setattr(self, name, realigned(getattr(self, name)))

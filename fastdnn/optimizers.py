@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from ._jit import kernel_from
-from ._math import fma, sqrt
+from ._math import fma, maximum, sqrt
 from ._simd import doubles_at, offset, real, row_op
 from .layers.base import Spec
 
@@ -40,6 +40,7 @@ class Optimizer(Spec):
     """
 
     n_slots = 0
+    __setattr__ = object.__setattr__  # unlike other specs: a rate may be changed between epochs
 
     def numbers(self, learning_rate, steps):
         """(len(steps), 4) float64: the scalars of `update` for each of the steps (1, 2, ...)."""
@@ -104,10 +105,13 @@ def get_optimizer(given):
     return OPTIMIZERS[given]()
 
 
-def _check(name, value, low, high=np.inf, low_open=False):
+def _check(name, value, interval):
+    """`value` as a float if it is a number in the interval, written "(0, inf)" or "[0, 1)" or "[0, 1]"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not (low < value if low_open else low <= value) or not value < high:
-        raise ValueError(f"{name} must be a number in {'(' if low_open else '['}{low}, {high}), got {value!r}")
+    above = number and (value > low if interval[0] == "(" else value >= low)
+    if not above or not (value < high if interval[-1] == ")" else value <= high):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
     return float(value)
 
 
@@ -131,8 +135,8 @@ class SGD(Optimizer):
     n_slots = 1
 
     def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False):
-        self.learning_rate = _check("learning_rate", learning_rate, 0, low_open=True)
-        self.momentum = _check("momentum", momentum, 0, np.nextafter(1, 2))
+        self.learning_rate = _check("learning_rate", learning_rate, "(0, inf)")
+        self.momentum = _check("momentum", momentum, "[0, 1]")
         self.nesterov = bool(nesterov)
 
     def numbers(self, learning_rate, steps):
@@ -166,9 +170,9 @@ class Adam(Optimizer):
     n_slots = 2
 
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-        self.learning_rate = _check("learning_rate", learning_rate, 0, low_open=True)
-        self.beta_1, self.beta_2 = _check("beta_1", beta_1, 0, 1), _check("beta_2", beta_2, 0, 1)
-        self.epsilon = _check("epsilon", epsilon, 0, low_open=True)
+        self.learning_rate = _check("learning_rate", learning_rate, "(0, inf)")
+        self.beta_1, self.beta_2 = _check("beta_1", beta_1, "[0, 1)"), _check("beta_2", beta_2, "[0, 1)")
+        self.epsilon = _check("epsilon", epsilon, "(0, inf)")
 
     def numbers(self, learning_rate, steps):
         rate = learning_rate * np.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
@@ -178,4 +182,6 @@ class Adam(Optimizer):
     def update(p, g, m, v, rate, beta_1, beta_2, epsilon):
         m = beta_1 * m + (1.0 - beta_1) * g
         v = beta_2 * v + (1.0 - beta_2) * (g * g)
-        return p - rate * m / (sqrt(v) + epsilon), m, v
+        # Where the float type has no epsilon that small, 0 / 0 must not make a NaN of an unused weight.
+        tiny = 2.0**-126 if p.e.bits == 32 else 2.0**-1022
+        return p - rate * m / maximum(sqrt(v) + epsilon, tiny), m, v

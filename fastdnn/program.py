@@ -1,5 +1,6 @@
 """From layers to numbers: the layout of the flat parameters, and the program table with its workspace."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,8 @@ def aligned(n, dtype):
     return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
 
 
-def own(a):
-    """The array itself if kernels may write to it and it starts on a cache line, else a copy that is so; None stays."""
-    if a is None or (a.flags.writeable and a.ctypes.data % 64 == 0):
-        return a
+def realigned(a):
+    """A copy that starts on a cache line."""
     copied = aligned(len(a), a.dtype)
     copied[...] = a
     return copied
@@ -46,6 +45,16 @@ class Entry:
         columns = self.shape[-1]
         block = flat[self.offset : self.offset + self.rows * self.stride].reshape(self.rows, self.stride)[:, :columns]
         return block.reshape(self.shape) if len(self.shape) == 2 else block[0]
+
+
+class Views(dict):
+    """dict of arrays in which assigning to a key writes into the array: ``model.weights[key] = a`` changes the model."""
+
+    def __setitem__(self, key, value):
+        view, value = self[key], np.asarray(value)
+        if value.shape != view.shape:
+            raise ValueError(f"{key} has shape {view.shape}, got {value.shape}")
+        view[...] = value
 
 
 class Layout:
@@ -79,8 +88,20 @@ class Layout:
             self.shapes.append(tuple(output))
 
     def views(self, flat):
-        """dict key -> view into `flat`, in layer order."""
-        return {e.key: e.view(flat) for e in self.entries}
+        """Views into `flat` by key, in layer order."""
+        return Views((e.key, e.view(flat)) for e in self.entries)
+
+    def fits(self, other):
+        """Whether another layout has the same parameters in the same places."""
+        return [(e.key, e.shape, e.offset) for e in self.entries] == [(e.key, e.shape, e.offset) for e in other.entries]
+
+    @functools.cached_property
+    def padding(self):
+        """Positions of the flat buffer that belong to no parameter."""
+        own = np.zeros(self.size, bool)
+        for view in self.views(own).values():
+            view[...] = True
+        return np.flatnonzero(~own)
 
     def parts(self):
         """(parts, 6) int64 for the engine: op, first unit, units, first parameter, parameters, whether they decay.
@@ -120,7 +141,7 @@ class Place:
 
     def __init__(self, program, dtype, rows, training):
         self._program, self.dtype, self.rows, self.training = program, dtype, rows, training
-        self.input, self.d_input, self.input_shape = -1, -1, ()
+        self.input, self.d_input, self.input_shape, self.sparse = -1, -1, (), False
         self._parameters, self._turn = {}, 0
 
     @staticmethod
@@ -168,11 +189,12 @@ class Program:
         self.rows, self.training, self.sparse = rows, training, source.sparse
         self.dtype = np.dtype(dtype)
         self.table = np.zeros((len(layers) + 2, COLUMNS), np.int64)
-        widths = [padded(int(np.prod(shape))) for shape in layout.shapes]
+        place = Place(self, self.dtype.name, rows, training)
+        place.sparse = source.sparse and layers[0].takes_sparse
+        widths = [padded(int(np.prod(shape))) for shape in layout.shapes[place.sparse :]]
         self._size = ZEROS + max(widths)
         if not training:
             self.blocks = [self.reserve(rows * max(widths)) for _ in range(2)]
-        place = Place(self, self.dtype.name, rows, training)
         place.input_shape = layout.shapes[0]
         source.op(self.table[0], place)
         for number, layer in enumerate(layers):
@@ -181,6 +203,7 @@ class Program:
             place.d_input = self._d_output(number) if number else -1
             place._parameters = {e.name: e.offset for e in layout.entries if e.layer == number}
             layer.op(row, place)
+            place.sparse = False
         last, n_out = self.table[-1], int(np.prod(layout.shapes[-1]))
         self.hyper = np.ascontiguousarray(loss.hyper(n_out, self.dtype), np.float64)
         last[[N_IN, LD_IN, IN, HYPER]] = n_out, padded(n_out), self._output(len(layers)), self.hyper.ctypes.data

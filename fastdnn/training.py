@@ -12,12 +12,13 @@ from .program import Program, share
 
 SLICE = 0.1  # seconds between two looks at pending signals
 PIECE = 1024  # rows of a larger batch that are taken at once: bounds the workspace, their gradients add up
+MOST_THREADS = 256
 RATE = {4: 60e9, 8: 30e9}  # flop/s of a core, roughly; only decides what is too small to share and the first slice
 
 
 def worthwhile_threads(flops, regions, itemsize):
     """Number of threads for `flops` of work in `regions` parallel regions: as many as save more than starting them costs."""
-    threads, seconds = get_num_threads(), flops / RATE[itemsize]
+    threads, seconds = min(get_num_threads(), MOST_THREADS), flops / RATE[itemsize]
     while threads > 1 and seconds * (1 - 1 / threads) < 2 * regions * launch_seconds():
         threads -= 1
     return threads
@@ -38,10 +39,15 @@ class Training:
         Not negative.
     batch_size : int
         At least 1.
+    skip_empty : bool
+        What to do with a batch whose weights are all zero: nothing to learn from it, or ZeroDivisionError.
     """
 
-    def __init__(self, model, source, targets, sample_weight, batch_size):
-        self.model, self.source, self.targets = model, source, targets
+    def __init__(self, model, source, targets, sample_weight, batch_size, skip_empty=True):
+        self.model, self.source, self.targets, self.skip_empty = model, source, targets, skip_empty
+        self.layout = model.layout
+        model.make_writable()
+        model.clear_padding()
         self.sample_weight, self.batch_size = sample_weight, int(batch_size)
         rows = min(self.batch_size, PIECE)
         self.program = Program(model.layers, model.layout, model.loss, source, model.dtype, rows, training=True)
@@ -65,9 +71,9 @@ class Training:
             return 1.0 / np.minimum(self.batch_size, n - starts)
         weights = self.sample_weight if order is None else self.sample_weight[order]
         sums = np.add.reduceat(weights, starts)
-        if not sums.all():
+        if not self.skip_empty and not sums.all():
             raise ZeroDivisionError("Weights sum to zero, can't be normalized: a batch has only samples of weight 0")
-        return 1.0 / sums
+        return np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums != 0)
 
     def epoch(self, order=None, learning_rate=None, l2=0.0):
         """One pass over the samples `order` (all, in their order, if None), updating the parameters batch by batch.
@@ -100,8 +106,10 @@ class Training:
 
     def _prepare(self, order, update):
         model, program, at = self.model, self.program, np.zeros(engine.AT, np.int64)
+        if model.layout is not self.layout:
+            raise RuntimeError("the model was built anew while it was being trained")
         model.make_writable()
-        slots = model.make_slots() if update else model.grads
+        slots = model.slots if update else model.grads
         arrays = (model.params, model.grads, program.workspace(), slots)
         at[:4] = [a.ctypes.data for a in arrays]
         at[engine.UPDATE] = model.optimizer.update_kernel.address(model.dtype) if update else 0

@@ -46,3 +46,17 @@ def test_curve():
     assert text.splitlines()[2].strip().startswith("1.0000")
     assert cli.curve([1.0])
     assert cli.curve([2.0] * 500)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "--epochs", "0"], "at least 1"),
+        (["demo", "--plot", "/nowhere/x.png"], "there is no folder"),
+        ([], "required"),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert message in capsys.readouterr().err + str(caught.value)

@@ -27,6 +27,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
+import fastdnn
 from fastdnn import MLPClassifier, MLPRegressor
 
 ESTIMATORS = [MLPClassifier, MLPRegressor]
@@ -144,7 +145,7 @@ def test_writing_weights_changes_predictions(estimator, way, dtype, tmp_path):
     np.testing.assert_array_equal(probabilities(model, X), probabilities(original, X))
     if way is via_memory_map:
         assert not model.coefs_[0].flags.writeable
-        model.coefs_ = model.coefs_  # assigning makes the weights the model's own
+        model.coefs_[0] = model.coefs_[0]  # assigning makes the weights the model's own
     before = probabilities(model, X).copy()
     model.coefs_[0][:, 0] += 1  # in place
     changed = [probabilities(model, X).copy()]
@@ -383,3 +384,73 @@ def test_pickles_go_through_a_buffer():
     buffer.seek(0)
     X, _ = problem(MLPRegressor)
     np.testing.assert_array_equal(joblib.load(buffer).predict(X), fitted(MLPRegressor).predict(X))
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(("one", "other"), [(500, 1), (1, 2), (2, 1)])
+def test_another_number_of_outputs_is_refused(one, other, solver):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((200, 3)), rng.standard_normal((200, 500))
+    one_y, other_y = (y[:, :n].squeeze() for n in (one, other))
+    settings = {"hidden_layer_sizes": (4,), "max_iter": 2, "warm_start": True, "random_state": 0}
+    model = MLPRegressor(solver=solver, **settings).fit(X, one_y)
+    before = model.predict(X)
+    calls = [model.fit] if solver == "lbfgs" else [model.fit, model.partial_fit]
+    for call in calls:
+        with pytest.raises(ValueError, match="the network was built with layers of"):
+            call(X, other_y)
+        assert model.n_outputs_ == one
+        np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_parameters_changed_between_fits():
+    X, y = load_iris(return_X_y=True)
+    ours, theirs = (m.MLPClassifier(max_iter=5, random_state=0, warm_start=True).fit(X, y) for m in (fastdnn, peer))
+    for model in (ours, theirs):
+        model.set_params(activation="tanh")
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6)
+    np.testing.assert_allclose(ours.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-6)
+    with pytest.raises(ValueError, match="call fit with warm_start=False"):
+        ours.set_params(hidden_layer_sizes=(3,)).fit(X, y)
+    model = MLPRegressor(max_iter=2).partial_fit(X, y + 1.0)
+    with pytest.raises(ValueError, match="call fit with warm_start=False"):
+        model.set_params(loss="poisson").partial_fit(X, y + 1.0)
+
+
+def test_validation_weights_all_zero():
+    X, y = load_iris(return_X_y=True)
+    messages = []
+    for module in (fastdnn, peer):
+        model = module.MLPClassifier(early_stopping=True, batch_size=135, shuffle=False, random_state=0)
+        with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero number") as caught:
+            model.fit(X, y, sample_weight=(np.arange(150) == 1) * 1.0)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_unfitted_after_a_failed_fit():
+    model = MLPClassifier()
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0"):
+        model.set_params(hidden_layer_sizes=(-1,)).fit([[1.0], [2.0]], [0, 1])
+    with pytest.raises(NotFittedError):
+        model.predict([[1.0]])
+    model = fitted(MLPClassifier)
+    del model.coefs_
+    with pytest.raises(NotFittedError):
+        model.predict(np.zeros((1, 12)))
+
+
+def test_concurrent_lbfgs_fits_give_blas_its_threads_back():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info
+
+    def counts():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = counts()
+    X, y = problem(MLPRegressor)
+    with ThreadPoolExecutor(4) as pool:
+        fits = [pool.submit(MLPRegressor(solver="lbfgs", max_iter=20, alpha=a).fit, X, y) for a in range(8)]
+        [f.result() for f in fits]
+    assert counts() == before

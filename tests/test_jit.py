@@ -122,6 +122,55 @@ def test_processes_that_start_at_once_on_an_empty_cache(tmp_path):
     assert len({out.split()[0] for out, _ in results}) == 1
 
 
+USER = """
+from fastdnn import Model, layers
+from fastdnn.layers import Activation, activation
+from fastdnn._simd import where
+
+def make(slope):
+    @activation
+    class leaky(Activation):
+        def forward(x):
+            return where(x < 0.0, slope * x, x)
+        def derivative(y):
+            return where(y < 0.0, slope, 1.0)
+    model = Model([layers.Dense(1, activation="leaky")], dtype="float64").build(1)
+    model.params[0] = 1
+    return float(model.forward([[-1.0]])[0, 0]), layers.ACTIVATIONS["leaky"].forward_kernel.compile("float64").cache_hits
+"""
+
+
+def test_bodies_of_users_are_told_apart_by_what_they_emit(tmp_path):
+    (tmp_path / "mine.py").write_text(USER)
+    code = "from mine import make; print(make(0.5), make(0.25))"
+    notebook = f"exec(compile({USER!r}, '<notebook>', 'exec')); print(make(0.25), make(2.0))"
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{tmp_path}"}
+    assert python(code, **environment)[0] == "(-0.5, 0) (-0.25, 0)\n"
+    assert python(code, **environment)[0] == "(-0.5, 1) (-0.25, 1)\n"
+    assert python(notebook, **environment)[0] == "(-0.25, 1) (-2.0, 0)\n"
+
+
+def test_old_versions_leave_the_cache_folder(package_copy):
+    cache = package_copy / "cache"
+    for i in range(6):
+        (cache / "fastdnn" / f"old{i}").mkdir(parents=True)
+    code = "import fastdnn._cache as c; print(c.cache_folder().name)"
+    name = python(code, package_copy, NUMBA_CACHE_DIR=str(cache))[0].strip()
+    left = {folder.name for folder in (cache / "fastdnn").iterdir()}
+    assert name in left
+    assert len(left) == 4
+
+
+def test_without_the_jit_it_says_so():
+    done = subprocess.run(
+        [sys.executable, "-c", "import fastdnn"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_DISABLE_JIT": "1"},
+    )
+    assert "unset NUMBA_DISABLE_JIT" in done.stderr
+
+
 # ---------------------------------------------------------------- threads
 
 

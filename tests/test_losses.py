@@ -112,9 +112,15 @@ def test_clipped_losses_are_bounded_by_the_epsilon(loss, labels):
         ("cross_entropy", np.zeros((3, 2)), "class numbers"),
         ("log_loss", np.full((3, 3), 2.0), "between 0 and 1"),
         ("poisson", np.full((3, 3), -1.0), "targets >= 0"),
-        ("squared_error", np.zeros((3, 2)), r"y must have shape \(3, 3\)"),
+        ("squared_error", np.zeros((3, 2)), r"y must have shape \(n, 3\) .*got \(3, 2\)"),
         ("squared_error", np.full((3, 3), np.nan), "y contains NaN"),
-        ("squared_error", np.full((3, 3), "a"), "y must be numeric"),
+        ("squared_error", np.full((3, 3), 1e39), "y contains values too large for float32"),
+        ("squared_error", np.full((3, 3), 1j), "y must hold real numbers, got complex128"),
+        ("squared_error", None, "y must have one target for each"),
+        ("squared_error", 3.0, "y must have one target for each"),
+        ("cross_entropy", np.array(["a", "b", "a"]), "np.unique"),
+        ("cross_entropy", np.array(["a", "b", "a"], object), "np.unique"),
+        ("squared_error", np.full((3, 3), "a"), "y must hold real numbers"),
     ],
 )
 def test_wrong_targets(name, y, message):

@@ -266,9 +266,28 @@ def test_evaluate_regression_and_log_loss():
         (lambda m, X, y: m.build((0,)), "input_shape must be an integer >= 1, got 0"),
         (lambda m, X, y: m.predict(X[:, :3]), r"samples of shape \(6,\), got \(3,\)"),
         (lambda m, X, y: m.predict(X[0]), "X must have shape"),
-        (lambda m, X, y: m.predict(X[:0]), "no samples"),
-        (lambda m, X, y: m.predict([["a"] * 6]), "X must be numeric"),
-        (lambda m, X, y: m.fit(X, y[:-1]), "50 samples and y has"),
+        (lambda m, X, y: m.fit(X[:0], y[:0]), "no samples"),
+        (lambda m, X, y: m.predict(X + 1j), "X must hold real numbers, got complex128"),
+        (lambda m, X, y: m.predict(scipy.sparse.csr_array(X + 1j)), "X must hold real numbers"),
+        (lambda m, X, y: m.predict(X.astype("datetime64[s]")), "X must hold real numbers"),
+        (lambda m, X, y: m.predict(np.zeros((0, 3, 4))), r"samples of shape \(6,\), got \(3, 4\)"),
+        (lambda m, X, y: m.fit(X, y, sample_weight="abc"), "sample_weight must hold real numbers"),
+        (lambda m, X, y: m.fit(X, y, validation_data=X), "validation_data must be a tuple"),
+        (lambda m, X, y: m.fit(X, y, validation_data=(X[:, :3], y)), "samples of the shape of X"),
+        (lambda m, X, y: m.fit(X, y, validation_data=(X, y + 9)), "class numbers must be 0 to 2"),
+        (lambda m, X, y: m.fit(X, y, callbacks=[3]), "callbacks must be a list of functions"),
+        (lambda m, X, y: m.build(3.0), "input_shape must be an integer"),
+        (lambda m, X, y: m.build(None), "input_shape must be an integer"),
+        (lambda m, X, y: Model([layers.Dense(1)]).gradients, "call fit"),
+        (lambda m, X, y: Model([layers.Dense(1)], dtype="foo"), "dtype must be one of"),
+        (lambda m, X, y: Model([layers.Dense(1)], dtype=None), "dtype must be one of"),
+        (lambda m, X, y: setattr(m, "params", np.zeros(3)), "params has shape"),
+        (lambda m, X, y: setattr(m, "optimizer", "addam"), "optimizer must be"),
+        (lambda m, X, y: setattr(m, "loss", "mse"), "loss must be"),
+        (lambda m, X, y: setattr(m, "layers", [layers.Dense(4000)]), "must have the same parameters"),
+        (lambda m, X, y: m.weights.__setitem__("0.dense.bias", np.zeros(3)), "has shape"),
+        (lambda m, X, y: m.predict([["a"] * 6]), "X must hold real numbers"),
+        (lambda m, X, y: m.fit(X, y[:-1]), "one target for each of the 50 samples"),
         (lambda m, X, y: m.fit(X, y, epochs=0), "epochs must be an integer >= 1, got 0"),
         (lambda m, X, y: m.fit(X, y, batch_size=2.0), "batch_size must be an integer"),
         (lambda m, X, y: m.fit(X, y, sample_weight=np.ones(3)), r"sample_weight must have shape \(50,\), got \(3,\)"),
@@ -287,12 +306,83 @@ def test_errors_say_what_to_do(call, message):
     np.testing.assert_array_equal(model.params, before)
 
 
-def test_batch_of_zero_weight_is_an_error():
+def test_a_batch_of_zero_weight_teaches_nothing():
     X, y = data()
     w = np.ones(50)
     w[:10] = 0
-    with pytest.raises(ZeroDivisionError, match="Weights sum to zero"):
-        network().fit(X, y, sample_weight=w, batch_size=10, shuffle=False)
+    one, two = network(optimizer="sgd"), network(optimizer="sgd")
+    one.fit(X, y, sample_weight=w, batch_size=10, shuffle=False)
+    two.fit(X[10:], y[10:], batch_size=10, shuffle=False)
+    np.testing.assert_array_equal(one.params, two.params)
+
+
+def test_what_memory_is_laid_out_from_can_be_assigned_safely():
+    X, y = data()
+    model = network(optimizer="sgd")
+    model.fit(X, y)
+    model.optimizer = optimizers.Adam()
+    assert model.fit(X, y, epochs=30)["loss"][-1] < 1.2
+    params = model.params
+    model.params = model.params - np.float64(0.0)
+    assert model.params is params
+    model.weights["0.dense.bias"] = np.full(20, 0.5)
+    assert (model.weights["0.dense.bias"] == 0.5).all()
+    before = model.predict(X)
+    model.layers = [layers.Dense(20, activation="relu"), *model.layers[1:]]
+    assert not np.array_equal(model.predict(X), before)
+    model.evaluate(X, y)
+    model.loss = "log_loss"
+    np.testing.assert_allclose(model.predict(X), 1 / (1 + np.exp(-model.forward(X))), rtol=1e-12)
+    with pytest.raises(AttributeError, match=r"Dense.units is fixed; make a new Dense"):
+        model.layers[0].units = 4000
+
+
+def test_a_failed_fit_changes_nothing():
+    X, y = data()
+    model = Model([layers.Dense(3)], loss="cross_entropy")
+    with pytest.raises(ValueError, match="class numbers"):
+        model.fit(np.zeros((50, 20)), y + 5)
+    model.fit(X, y)
+
+
+def test_predict_nothing():
+    assert network().predict(np.zeros((0, 6))).shape == (0, 3)
+
+
+def test_diverging_with_validation_data_keeps_the_history():
+    X, y = data()
+    model = network((), 1, "squared_error", optimizer=optimizers.SGD(1e6))
+    with pytest.warns(RuntimeWarning, match="training stopped"):
+        history = model.fit(X, y.astype(float), epochs=200, batch_size=10, validation_data=(X, y))
+    assert len(history["loss"]) > 1
+    model.params = np.nan * model.params
+    assert np.isnan(model.evaluate(X, y)["r2"])
+    for key, weight in model.weights.items():
+        model.weights[key] = np.full(weight.shape, 0.1)
+    model.optimizer = optimizers.SGD(1e-3)
+    assert np.isfinite(model.fit(X, y, epochs=2)["loss"]).all()
+    assert np.isfinite(model.params).all()
+
+
+def test_an_epsilon_too_small_for_the_float_type():
+    X, y = data(dtype="float32")
+    X[:, 2] = 0
+    model = network(dtype="float32", optimizer=optimizers.Adam(epsilon=1e-60))
+    model.fit(X, y, epochs=2)
+    assert np.isfinite(model.params).all()
+
+
+def test_absurd_thread_counts_are_harmless():
+    X, y = data()
+    with fastdnn.config_context(n_threads=10**9):
+        network().fit(X, y)
+
+
+def test_building_anew_while_predicting_or_training():
+    X, y = data()
+    model = network()
+    with pytest.raises(RuntimeError, match="built anew while it was being trained"):
+        model.fit(X, y, epochs=2, callbacks=[lambda model, history: model.build(6) and False])
 
 
 def test_same_as_pytorch():

@@ -12,15 +12,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, validate_data
-from threadpoolctl import threadpool_limits
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..inputs import Source
 from ..layers import Dense
 from ..model import Model
 from ..training import Training
+from ._blas import one_blas_thread
 from ._solver import StochasticSolver
-from ._weights import weights_property, write_all
+from ._weights import views, weights_property, write_all
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 
@@ -154,16 +154,20 @@ class BaseMLP(BaseEstimator):
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
-        self.n_outputs_ = y.shape[1]
-        if incremental and self.early_stopping and self.solver in STOCHASTIC_SOLVERS:
-            raise ValueError("partial_fit does not support early_stopping=True")
         self._random_state = check_random_state(self.random_state)
-        sizes = [X.shape[1], *hidden, self.n_outputs_]
+        sizes = [X.shape[1], *hidden, y.shape[1]]
         if first_pass:
             self._initialize(sizes, X.dtype)
         elif "_model" not in self.__dict__:  # weights that the user set before the first partial_fit
             self._make_model(sizes, X.dtype, self._given_weights)
-
+        model = self._network()
+        built = [shape[0] for shape in model.layout.shapes]
+        if built != sizes or (type(model.loss), model.loss) != (type(self._make_loss()), self._make_loss()):
+            raise ValueError(
+                f"the network was built with layers of {built} units and {model.loss!r}, now these would be {sizes} and "
+                f"{self._make_loss()!r}; call fit with warm_start=False to start anew"
+            )
+        self.n_outputs_ = y.shape[1]
         source = Source(X, self._model.dtype)
         if self.solver == "lbfgs":
             self._fit_lbfgs(source, y, sample_weight)
@@ -182,9 +186,16 @@ class BaseMLP(BaseEstimator):
         model = Model(layers, loss=self._make_loss(), dtype=dtype, random_state=0)
         model.build(int(sizes[0]), initialize=False)
         for part, name in ((".kernel", "coefs_"), (".bias", "intercepts_")):
-            write_all([v for k, v in model.weights.items() if k.endswith(part)], weights[name], name)
+            write_all(views(model, part), weights[name], name)
         self._model = model
         self.__dict__.pop("_given_weights", None)
+
+    def _network(self):
+        """The network, with the activation that the parameter names now: it may be changed between calls."""
+        model = self._model
+        if len(model.layers) > 1 and model.layers[0].activation != self.activation:
+            model.layers = [Dense(layer.units, self.activation) for layer in model.layers[:-1]] + [model.layers[-1]]
+        return model
 
     def _initialize(self, sizes, dtype):
         """Everything that a first fit starts from. Weights are drawn in float64 and in scikit-learn's order."""
@@ -210,7 +221,7 @@ class BaseMLP(BaseEstimator):
         model = self._model
         targets = y.argmax(axis=1) if model.loss.labels else y
         targets = model.loss.check_targets(targets, self.n_outputs_, model.dtype)
-        return Training(model, source, targets, sample_weight, batch_size)
+        return Training(model, source, targets, sample_weight, batch_size, skip_empty=False)
 
     def _packed(self):
         """Positions of the weights in the flat buffer, in scikit-learn's order: all coefs_, then all intercepts_."""
@@ -245,9 +256,7 @@ class BaseMLP(BaseEstimator):
             print(f"Iteration {report.n}, loss = {intermediate_result.fun:.8f}")
 
         report.n = 0
-        # One BLAS thread: SciPy's inner products here are short, and OpenBLAS's waiting threads take the cores from ours
-        # (200 rows, 97 iterations: 0.98 s with them, 0.03 s without).
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             result = scipy.optimize.minimize(
                 lambda x: self._loss_and_grad(training, x, positions),
                 self._model.params[positions].astype(np.float64),
@@ -257,14 +266,16 @@ class BaseMLP(BaseEstimator):
                 options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
             )
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-        self.loss_ = result.fun
+        self.loss_ = np.float64(result.fun)
         self._model.params[positions] = result.x
 
     def _fit_stochastic(self, source, y, sample_weight, first_pass, incremental):
         model = self._model
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = StochasticSolver(self)
-            model.reset_optimizer(self._optimizer.optimizer)
+            model.optimizer = self._optimizer.optimizer
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
         rows, validation = None, None
         if self.early_stopping:
             rows, validation = self._split(source, y, sample_weight)
@@ -290,7 +301,7 @@ class BaseMLP(BaseEstimator):
                     self._random_state.shuffle(turn)
                     order = order[turn]
                 natural = not self.shuffle and rows is None
-                loss = training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha)
+                loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
                 self.n_iter_ += 1
                 self.loss_ = loss
                 self.t_ += n
@@ -332,6 +343,8 @@ class BaseMLP(BaseEstimator):
         if len(held_out) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         weights = None if sample_weight is None else sample_weight[held_out]
+        if weights is not None and not weights.any():
+            raise ValueError("Sample weights must contain at least one non-zero number.")
         return train, (source.take(held_out), y[held_out], weights)
 
     def _update_no_improvement_count(self, validation):
@@ -359,10 +372,11 @@ class BaseMLP(BaseEstimator):
 
     def _predictions(self, X):
         """(n, n_outputs) predictions, in chunks: beyond them and X no memory grows with n."""
+        check_is_fitted(self, "coefs_")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         if "_model" not in self.__dict__:
             self._make_model([X.shape[1], *(c.shape[1] for c in self.coefs_)], self.coefs_[0].dtype, self._given_weights)
-        model = self._model
+        model = self._network()
         return model.predict(X).astype(np.result_type(X.dtype, model.dtype), copy=False)
 
     def __sklearn_tags__(self):

@@ -3,27 +3,36 @@
 import numpy as np
 
 
+def views(model, part):
+    """Views of all weights whose key ends with `part`, in layer order."""
+    return [view for key, view in model.weights.items() if key.endswith(part)]
+
+
+def write_all(targets, values, name):
+    """Write arrays into views of the same shapes; ValueError (nothing written) if they do not match."""
+    values = [np.asarray(v) for v in values]
+    shapes, given = [v.shape for v in targets], [v.shape for v in values]
+    if shapes != given:
+        raise ValueError(f"{name} must have the shapes of the fitted network, {shapes}, got {given}")
+    for target, value in zip(targets, values, strict=True):
+        target[...] = value
+
+
 class WeightList(list):
     """List of views; assigning an item writes into the view instead of replacing it, so the network sees it."""
 
+    def __init__(self, model, part):
+        super().__init__(views(model, part))
+        self._model, self._part = model, part
+
     def __setitem__(self, index, value):
-        targets, values = self[index], value
-        if not isinstance(index, slice):
-            targets, values = [targets], [value]
-        write_all(targets, values, f"item {index}")
+        self._model.make_writable()  # after a memory map there are new views
+        super().__setitem__(slice(None), views(self._model, self._part))
+        single = not isinstance(index, slice)
+        write_all([self[index]] if single else self[index], [value] if single else value, f"item {index}")
 
     def __reduce__(self):
         return list, ([a.copy() for a in self],)
-
-
-def write_all(views, values, name):
-    """Write arrays into views of the same shapes; ValueError (nothing written) if they do not match."""
-    values = [np.asarray(v) for v in values]
-    shapes, given = [v.shape for v in views], [v.shape for v in values]
-    if shapes != given:
-        raise ValueError(f"{name} must have the shapes of the fitted network, {shapes}, got {given}")
-    for view, value in zip(views, values, strict=True):
-        view[...] = value
 
 
 def weights_property(part, name):
@@ -32,7 +41,7 @@ def weights_property(part, name):
     def get(self):
         model = self.__dict__.get("_model")
         if model is not None:
-            return WeightList(view for key, view in model.weights.items() if key.endswith(part))
+            return WeightList(model, part)
         try:
             return self.__dict__["_given_weights"][name]
         except KeyError:
@@ -40,9 +49,13 @@ def weights_property(part, name):
 
     def set_(self, values):
         if self.__dict__.get("_model") is not None:
-            self._model.make_writable()
-            write_all(get(self), values, name)
+            get(self)[:] = values
         else:
             self.__dict__.setdefault("_given_weights", {})[name] = list(values)
 
-    return property(get, set_)
+    def delete(self):
+        get(self)
+        self.__dict__.pop("_model", None)
+        self.__dict__.get("_given_weights", {}).pop(name, None)
+
+    return property(get, set_, delete)

@@ -6,7 +6,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from ..losses import ClippedLogLoss, CrossEntropy
 from ._base import BaseMLP
@@ -136,7 +136,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, or indicators of a multilabel problem.
         """
-        check_is_fitted(self)
         p = self._predictions(X)
         return self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
 
@@ -153,7 +152,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         p : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`. In a multilabel problem each label's own probability.
         """
-        check_is_fitted(self)
         p = self._predictions(X)
         return np.column_stack([1 - p, p]) if self.n_outputs_ == 1 else p
 

@@ -13,8 +13,9 @@ vectors:
         def derivative(y):
             return (1.0 - absolute(y)) * (1.0 - absolute(y))
 
-`derivative` gets the output y, the usual case, because then nothing else must be kept; with `needs_input = True` it gets
-the input x. It must be finite wherever the function is, and NaN must give NaN.
+`absolute` comes from `.._math`, `where(mask, a, b)` and comparisons from `.._simd`. `derivative` gets the output y, the
+usual case, because then nothing else must be kept; with `needs_input = True` it gets the input x. It must be finite
+wherever the function is, and NaN must give NaN.
 """
 
 from .._jit import kernel_from
@@ -120,7 +121,7 @@ class relu(Activation):
         return where(x < 0.0, 0.0, x)
 
     def derivative(y):
-        return where(y.equals(0.0), 0.0, y.e.constant(1.0))
+        return where(y.equals(0.0), 0.0, 1.0)
 
 
 @activation

@@ -20,6 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numba import types
 
+from .._jit import inner
+from .._simd import integers_at
+
 # Columns of a program row. FORWARD..REFRESH are the kernels' addresses (0: none); the rest is between an op and its
 # kernels, offsets being counted in elements from the start of `params` (and `grads`) or of `work`.
 FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
@@ -33,6 +36,12 @@ DATA = 16
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
 ONE, ZEROS = 0, 16
+
+
+@inner
+def sample(data, position):
+    """Number of the sample that stands at `position` of the order."""
+    return integers_at(data[ORDER], position)[0] if data[ORDER] else position
 
 
 def op_signature(real):
@@ -68,7 +77,15 @@ class Parameter:
 
 
 class Spec:
-    """A small object that is made of its constructor's arguments: compared by them, printed by those not the default."""
+    """A small object that is made of its constructor's arguments: compared by them, printed by those not the default.
+
+    Its attributes are set once: a network is laid out from them, so changing one later would not fit the memory any more.
+    """
+
+    def __setattr__(self, name, value):
+        if name in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}.{name} is fixed; make a new {type(self).__name__} instead")
+        super().__setattr__(name, value)
 
     def __repr__(self):
         defaults = inspect.signature(type(self).__init__).parameters
@@ -89,6 +106,7 @@ class Layer(Spec):
     """
 
     name = "layer"
+    takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (place.sparse), not rows made dense
 
     def output_shape(self, input_shape):
         """Shape of one sample after the layer, for one of `input_shape`; raises ValueError if that does not fit."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .._jit import kernel
-from .._simd import caller, offset, real
+from .._jit import inner, kernel
+from .._math import fma
+from .._simd import caller, copy, integers_at, offset, pointer_at, real, row_op
 from ..gemm import ALIGN, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
 from ..rng import check_initializer
 from .activations import get_activation
@@ -20,6 +21,8 @@ from .base import (
     GEMM,
     GRADIENT,
     IN,
+    INDICES,
+    INDPTR,
     KERNEL,
     LD_IN,
     LD_OUT,
@@ -35,11 +38,13 @@ from .base import (
     ZEROS,
     Layer,
     Parameter,
+    X,
     check_count,
     op_signature,
+    sample,
 )
 
-_call_derivative = caller(epilogue_signature, 6)
+_call_on_tile = caller(epilogue_signature, 6)
 
 
 class Dense(Layer):
@@ -74,6 +79,7 @@ class Dense(Layer):
     """
 
     name = "dense"
+    takes_sparse = True
 
     def __init__(self, units, activation="identity", use_bias=True, initializer=None):
         self.units = check_count("units", units)
@@ -101,10 +107,12 @@ class Dense(Layer):
         row[[IN, D_IN, OUT, D_OUT]] = place.input, place.d_input, place.new_rows(n_out), place.new_deltas(n_out)
         row[KERNEL] = place.parameter("kernel")
         row[BIAS] = place.parameter("bias") if self.use_bias else -1
+        if place.sparse:
+            row[[FORWARD, GRADIENT]] = place.addresses(dense_forward_sparse, dense_gradient_sparse)
         row[CLAMP] = f.clamps
         row[PRE] = row[OUT]
         if not f.is_identity:
-            if not f.clamps:
+            if not f.clamps or place.sparse:
                 row[ACTIVATE] = f.forward_kernel.address(place.dtype)
             if place.training:
                 row[DERIVE] = f.backward_kernel.address(place.dtype)
@@ -142,7 +150,7 @@ def dense_backward(row, data, params, grads, work, start, lo, n):
     dy = offset(work, row[D_OUT] + lo * ldy)
     if row[DERIVE]:
         columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
-        _call_derivative(row[DERIVE], offset(work, row[PRE] + lo * ldy), dy, n, columns, ldy, ldy)
+        _call_on_tile(row[DERIVE], offset(work, row[PRE] + lo * ldy), dy, n, columns, ldy, ldy)
     if row[D_IN] >= 0:
         dx = offset(work, row[D_IN] + lo * ldx)
         columns = (row[N_IN] + ALIGN - 1) // ALIGN * ALIGN
@@ -158,19 +166,29 @@ def dense_gradient(row, data, params, grads, work, start, lo, n):
 
     2*n*rows*n_out flops; writes its own rows of dW, or adds to them if data[ACCUMULATE].
     """
+    if lo >= row[N_IN]:
+        bias_gradient(row, data, grads, work)
+        return
     ldx, ldy = row[LD_IN], row[LD_OUT]
-    dy, none = offset(work, row[D_OUT]), real(work, -np.inf)
+    target = offset(grads, row[KERNEL] + lo * ldy)
+    sum_over_rows(row, data, work, offset(work, row[IN] + lo), target, n, 1, ldx)
+
+
+@inner
+def bias_gradient(row, data, grads, work):
+    """db = sum of the rows of dY: a row of ones times dY."""
+    sum_over_rows(row, data, work, offset(work, ONE), offset(grads, row[BIAS]), 1, 0, 0)
+
+
+@inner
+def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
+    """target (n, n_out) = X dY, or += if data[ACCUMULATE]; element (i, r) of X, for row r of the batch, as in `gemm`."""
+    ldy = row[LD_OUT]
     columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
-    if lo < row[N_IN]:
-        x, x_row, x_column = offset(work, row[IN] + lo), 1, ldx
-        target = offset(grads, row[KERNEL] + lo * ldy)
-    else:  # a row of ones
-        x, x_row, x_column = offset(work, ONE), 0, 0
-        target = offset(grads, row[BIAS])
     start_from = target if data[ACCUMULATE] else offset(work, ZEROS)
     call_gemm(
-        row[GEMM], x, dy, target, start_from, n, columns, data[ROWS], x_row, x_column, ldy, data[ACCUMULATE] * ldy, ldy,
-        none, 0, target, ldy
+        row[GEMM], x, offset(work, row[D_OUT]), target, start_from, n, columns, data[ROWS], x_row, x_column, ldy,
+        data[ACCUMULATE] * ldy, ldy, real(work, -np.inf), 0, target, ldy
     )  # fmt: skip
 
 
@@ -181,3 +199,62 @@ def dense_refresh(row, data, params, grads, work, start, lo, n):
         ldx, ldy = row[LD_IN], row[LD_OUT]
         source, target = offset(params, row[KERNEL] + lo * ldy), offset(work, row[TURNED] + lo)
         call_transpose(row[TRANSPOSE], source, target, n, row[N_OUT], ldy, ldx)
+
+
+# ---------------------------------------------------------------- the first layer, from a CSR matrix
+
+
+@row_op(2, 1, scalars=1)
+def add_scaled(y, w, value):
+    return fma(w, value, y)
+
+
+@inner
+def lower_bound(indices, first, last, value):
+    """First position in first..last of the rising `indices` whose entry is at least `value`; last if there is none."""
+    while first < last:
+        middle = (first + last) // 2
+        if indices[middle] < value:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@kernel(op_signature)
+def dense_forward_sparse(row, data, params, grads, work, start, lo, n):
+    """As `dense_forward` for samples in CSR form: 2*nnz*n_out flops. The same sums in the same order, zeros left out."""
+    ldy, columns = row[LD_OUT], (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
+    bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
+    for i in range(lo, lo + n):
+        bounds, z = integers_at(data[INDPTR], sample(data, start + i)), offset(work, row[PRE] + i * ldy)
+        copy(bias, z, columns)
+        for k in range(bounds[0], bounds[1]):
+            add_scaled(z, offset(params, row[KERNEL] + indices[k] * ldy), z, values[k], columns)
+    if row[ACTIVATE]:
+        z, y = offset(work, row[PRE] + lo * ldy), offset(work, row[OUT] + lo * ldy)
+        _call_on_tile(row[ACTIVATE], z, y, n, columns, ldy, ldy)
+
+
+@kernel(op_signature)
+def dense_gradient_sparse(row, data, params, grads, work, start, lo, n):
+    """As `dense_gradient` for samples in CSR form: 2*nnz*n_out flops for the entries in columns lo..lo+n of X.
+
+    Each unit looks for its columns in every row of the batch by bisection and writes its own rows of dW.
+    """
+    if lo >= row[N_IN]:
+        bias_gradient(row, data, grads, work)
+        return
+    ldy, columns = row[LD_OUT], (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
+    if not data[ACCUMULATE]:
+        for j in range(lo, lo + n):
+            copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), columns)
+    for i in range(data[ROWS]):
+        bounds = integers_at(data[INDPTR], sample(data, start + i))
+        k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, row[D_OUT] + i * ldy)
+        while k < bounds[1] and indices[k] < lo + n:
+            dw = offset(grads, row[KERNEL] + indices[k] * ldy)
+            add_scaled(dw, dy, dw, values[k], columns)
+            k += 1
