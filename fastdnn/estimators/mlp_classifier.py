@@ -137,6 +137,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             Labels, or indicators of a multilabel problem.
         """
         p = self._predictions(X)
+        if self.out_activation_ == "softmax":
+            return self.classes_[p.argmax(axis=1)]
+        if self.n_outputs_ == 1 and len(self.classes_) == 2:
+            return self.classes_[(p.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
 
     def predict_proba(self, X):
