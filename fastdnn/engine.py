@@ -14,8 +14,8 @@ from .layers.base import ACCUMULATE, BACKWARD, BASE, COLUMNS, FORWARD, GRADIENT,
 from .optimizers import NUMBERS, update_signature
 
 # Entries of `at`, the addresses that both loops need.
-PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS = range(6)
-AT = 8
+PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE = range(9)
+AT = 10
 # Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE).
 OP, LO, UNITS, FIRST, SIZE, DECAYS = range(6)
 PART = 6
@@ -45,15 +45,16 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
     scale (1,) : written, the share of the current batch     losses (rows of the workspace,), squares (parts,) : scratch
     numbers (last - first, NUMBERS) : of the optimizer; at[UPDATE] = 0 leaves the parameters and keeps the gradients
     l2 : weight decay, divided by the sum of the weights of the batch as scikit-learn does
-    A batch larger than the workspace is taken in pieces, whose gradients add up in order.
+    at[SCRATCH] : per thread, room for the gradient of one part, which is used up at once and never leaves the cache; 0
+    keeps the gradients in at[GRADS]. A batch larger than the workspace is taken in pieces, whose gradients add up there.
     """
     ops, capacity = program.shape[0], len(losses)
-    params, grads, work = at[PARAMS], at[GRADS], at[WORK]
+    params, work = at[PARAMS], at[WORK]
     table, here = program.ctypes.data, data.ctypes.data
     total = 0.0
     for t in prange(nt):
         for p in range(bounds[t], bounds[t + 1]):
-            run(REFRESH, table, parts[p, OP], here, params, grads, work, 0, parts[p, LO], parts[p, UNITS])
+            run(REFRESH, table, parts[p, OP], here, params, 0, work, 0, parts[p, LO], parts[p, UNITS])
     for b in range(first, last):
         begin, end = b * batch, min(n, b * batch + batch)
         scale[0] = shares[b]
@@ -67,21 +68,23 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
                 m = rows * (t + 1) // nt - lo
                 if m > 0:
                     for o in range(ops - 1):
-                        run(FORWARD, table, o, here, params, grads, work, base, lo, m)
+                        run(FORWARD, table, o, here, params, 0, work, base, lo, m)
                     for o in range(ops - 1, -1, -1):
-                        run(BACKWARD, table, o, here, params, grads, work, base, lo, m)
+                        run(BACKWARD, table, o, here, params, 0, work, base, lo, m)
             for i in range(rows):
                 loss += losses[i]
             for t in prange(nt):
                 for p in range(bounds[t], bounds[t + 1]):
-                    o, lo, units = parts[p, OP], parts[p, LO], parts[p, UNITS]
+                    o, lo, units, grads = parts[p, OP], parts[p, LO], parts[p, UNITS], at[GRADS]
+                    if at[SCRATCH]:  # where a gradient array would have to start for this part of it to be the scratch
+                        grads = at[SCRATCH] + t * at[SCRATCH_BYTES] - parts[p, FIRST] * at[ITEMSIZE]
                     run(GRADIENT, table, o, here, params, grads, work, base, lo, units)
                     if final and program[o, GRADIENT]:  # an op without a gradient is frozen
                         decay, step = l2 * shares[b] * parts[p, DECAYS], numbers.ctypes.data + (b - first) * NUMBERS * 8
                         squares[p] = decay * _call_update(
                             at[UPDATE], step, params, grads, at[SLOTS], at[N_PARAMS], parts[p, FIRST], parts[p, SIZE], decay
                         )
-                        run(REFRESH, table, o, here, params, grads, work, base, lo, units)
+                        run(REFRESH, table, o, here, params, 0, work, base, lo, units)
         if at[UPDATE] and l2:
             for p in range(len(parts)):
                 if parts[p, DECAYS]:
@@ -97,7 +100,7 @@ def infer(program, data, at, work_bytes, capacity, first, last, nt):
     Each thread has a workspace of its own, `work_bytes` after that of the one before it, and takes whole pieces.
     """
     ops = program.shape[0]
-    params, grads = at[PARAMS], at[GRADS]
+    params = at[PARAMS]
     table, here = program.ctypes.data, data.ctypes.data
     pieces = (last - first + capacity - 1) // capacity
     for t in prange(nt):
@@ -106,4 +109,4 @@ def infer(program, data, at, work_bytes, capacity, first, last, nt):
             start = first + piece * capacity
             m = min(capacity, last - start)
             for o in range(ops):
-                run(FORWARD, table, o, here, params, grads, work, start, 0, m)
+                run(FORWARD, table, o, here, params, 0, work, start, 0, m)

@@ -176,7 +176,7 @@ class Model:
 
     @property
     def grads(self):
-        """Flat gradient, as the last `loss_and_grad` or training step left it."""
+        """Flat gradient, as the last `loss_and_grad` left it."""
         self._built()
         if self._grads is None:
             self._grads = aligned(self.layout.size, self.dtype)

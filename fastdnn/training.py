@@ -6,9 +6,10 @@ import numpy as np
 
 from . import engine
 from ._threads import get_num_threads, launch_seconds
+from .gemm import padded
 from .layers.base import DATA, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, Y
 from .optimizers import NUMBERS
-from .program import Program, share
+from .program import Program, aligned, share
 
 SLICE = 0.1  # seconds between two looks at pending signals
 PIECE = 1024  # rows of a larger batch that are taken at once: bounds the workspace, their gradients add up
@@ -109,16 +110,24 @@ class Training:
         if model.layout is not self.layout:
             raise RuntimeError("the model was built anew while it was being trained")
         model.make_writable()
-        slots = model.slots if update else model.grads
-        arrays = (model.params, model.grads, program.workspace(), slots)
-        at[:4] = [a.ctypes.data for a in arrays]
-        at[engine.UPDATE] = model.optimizer.update_kernel.address(model.dtype) if update else 0
-        at[engine.N_PARAMS] = len(model.params)
+        threads = worthwhile_threads(program.rows * self.flops_per_row, 2, model.dtype.itemsize)
+        bounds = share(self.parts[:, engine.SIZE], threads)
+        arrays = {engine.PARAMS: model.params, engine.WORK: program.workspace()}
+        if update:
+            arrays[engine.SLOTS] = model.slots
+            at[engine.UPDATE] = model.optimizer.update_kernel.address(model.dtype)
+        if update and self.batch_size <= program.rows:
+            size = padded(int(self.parts[:, engine.SIZE].max()))
+            arrays[engine.SCRATCH] = aligned(threads * size, model.dtype)
+            at[engine.SCRATCH_BYTES] = size * model.dtype.itemsize
+        else:
+            arrays[engine.GRADS] = model.grads
+        for entry, array in arrays.items():
+            at[entry] = array.ctypes.data
+        at[engine.N_PARAMS], at[engine.ITEMSIZE] = len(model.params), model.dtype.itemsize
         if order is not None:
             order = np.ascontiguousarray(order, np.int64)
         self.data[ORDER] = 0 if order is None else order.ctypes.data
-        threads = worthwhile_threads(program.rows * self.flops_per_row, 2, model.dtype.itemsize)
-        bounds = share(self.parts[:, engine.SIZE], threads)
 
         def call(first, last, n, shares, numbers, l2, keep=(order, arrays)):
             return engine.train(
