@@ -119,6 +119,14 @@ class Emit:
     def store(self, x, pointer):
         self.builder.store(x.v, self.builder.bitcast(pointer, self.vector.as_pointer()), align=self.bits // 8)
 
+    def prefetch(self, pointer):
+        """Ask for the cache line at `pointer`; any address is harmless."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32])
+        f = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(INT32, x) for x in (0, 3, 1))
+        self.builder.call(f, [self.builder.bitcast(pointer, byte), read, keep, data])
+
     def call(self, name, *args):
         kind = ir.FunctionType(self.vector, [self.vector] * len(args))
         f = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{self.width}f{self.bits}")
@@ -351,6 +359,17 @@ def real(typingctx, like, value):
         return context.cast(builder, a[1], types.float64, signature.return_type)
 
     return like.dtype(like, types.float64), codegen
+
+
+@intrinsic
+def prefetch(typingctx, pointer):
+    """Ask for the cache line at `pointer`; any address is harmless."""
+
+    def codegen(context, builder, signature, a):
+        Emit(builder, signature.args[0].dtype).prefetch(a[0])
+        return context.get_dummy_value()
+
+    return types.void(pointer), codegen
 
 
 @intrinsic

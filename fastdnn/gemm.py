@@ -33,7 +33,7 @@ def padded(n):
     return stride + ALIGN if stride % 256 == 0 else stride
 
 
-def _tile(e, rows, vectors, a, b, c, init, k, rsa, csa, ldb, ldi, ldc, floor):
+def _tile(e, rows, vectors, a, b, c, init, ahead, k, rsa, csa, ldb, ldi, ldc, floor):
     """IR of one tile: c[rows, vectors * width] = max(a[rows, k] b[k, :] + init, floor), floor a splatted Vec."""
     builder, width = e.builder, e.width
     loop, done, before = builder.append_basic_block("k"), builder.append_basic_block("end"), builder.block
@@ -51,6 +51,8 @@ def _tile(e, rows, vectors, a, b, c, init, k, rsa, csa, ldb, ldi, ldc, floor):
     i, pa, pb = builder.phi(INT64), builder.phi(a.type), builder.phi(b.type)
     acc = [[Vec(e, builder.phi(e.vector)) for _ in range(vectors)] for _ in range(rows)]
     bv = [e.load(e.at(pb, v * width)) for v in range(vectors)]
+    for line in range(0, vectors * width, 64 // (e.bits // 8)):
+        e.prefetch(e.at(e.at(pb, ahead), line))
     new = []
     for r in range(rows):
         s = Vec(e, e.splat(builder.load(e.at(pa, start_rows[r]))))
@@ -71,7 +73,7 @@ def _tile(e, rows, vectors, a, b, c, init, k, rsa, csa, ldb, ldi, ldc, floor):
             e.store(where(new[r][v] < floor, floor, new[r][v]), p)  # NaN stays: it is not below the floor
 
 
-def _tiles_typing(typingctx, rows, vectors, a, b, c, init, k, rsa, csa, ldb, ldi, ldc, floor):
+def _tiles_typing(typingctx, rows, vectors, a, b, c, init, ahead, k, rsa, csa, ldb, ldi, ldc, floor):
     real = a.dtype
 
     def codegen(context, builder, signature, values):
@@ -94,10 +96,10 @@ def _tiles_typing(typingctx, rows, vectors, a, b, c, init, k, rsa, csa, ldb, ldi
         return context.get_dummy_value()
 
     pointer = types.CPointer(real)
-    return types.void(*[types.intp] * 2, *[pointer] * 4, *[types.intp] * 6, real), codegen
+    return types.void(*[types.intp] * 2, *[pointer] * 4, *[types.intp] * 7, real), codegen
 
 
-_tiles = intrinsic_of(13, _tiles_typing)
+_tiles = intrinsic_of(14, _tiles_typing)
 
 
 def _tile_limits_typing(typingctx, like):
@@ -147,9 +149,26 @@ def gemm(a, b, c, init, m, n, k, rsa, csa, ldb, ldi, ldc, floor, epilogue, y, ld
         while i < m:
             left = (m - i + tallest - 1) // tallest  # tiles still to come, as even as they can be
             rows = (m - i + left - 1) // left
+            # The last tile of a panel asks for the next one, row by row: it comes from the third cache, or another core's.
+            ahead = columns if left == 1 and j + columns < n else 0
             tile = offset(c, i * ldc + j)
             start = offset(init, i * ldi + j)
-            _tiles(rows, columns // width, offset(a, i * rsa), offset(b, j), tile, start, k, rsa, csa, ldb, ldi, ldc, floor)
+            _tiles(
+                rows,
+                columns // width,
+                offset(a, i * rsa),
+                offset(b, j),
+                tile,
+                start,
+                ahead,
+                k,
+                rsa,
+                csa,
+                ldb,
+                ldi,
+                ldc,
+                floor,
+            )
             if epilogue:
                 _call_epilogue(epilogue, tile, offset(y, i * ldy + j), rows, columns, ldc, ldy)
             i += rows

@@ -4,8 +4,10 @@ import numpy as np
 import scipy.sparse
 
 from ._jit import kernel
-from ._simd import copy, offset, pointer_at
+from ._simd import copy, offset, pointer_at, prefetch
 from .layers.base import FORWARD, INDICES, INDPTR, LD_OUT, N_OUT, OUT, X_COLUMN, X_ROW, X, op_signature, sample
+
+PREFETCHED = 256  # elements of the next row; the processor's own prefetcher finds the rest
 
 
 def as_numbers(a, name, dtype):
@@ -113,6 +115,10 @@ def gather_dense(row, data, params, grads, work, start, lo, n):
         s = sample(data, start + i)
         source, target = offset(x, s * x_row), offset(work, row[OUT] + i * ld)
         if x_column == 1:
+            if i + 1 < lo + n:  # rows stand anywhere in memory: ask for the next one's start
+                ahead = offset(x, sample(data, start + i + 1) * x_row)
+                for j in range(0, min(columns, PREFETCHED), 16):
+                    prefetch(offset(ahead, j))
             copy(source, target, columns)
         else:
             for j in range(columns):
