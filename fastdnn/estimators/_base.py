@@ -118,7 +118,7 @@ class BaseMLP(BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples. float32 and float64 are computed in their own precision, anything else in float64. A sparse matrix
-            is made dense a batch at a time.
+            is never made dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, label indicators or numbers.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -114,3 +114,8 @@ ATTRIBUTES = """coefs_ : list of ndarray of shape (n_in, n_out)
 
     out_activation_ : {'identity', 'exp', 'logistic', 'softmax'}
         Link of the outputs."""
+
+NOTES = """Unlike scikit-learn's: float32 samples are computed in float32 with every solver, 'lbfgs' too; changing
+    `hidden_layer_sizes`, the number of outputs or the loss between warm starts or calls of `partial_fit` is an error that
+    says so; a sparse matrix with an index out of range is one too (scikit-learn's crashes); `verbose` prints the loss of
+    each iteration of 'lbfgs'; a batch whose weights are all zero raises ZeroDivisionError before its epoch, not within."""

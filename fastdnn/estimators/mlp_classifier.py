@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from ..losses import ClippedLogLoss, CrossEntropy
 from ._base import BaseMLP
-from ._docs import ATTRIBUTES, PARAMETERS
+from ._docs import ATTRIBUTES, NOTES, PARAMETERS
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -33,6 +33,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Notes
     -----
     The loss that is reported takes probabilities as clipped to [eps, 1 - eps] of the float type, as scikit-learn does.
+
+    {NOTES}
 
     References
     ----------

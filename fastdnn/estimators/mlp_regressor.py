@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from ..losses import Poisson, SquaredError
 from ._base import BaseMLP
-from ._docs import ATTRIBUTES, PARAMETERS
+from ._docs import ATTRIBUTES, NOTES, PARAMETERS
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -35,8 +35,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     With several outputs the squared error that is reported is the mean over the outputs, while the gradient that is
     followed is that of the sum: scikit-learn's training (issue 8349), matched step by step.
 
-    Unlike scikit-learn's: y is taken in X's float type, so float32 samples are computed in float32 whatever y is; and
-    `partial_fit` does not exist with solver='lbfgs', as for the classifier (scikit-learn runs a whole L-BFGS fit).
+    {NOTES}
+
+    y is taken in X's float type, so float32 samples are computed in float32 whatever y is (scikit-learn trains in float64
+    if y is); `partial_fit` does not exist with solver='lbfgs', as for the classifier (scikit-learn runs a whole L-BFGS
+    fit); and loss='poisson' is computed from the scores, finite where scikit-learn's overflows to NaN, and refuses
+    negative y.
 
     References
     ----------
