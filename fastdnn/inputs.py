@@ -60,10 +60,11 @@ class Source:
     def _keep_sparse(self, X, dtype):
         if X.ndim != 2:
             raise ValueError(f"a sparse X must have shape (n, features), got {X.shape}")
-        as_numbers(X.data[:1] if hasattr(X, "data") else 0, "X", dtype)
-        if X.format in ("csr", "csc"):
-            check_compressed(X)  # before anything of SciPy's walks the indices: it does not look either
-        X = X.tocsr().sorted_indices()  # kernels look for a column by bisection
+        as_numbers(np.zeros(0, X.dtype), "X", dtype)
+        check_sparse(X)  # before anything of SciPy's walks the indices: it does not look either
+        X = X.tocsr()
+        check_sparse(X)
+        X = X.sorted_indices()  # kernels look for a column by bisection
         X.sum_duplicates()
         self.n, self.shape = X.shape[0], X.shape[1:]
         values = np.ascontiguousarray(X.data, dtype)
@@ -93,17 +94,24 @@ class Source:
         row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
 
 
-def check_compressed(X):
-    """ValueError unless the CSR or CSC matrix X is sound: kernels (and SciPy's) trust its indices."""
-    major, minor = X.shape if X.format == "csr" else X.shape[::-1]
+def check_sparse(X):
+    """ValueError unless the indices of a CSR, CSC, BSR or COO matrix are sound: kernels (and SciPy's) trust them."""
     what = f"X is not a valid {X.format.upper()} matrix:"
-    stored, indptr = min(len(X.data), len(X.indices)), np.asarray(X.indptr)
-    if len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > stored:
-        raise ValueError(f"{what} its indptr must have {major + 1} entries and rise from 0 to at most {stored}")
-    indices = np.asarray(X.indices)[: indptr[-1]]
-    if len(indices) and (indices.min() < 0 or indices.max() >= minor):
-        kind = "column" if X.format == "csr" else "row"
-        raise ValueError(f"{what} {kind} indices must be 0 to {minor - 1}, got {indices.min()} to {indices.max()}")
+    if X.format in ("csr", "csc", "bsr"):
+        height, width = X.blocksize if X.format == "bsr" else (1, 1)
+        sides = [("row", X.shape[0] // height), ("column", X.shape[1] // width)]
+        (_, major), minor = sides[::-1] if X.format == "csc" else sides
+        stored, indptr = min(len(X.data), len(X.indices)), np.asarray(X.indptr)
+        if len(indptr) != major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] > stored:
+            raise ValueError(f"{what} its indptr must have {major + 1} entries and rise from 0 to at most {stored}")
+        pairs = [(np.asarray(X.indices)[: indptr[-1]], *minor)]
+    elif X.format == "coo":
+        pairs = [(X.row, "row", X.shape[0]), (X.col, "column", X.shape[1])]
+    else:
+        pairs = []
+    for indices, kind, n in pairs:
+        if len(indices) and (indices.min() < 0 or indices.max() >= n):
+            raise ValueError(f"{what} {kind} indices must be 0 to {n - 1}, got {indices.min()} to {indices.max()}")
 
 
 @kernel(op_signature)

@@ -1,6 +1,7 @@
 """Model: a network of layers that owns the flat arrays; build, fit, predict, evaluate, look inside."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import assert_all_finite
@@ -28,6 +29,23 @@ def check_weights(sample_weight, n):
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError("sample_weight must be finite, not negative and not all zero")
     return weights
+
+
+def check_layers(layers):
+    """The layers as a tuple; ValueError unless it is a list of at least one."""
+    if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(layer, Layer) for layer in layers):
+        raise ValueError(f"layers must be a list of at least one fastdnn layer, got {layers!r}")
+    return tuple(layers)
+
+
+class Network(NamedTuple):
+    """What predictions are made from. It is replaced as a whole, so another Python thread sees the old or the new one."""
+
+    layers: tuple
+    loss: object
+    layout: Layout | None = None
+    params: np.ndarray | None = None
+    idle: list | None = None  # programs for inference that no Python thread uses just now
 
 
 class Model:
@@ -74,44 +92,50 @@ class Model:
     """
 
     def __init__(self, layers, loss="squared_error", optimizer="adam", dtype="float32", random_state=None):
-        given = layers
-        layers = tuple(layers) if isinstance(layers, (list, tuple)) else ()
-        if not layers or not all(isinstance(layer, Layer) for layer in layers):
-            raise ValueError(f"layers must be a list of at least one fastdnn layer, got {given!r}")
+        layers = check_layers(layers)
         try:
             name = np.dtype(dtype).name if dtype is not None else None
         except TypeError:
             name = None
         if name not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
-        self._layers, self._loss, self._optimizer = layers, get_loss(loss), get_optimizer(optimizer)
-        self.dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
-        self.layout = self._params = self._slots = self._grads = None
+        self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
+        self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
+        self._slots = self._grads = None
         self.step, self.epochs = 0, 0
-        self._idle = []  # programs for inference that no Python thread uses just now
 
     # Memory is laid out from these, so they are checked when assigned.
 
     @property
+    def dtype(self):
+        """The float type, fixed."""
+        return self._dtype
+
+    @property
+    def layout(self):
+        """Where the parameters stand in `params` (a `Layout`), None before the model is built."""
+        return self.network.layout
+
+    @property
     def layers(self):
         """The layers, a tuple; others with the same parameters (another activation, say) may be assigned."""
-        return self._layers
+        return self.network.layers
 
     @layers.setter
     def layers(self, layers):
-        layers = tuple(layers)
+        layers = check_layers(layers)
         if self.layout is not None and not self.layout.fits(Layout(layers, self.layout.shapes[0])):
             raise ValueError("other layers than those the model was built with must have the same parameters")
-        self._layers, self._idle = layers, []
+        self.network = self.network._replace(layers=layers, idle=[])
 
     @property
     def loss(self):
         """The `Loss`; another one may be assigned, by name or as it is."""
-        return self._loss
+        return self.network.loss
 
     @loss.setter
     def loss(self, loss):
-        self._loss, self._idle = get_loss(loss), []
+        self.network = self.network._replace(loss=get_loss(loss), idle=[])
 
     @property
     def optimizer(self):
@@ -125,8 +149,7 @@ class Model:
     @property
     def params(self):
         """All parameters, flat; assigning copies the values into the array, which stays."""
-        self._built()
-        return self._params
+        return self._built().params
 
     @params.setter
     def params(self, values):
@@ -134,7 +157,7 @@ class Model:
         if values.shape != self.params.shape:
             raise ValueError(f"params has shape {self.params.shape}, got {values.shape}")
         self.make_writable()
-        self._params[...] = values
+        self.params[...] = values
 
     # ------------------------------------------------------------ building
 
@@ -160,48 +183,53 @@ class Model:
         """
         shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         shape = tuple(check_count("input_shape", n) for n in shape)
-        self.layout = Layout(self.layers, shape)
-        self._params = aligned(self.layout.size, self.dtype)
-        for i, entry in enumerate(self.layout.entries if initialize else ()):
+        layout = Layout(self.layers, shape)
+        params = aligned(layout.size, self.dtype)
+        for i, entry in enumerate(layout.entries if initialize else ()):
             fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
             draw = rng.INITIALIZERS[entry.initializer]
-            entry.view(self._params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
-        self._grads, self._slots, self._idle = None, None, []
+            entry.view(params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
+        self.network = self.network._replace(layout=layout, params=params, idle=[])
+        self._grads, self._slots = None, None
         self.step, self.epochs = 0, 0
         return self
 
     def _built(self):
-        if self.layout is None:
+        """The `Network` as it is now; ValueError if it has no parameters yet."""
+        if self.network.layout is None:
             raise ValueError("this Model has no parameters yet: call fit(X, y) or build(input_shape) first")
+        return self.network
 
     @property
     def grads(self):
         """Flat gradient, as the last `loss_and_grad` left it."""
-        self._built()
+        size = self._built().layout.size
         if self._grads is None:
-            self._grads = aligned(self.layout.size, self.dtype)
+            self._grads = aligned(size, self.dtype)
         return self._grads
 
     @property
     def weights(self):
         """dict of views into `params`, in layer order; assigning to a key writes into the view."""
-        return self.layout.views(self.params) if self.layout else self._built()
+        network = self._built()
+        return network.layout.views(network.params)
 
     @property
     def gradients(self):
         """dict of views into `grads`, with the keys of `weights`."""
-        return self.layout.views(self.grads) if self.layout else self._built()
+        return self._built().layout.views(self.grads)
 
     def make_writable(self):
         """Give the model flat arrays of its own where they came read-only from a memory map."""
-        if not self._params.flags.writeable:
-            self._params = realigned(self._params)
+        if not self.params.flags.writeable:
+            self.network = self.network._replace(params=realigned(self.params))
         if self._slots is not None and not self._slots.flags.writeable:
             self._slots = realigned(self._slots)
 
     def clear_padding(self):
-        """Zero what stands between the parameters: a diverged training may have left NaN there."""
-        self._params[self.layout.padding] = 0
+        """Zero what stands between the parameters, if a diverged training has left NaN there."""
+        if not np.isfinite(self.params).all():
+            self.params[self.layout.padding()] = 0
 
     @property
     def slots(self):
@@ -212,20 +240,20 @@ class Model:
 
     # ------------------------------------------------------------ data
 
-    def _source(self, X, finite=True):
+    def _source(self, X, layout, finite=True):
         """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
         source = X if isinstance(X, Source) else Source(X, self.dtype)
         if finite:
             if source.n == 0:
                 raise ValueError("X has no samples")
             assert_all_finite(source.arrays[0], input_name="X")
-        if self.layout is not None and tuple(source.shape) != self.layout.shapes[0]:
-            raise ValueError(f"X must hold samples of shape {self.layout.shapes[0]}, got {tuple(source.shape)}")
+        if layout is not None and tuple(source.shape) != layout.shapes[0]:
+            raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
         return source
 
     def _check(self, X, y, sample_weight, finite=True):
         """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
-        source = self._source(X, finite)
+        source = self._source(X, self.layout, finite)
         n_out = int(np.prod((self.layout or Layout(self.layers, source.shape)).shapes[-1]))
         if np.ndim(y) == 0 or len(y) != source.n:
             raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
@@ -234,8 +262,7 @@ class Model:
     @property
     def n_out(self):
         """Number of scores of a sample."""
-        self._built()
-        return int(np.prod(self.layout.shapes[-1]))
+        return int(np.prod(self._built().layout.shapes[-1]))
 
     def training(self, X, y, sample_weight=None, batch_size=32):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
@@ -343,57 +370,55 @@ class Model:
 
     def forward(self, X):
         """Raw scores, before the loss's link: ndarray of shape (n, n_out). NaN in a sample gives NaN in its scores."""
-        return self._infer(X, scores_link)
+        return self._infer(X, scores=True)
 
     def predict(self, X):
         """Predictions, the loss's link applied (probabilities, means): ndarray of shape (n, n_out).
 
         Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
         """
-        return self._infer(X, self.loss.link)
+        return self._infer(X, scores=False)
 
-    def _infer(self, X, kernel):
-        self._built()
-        source = self._source(X, finite=False)
-        result = np.empty((source.n, self.n_out), self.dtype)
-        self._run(source, kernel, {RESULT: result})
+    def _infer(self, X, scores):
+        network = self._built()
+        source = self._source(X, network.layout, finite=False)
+        result = np.empty((source.n, int(np.prod(network.layout.shapes[-1]))), self.dtype)
+        self._run(network, source, scores_link if scores else network.loss.link, {RESULT: result})
         return result
 
-    def _run(self, source, kernel, arrays):
+    def _run(self, network, source, kernel, arrays):
         """Take all samples forward and end with `kernel`; arrays {entry of data: array} are what it reads and writes.
 
-        The program is one that no other Python thread uses meanwhile, and what a thread must not see change (another
-        thread may build or train the model) is held in local names.
+        The program is one that no other Python thread uses meanwhile.
         """
-        params, idle, n = self._params, self._idle, source.n
-        data = np.zeros(DATA, np.int64)
+        n, data = source.n, np.zeros(DATA, np.int64)
         for entry, array in arrays.items():
             data[entry] = array.ctypes.data
         source.fill(data)
-        program = self._borrow(source, idle)
-        flops_per_row = 2 * self.layout.size
+        program = self._borrow(network, source)
+        flops_per_row = 2 * network.layout.size
         threads = worthwhile_threads(flops_per_row * n, 1, self.dtype.itemsize) if n > program.rows else 1
         threads = min(threads, -(-n // program.rows))
         program.end_with(kernel)
         work = program.workspace(threads)
         at = np.zeros(engine.AT, np.int64)
-        at[engine.PARAMS], at[engine.WORK] = params.ctypes.data, work.ctypes.data
+        at[engine.PARAMS], at[engine.WORK] = network.params.ctypes.data, work.ctypes.data
         step = max(program.rows * threads, int(2e9 / flops_per_row))  # about 0.1 s, for Ctrl-C
         for first in range(0, n, step):
             last = min(first + step, n)
             engine.infer(threads, program.table, data, at, program.n_work * work.itemsize, program.rows, first, last)
-        idle.append(program)
+        network.idle.append(program)
 
-    def _borrow(self, source, idle):
+    def _borrow(self, network, source):
         try:
-            program = idle.pop()
+            program = network.idle.pop()
             if program.sparse == source.sparse:
                 return program
         except IndexError:
             pass
-        widest = max(int(np.prod(shape)) for shape in self.layout.shapes[source.sparse :])
+        widest = max(int(np.prod(shape)) for shape in network.layout.shapes[source.sparse :])
         rows = min(256, max(32, CHUNK_BYTES // (2 * widest * self.dtype.itemsize)))
-        return Program(self.layers, self.layout, self.loss, source, self.dtype, rows, training=False)
+        return Program(network.layers, network.layout, network.loss, source, self.dtype, rows, training=False)
 
     def evaluate(self, X, y, sample_weight=None):
         """Loss and metrics of the samples.
@@ -403,12 +428,14 @@ class Model:
         dict
             "loss", and "accuracy" for "cross_entropy" and "log_loss" or "r2" otherwise (NaN if a prediction is).
         """
-        self._built()
+        network = self._built()
         source, targets, weights = self._check(X, y, sample_weight, finite=False)
+        if source.n == 0:
+            raise ValueError("X has no samples")
         losses, scale = np.zeros(source.n), np.array([1.0 / (source.n if weights is None else weights.sum())])
         arrays = {Y: targets, LOSSES: losses, SCALE: scale}
-        self._run(source, self.loss.kernel, arrays if weights is None else {**arrays, SAMPLE_WEIGHT: weights})
-        return {"loss": float(losses.sum()), **self.loss.metrics(self.predict(source), np.asarray(y), weights)}
+        self._run(network, source, network.loss.kernel, arrays if weights is None else {**arrays, SAMPLE_WEIGHT: weights})
+        return {"loss": float(losses.sum()), **network.loss.metrics(self.predict(source), np.asarray(y), weights)}
 
     # ------------------------------------------------------------ looking inside
 
@@ -432,10 +459,12 @@ class Model:
         return f"<Model of {len(self.layers)} layers, {state}, {self.dtype.name}>"
 
     def __getstate__(self):
-        return {**self.__dict__, "_idle": [], "_grads": None}
+        return {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        for name in ("_params", "_slots"):  # memory maps stay as they are
-            if getattr(self, name) is not None and getattr(self, name).flags.writeable:
-                setattr(self, name, realigned(getattr(self, name)))
+        params = self.network.params
+        if params is not None and params.flags.writeable:  # memory maps stay as they are
+            self.network = self.network._replace(params=realigned(params))
+        if self._slots is not None and self._slots.flags.writeable:
+            self._slots = realigned(self._slots)

@@ -1,6 +1,5 @@
 """From layers to numbers: the layout of the flat parameters, and the program table with its workspace."""
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +55,19 @@ class Views(dict):
             raise ValueError(f"{key} has shape {view.shape}, got {value.shape}")
         view[...] = value
 
+    def update(self, other):
+        for key, value in dict(other).items():
+            self[key] = value
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    def _fixed(self, *_):
+        raise TypeError("the arrays of a network cannot be added or removed, only written to")
+
+    __delitem__ = pop = popitem = clear = setdefault = _fixed
+
 
 class Layout:
     """Where the parameters of the layers stand in the flat buffer.
@@ -95,7 +107,6 @@ class Layout:
         """Whether another layout has the same parameters in the same places."""
         return [(e.key, e.shape, e.offset) for e in self.entries] == [(e.key, e.shape, e.offset) for e in other.entries]
 
-    @functools.cached_property
     def padding(self):
         """Positions of the flat buffer that belong to no parameter."""
         own = np.zeros(self.size, bool)

@@ -46,9 +46,9 @@ class Training:
 
     def __init__(self, model, source, targets, sample_weight, batch_size, skip_empty=True):
         self.model, self.source, self.targets, self.skip_empty = model, source, targets, skip_empty
-        self.layout = model.layout
         model.make_writable()
         model.clear_padding()
+        self.network = model.network
         self.sample_weight, self.batch_size = sample_weight, int(batch_size)
         rows = min(self.batch_size, PIECE)
         self.program = Program(model.layers, model.layout, model.loss, source, model.dtype, rows, training=True)
@@ -107,9 +107,8 @@ class Training:
 
     def _prepare(self, order, update):
         model, program, at = self.model, self.program, np.zeros(engine.AT, np.int64)
-        if model.layout is not self.layout:
-            raise RuntimeError("the model was built anew while it was being trained")
-        model.make_writable()
+        if model.network is not self.network:
+            raise RuntimeError("the model's layers or loss were changed while it was being trained")
         threads = worthwhile_threads(program.rows * self.flops_per_row, 2, model.dtype.itemsize)
         bounds = share(self.parts[:, engine.SIZE], threads)
         arrays = {engine.PARAMS: model.params, engine.WORK: program.workspace()}

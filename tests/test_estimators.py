@@ -454,3 +454,22 @@ def test_concurrent_lbfgs_fits_give_blas_its_threads_back():
         fits = [pool.submit(MLPRegressor(solver="lbfgs", max_iter=20, alpha=a).fit, X, y) for a in range(8)]
         [f.result() for f in fits]
     assert counts() == before
+
+
+def test_a_bad_sparse_matrix_leaves_the_fitted_model():
+    X, y = problem(MLPClassifier)
+    model = fitted(MLPClassifier)
+    before = model.predict_proba(X)
+    bad = scipy.sparse.csr_array(X)
+    bad.indices[0] = 99
+    with pytest.raises(ValueError, match="column indices"):
+        model.fit(bad, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+@pytest.mark.parametrize("hidden", [(256, 256), (512,)])
+def test_parity_at_widths_with_extra_padding(hidden):
+    X, y = problem(MLPClassifier)
+    settings = {"hidden_layer_sizes": hidden, "alpha": 1.0, "max_iter": 8, "random_state": 0, "batch_size": 50}
+    ours, theirs = MLPClassifier(**settings).fit(X, y), peer.MLPClassifier(**settings).fit(X, y)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)

@@ -175,6 +175,63 @@ def test_a_sparse_index_out_of_range_is_an_error(index, form):
             estimator.fit(X, [0, 1, 0])
 
 
+def test_sparse_matrices_of_other_formats():
+    model, dense = network(features=4), np.arange(24).reshape(6, 4) % 5 * 1.0
+    for form in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil"):
+        np.testing.assert_array_equal(model.predict(scipy.sparse.csr_array(dense).asformat(form)), model.predict(dense))
+    blocks = scipy.sparse.bsr_array((np.ones((2, 1, 1)), [0, 10**8], [0, 1, 2]), shape=(2, 4))
+    with pytest.raises(ValueError, match="valid BSR matrix: column indices must be 0 to 3"):
+        model.predict(blocks)
+    triples = scipy.sparse.coo_array(dense)
+    triples.coords = (triples.coords[0], np.full(len(triples.data), 10**8))
+    with pytest.raises(ValueError, match="valid COO matrix: column indices"):
+        model.predict(triples)
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("width", [240, 256, 512])
+def test_padding_stays_zero_and_out_of_the_loss(width, form, monkeypatch):
+    monkeypatch.setattr(fastdnn.training, "launch_seconds", lambda: 0.0)
+    X, y = data(300, 20)
+    losses = set()
+    for n in THREADS:
+        with fastdnn.config_context(n_threads=n):
+            model = network((width, width), features=20)
+            run = model.training(form(X), y, batch_size=100)
+            before = sum(float((w.astype(float) ** 2).sum()) for k, w in model.weights.items() if k.endswith("kernel"))
+            plain = network((width, width), features=20).training(form(X), y, batch_size=300).epoch()
+            penalized = network((width, width), features=20).training(form(X), y, batch_size=300).epoch(l2=3.0)
+            assert penalized - plain == pytest.approx(0.5 * 3.0 / 300 * before, rel=1e-9)
+            losses.add(tuple(run.epoch(l2=1.0) for _ in range(3)))
+            assert not model.params[model.layout.padding()].any()
+    assert len(losses) == 1
+
+
+def test_predicting_while_another_thread_builds():
+    model, stop, wrong = Model([layers.Dense(3)]).build(20), [], []
+
+    def build():
+        while not stop:
+            model.build(5000, initialize=False)
+            model.build(20, initialize=False)
+
+    def predict(columns):
+        X = np.zeros((2, columns))
+        for _ in range(300):
+            try:
+                model.predict(X)
+            except ValueError as error:
+                if "samples of shape" not in str(error):
+                    wrong.append(error)
+
+    builder, workers = threading.Thread(target=build), [threading.Thread(target=predict, args=(c,)) for c in (20, 5000)]
+    [thread.start() for thread in (builder, *workers)]
+    [worker.join() for worker in workers]
+    stop.append(True)
+    builder.join()
+    assert not wrong
+
+
 def test_reproducible_and_seeded():
     X, y = data()
     one, two, other = (network(seed=s).fit(X, y, epochs=3)["loss"] for s in (1, 1, 2))
@@ -285,6 +342,9 @@ def test_evaluate_regression_and_log_loss():
         (lambda m, X, y: setattr(m, "optimizer", "addam"), "optimizer must be"),
         (lambda m, X, y: setattr(m, "loss", "mse"), "loss must be"),
         (lambda m, X, y: setattr(m, "layers", [layers.Dense(4000)]), "must have the same parameters"),
+        (lambda m, X, y: m.weights.update({"0.dense.bias": np.zeros(3)}), "has shape"),
+        (lambda m, X, y: m.evaluate(X[:0], y[:0]), "no samples"),
+        (lambda m, X, y: setattr(Model([layers.Dense(1)]), "layers", [3]), "layers must be a list"),
         (lambda m, X, y: m.weights.__setitem__("0.dense.bias", np.zeros(3)), "has shape"),
         (lambda m, X, y: m.predict([["a"] * 6]), "X must hold real numbers"),
         (lambda m, X, y: m.fit(X, y[:-1]), "one target for each of the 50 samples"),
@@ -381,7 +441,7 @@ def test_absurd_thread_counts_are_harmless():
 def test_building_anew_while_predicting_or_training():
     X, y = data()
     model = network()
-    with pytest.raises(RuntimeError, match="built anew while it was being trained"):
+    with pytest.raises(RuntimeError, match="were changed while it was being trained"):
         model.fit(X, y, epochs=2, callbacks=[lambda model, history: model.build(6) and False])
 
 

@@ -151,6 +151,7 @@ class BaseMLP(BaseEstimator):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        source = Source(X, X.dtype if first_pass or "_model" not in self.__dict__ else self._model.dtype)
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
@@ -168,7 +169,6 @@ class BaseMLP(BaseEstimator):
                 f"{self._make_loss()!r}; call fit with warm_start=False to start anew"
             )
         self.n_outputs_ = y.shape[1]
-        source = Source(X, self._model.dtype)
         if self.solver == "lbfgs":
             self._fit_lbfgs(source, y, sample_weight)
         else:

@@ -190,6 +190,9 @@ def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
         row[GEMM], x, offset(work, row[D_OUT]), target, start_from, n, columns, data[ROWS], x_row, x_column, ldy,
         data[ACCUMULATE] * ldy, ldy, real(work, -np.inf), 0, target, ldy
     )  # fmt: skip
+    if columns < ldy and not data[ACCUMULATE]:  # the product leaves the padding of a row; the update reads it
+        for i in range(n):
+            copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)
 
 
 @kernel(op_signature)
@@ -250,7 +253,7 @@ def dense_gradient_sparse(row, data, params, grads, work, start, lo, n):
     values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
     if not data[ACCUMULATE]:
         for j in range(lo, lo + n):
-            copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), columns)
+            copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), ldy)
     for i in range(data[ROWS]):
         bounds = integers_at(data[INDPTR], sample(data, start + i))
         k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, row[D_OUT] + i * ldy)
