@@ -473,3 +473,9 @@ def test_parity_at_widths_with_extra_padding(hidden):
     settings = {"hidden_layer_sizes": hidden, "alpha": 1.0, "max_iter": 8, "random_state": 0, "batch_size": 50}
     ours, theirs = MLPClassifier(**settings).fit(X, y), peer.MLPClassifier(**settings).fit(X, y)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_misspelt_parameter_names_the_class(estimator):
+    with pytest.raises(TypeError, match=f"{estimator.__name__}.__init__.* unexpected keyword argument 'hiden'"):
+        estimator(hiden=3)

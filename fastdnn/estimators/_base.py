@@ -105,6 +105,9 @@ class BaseMLP(BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
 
+    # The classifier has no parameter of its own and inherits this; a misspelt one is reported under its name.
+    __init__.__qualname__ = "MLPClassifier.__init__"
+
     coefs_ = weights_property(".kernel", "coefs_")
     intercepts_ = weights_property(".bias", "intercepts_")
 
