@@ -27,14 +27,13 @@ def matrix(rows, columns, dtype):
 def product(m, k, n, dtype):
     """A function that multiplies (m, k) by (k, n) with the kernel, and its two matrices without padding."""
     a, b, c, bias = matrix(m, k, dtype), matrix(k, n, dtype), matrix(m, n, dtype), matrix(1, n, dtype) * 0
-    real = np.ctypeslib.as_ctypes_type(np.dtype(dtype))
     p, long = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(None, p, p, p, p, *[long] * 8, real, long, p, long)(gemm.address(dtype))
-    addresses = [x.ctypes.data for x in (a, b, c, bias)]
-    sizes = (m, -(-n // ALIGN) * ALIGN, k, a.shape[1], 1, b.shape[1], 0, c.shape[1])
+    call = ctypes.CFUNCTYPE(None, *[p] * 5, *[long] * 10)(gemm.address(dtype))
+    addresses = [x.ctypes.data for x in (a, b, c, bias, c)]
+    sizes = (m, -(-n // ALIGN) * ALIGN, k, a.shape[1], 1, b.shape[1], c.shape[1], c.shape[1])
 
     def run(keep=(a, b, c, bias)):
-        call(*addresses, *sizes, -np.inf, 0, 0, 0)
+        call(*addresses, *sizes, 0, 0)
         return c[:m, :n]
 
     return run, np.ascontiguousarray(a[:m, :k]), np.ascontiguousarray(b[:k, :n])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .gemm import ALIGN, padded
-from .layers.base import BACKWARD, COLUMNS, D_IN, D_OUT, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, ZEROS
+from .layers.base import BACKWARD, CLAMPS, COLUMNS, D_IN, D_OUT, DERIVE, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, PRE, ZEROS
 
 PARTS = 64  # parts of the parameters to share among threads; a fixed number, so that no result depends on the threads
 PART_SIZE = 4096  # least parameters in a part: below it handing out the part costs more than it is worth
@@ -153,7 +153,7 @@ class Place:
     def __init__(self, program, dtype, rows, training):
         self._program, self.dtype, self.rows, self.training = program, dtype, rows, training
         self.input, self.d_input, self.input_shape, self.sparse = -1, -1, (), False
-        self._parameters, self._turn = {}, 0
+        self._parameters, self._turn, self.number = {}, 0, 0
 
     @staticmethod
     def stride(n):
@@ -169,6 +169,16 @@ class Place:
     def new_block(self, size):
         """Offset of `size` new elements of the workspace."""
         return self._program.reserve(size)
+
+    def take_derivative(self):
+        """(kernel, offset, is mask) of the derivative that the layer before wants its gradient multiplied by; no longer its.
+
+        Whoever computes that gradient multiplies while it is in registers; (0, 0, 0) if there is nothing to multiply by.
+        """
+        before = self._program.table[self.number]
+        found = before[DERIVE], before[PRE], before[DERIVE] != 0 and before[CLAMPS]
+        before[DERIVE] = 0
+        return found
 
     def new_rows(self, width):
         """Offset of a block of activations, `width` columns with stride padded(width).
@@ -209,7 +219,7 @@ class Program:
         place.input_shape = layout.shapes[0]
         source.op(self.table[0], place)
         for number, layer in enumerate(layers):
-            row = self.table[number + 1]
+            row, place.number = self.table[number + 1], number
             place.input_shape, place.input = layout.shapes[number], self._output(number)
             place.d_input = self._d_output(number) if number else -1
             place._parameters = {e.name: e.offset for e in layout.entries if e.layer == number}

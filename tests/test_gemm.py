@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastdnn.gemm import ALIGN, gemm, padded, tile_shape, transpose
+from fastdnn.gemm import ACCUMULATE, ALIGN, CLAMP, MASK, gemm, padded, tile_shape, transpose
 from fastdnn.layers.activations import ACTIVATIONS
 
 TILE = tile_shape(types.float32)[0]
@@ -25,19 +25,18 @@ def block(a, dtype, extra_rows=0):
     return np.vstack([buffer, np.full((2, buffer.shape[1]), 99, dtype)])
 
 
-def product(A, B, init, dtype, turned=False, floor=-np.inf, accumulate=False, activation=None):
+def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=None):
     m, k = A.shape[::-1] if turned else A.shape
     n = B.shape[1]
     a, b = block(A, dtype), block(B, dtype)
-    c = block(np.full((m, n), 5.0) if accumulate else np.zeros((m, n)), dtype)
-    bias = block(init.reshape(1, -1), dtype)
-    start, stride = (c, c.shape[1]) if accumulate else (bias, 0)
+    c = block(np.full((m, n), 5.0) if flags & ACCUMULATE else np.zeros((m, n)), dtype)
+    bias, y = block(init.reshape(1, -1), dtype), c if saved is None else block(saved, dtype)
     rsa, csa = (1, a.shape[1]) if turned else (a.shape[1], 1)
     epilogue = ACTIVATIONS[activation].forward_kernel.address(dtype) if activation else 0
     width = -(-n // ALIGN) * ALIGN
     gemm.compile(dtype).ctypes(
-        pointer(a), pointer(b), pointer(c), pointer(start), m, width, k, rsa, csa, b.shape[1], stride, c.shape[1], floor,
-        epilogue, pointer(c), c.shape[1],
+        pointer(a), pointer(b), pointer(c), pointer(bias), pointer(y), m, width, k, rsa, csa, b.shape[1], c.shape[1],
+        y.shape[1], flags, epilogue,
     )  # fmt: skip
     assert (c[m:] == 99).all()
     assert (c[:m, width:] == 0).all()
@@ -56,8 +55,10 @@ def test_product(m, n, k, dtype):
     exact = naive.dense_forward(A, B, b)
     np.testing.assert_allclose(product(A, B, b, dtype), exact, **close)
     np.testing.assert_allclose(product(A.T.copy(), B, b, dtype, turned=True), exact, **close)
-    np.testing.assert_allclose(product(A, B, b, dtype, floor=0.0), np.maximum(exact, 0), **close)
-    np.testing.assert_allclose(product(A, B, b, dtype, accumulate=True), exact - b + 5, **close)
+    np.testing.assert_allclose(product(A, B, b, dtype, flags=CLAMP), np.maximum(exact, 0), **close)
+    np.testing.assert_allclose(product(A, B, b, dtype, flags=ACCUMULATE), exact + 5, **close)
+    saved = np.maximum(rng.standard_normal((m, n)), 0)
+    np.testing.assert_allclose(product(A, B, b, dtype, flags=MASK, saved=saved), exact * (saved > 0), **close)
     np.testing.assert_allclose(product(A, B, b, dtype, activation="tanh"), np.tanh(exact), **close)
 
 
@@ -71,12 +72,12 @@ def test_a_row_has_the_same_bits_in_any_tile(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("floor", [-np.inf, 0.0])
-def test_nan_and_infinity_pass(floor, dtype):
+@pytest.mark.parametrize("flags", [0, CLAMP])
+def test_nan_and_infinity_pass(flags, dtype):
     A, B = np.ones((3, 4)), np.ones((4, 5))
     A[1, 2] = np.nan
     A[2, 0] = np.inf
-    c = product(A, B, np.zeros(5), dtype, floor=floor)
+    c = product(A, B, np.zeros(5), dtype, flags=flags)
     np.testing.assert_array_equal(c[0], 4)
     assert np.isnan(c[1]).all()
     assert np.isposinf(c[2]).all()

@@ -76,7 +76,7 @@ def _activate(x, y, rows, columns, ldx, ldy):
         apply(offset(x, i * ldx), offset(y, i * ldy), columns)
 
 
-def _derive(saved, dy, rows, columns, lds, ldd):
+def _derive(dy, saved, rows, columns, ldd, lds):
     """dy *= f'(saved), in place, for a block of rows x columns (a multiple of 16)."""
     for i in range(rows):
         apply(offset(saved, i * lds), offset(dy, i * ldd), offset(dy, i * ldd), columns)

@@ -1,11 +1,10 @@
 """Dense layer: y = f(x W + b)."""
 
-import numpy as np
-
 from .._jit import inner, kernel
 from .._math import fma
-from .._simd import caller, copy, integers_at, offset, pointer_at, real, row_op
-from ..gemm import ALIGN, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
+from .._simd import caller, copy, integers_at, offset, pointer_at, row_op
+from ..gemm import ACCUMULATE as ADD
+from ..gemm import ALIGN, CLAMP, MASK, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
 from ..rng import check_initializer
 from .activations import get_activation
 from .base import (
@@ -13,10 +12,11 @@ from .base import (
     ACTIVATE,
     BACKWARD,
     BIAS,
-    CLAMP,
+    CLAMPS,
     D_IN,
     D_OUT,
     DERIVE,
+    DERIVE_IN,
     FORWARD,
     GEMM,
     GRADIENT,
@@ -26,11 +26,13 @@ from .base import (
     KERNEL,
     LD_IN,
     LD_OUT,
+    MASK_IN,
     N_IN,
     N_OUT,
     ONE,
     OUT,
     PRE,
+    PRE_IN,
     REFRESH,
     ROWS,
     TRANSPOSE,
@@ -109,7 +111,7 @@ class Dense(Layer):
         row[BIAS] = place.parameter("bias") if self.use_bias else -1
         if place.sparse:
             row[[FORWARD, GRADIENT]] = place.addresses(dense_forward_sparse, dense_gradient_sparse)
-        row[CLAMP] = f.clamps
+        row[CLAMPS] = f.clamps
         row[PRE] = row[OUT]
         if not f.is_identity:
             if not f.clamps or place.sparse:
@@ -121,6 +123,8 @@ class Dense(Layer):
         if place.training and row[D_IN] >= 0:
             row[REFRESH] = dense_refresh.address(place.dtype)
             row[TURNED] = place.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
+            derive, row[PRE_IN], row[MASK_IN] = place.take_derivative()
+            row[DERIVE_IN] = 0 if row[MASK_IN] else derive
 
 
 @kernel(op_signature)
@@ -132,31 +136,30 @@ def dense_forward(row, data, params, grads, work, start, lo, n):
     ldx, ldy = row[LD_IN], row[LD_OUT]
     x, y, z = (offset(work, row[IN] + lo * ldx), offset(work, row[OUT] + lo * ldy), offset(work, row[PRE] + lo * ldy))
     bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
-    floor = real(work, 0.0) if row[CLAMP] else real(work, -np.inf)
     columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
     call_gemm(
-        row[GEMM], x, offset(params, row[KERNEL]), z, bias, n, columns, row[N_IN], ldx, 1, ldy, 0, ldy, floor,
-        row[ACTIVATE], y, ldy
+        row[GEMM], x, offset(params, row[KERNEL]), z, bias, y, n, columns, row[N_IN], ldx, 1, ldy, ldy, ldy,
+        CLAMP if row[CLAMPS] else 0, row[ACTIVATE]
     )  # fmt: skip
 
 
 @kernel(op_signature)
 def dense_backward(row, data, params, grads, work, start, lo, n):
-    """dY *= f', then dX = dY W^T, for rows lo..lo+n. 2*n*n_in*n_out flops; writes its own rows of dY and dX.
+    """dX = dY W^T for rows lo..lo+n, times f' of the layer before. 2*n*n_in*n_out flops; writes its own rows of dX (and dY).
 
-    W^T : (n_out, n_in), stride LD_IN, as `dense_refresh` left it
+    W^T : (n_out, n_in), stride LD_IN, as `dense_refresh` left it     dY *= f' first where no layer after this one did it
     """
     ldx, ldy = row[LD_IN], row[LD_OUT]
     dy = offset(work, row[D_OUT] + lo * ldy)
     if row[DERIVE]:
         columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
-        _call_on_tile(row[DERIVE], offset(work, row[PRE] + lo * ldy), dy, n, columns, ldy, ldy)
+        _call_on_tile(row[DERIVE], dy, offset(work, row[PRE] + lo * ldy), n, columns, ldy, ldy)
     if row[D_IN] >= 0:
-        dx = offset(work, row[D_IN] + lo * ldx)
+        dx, saved = offset(work, row[D_IN] + lo * ldx), offset(work, row[PRE_IN] + lo * ldx)
         columns = (row[N_IN] + ALIGN - 1) // ALIGN * ALIGN
-        zeros, none = offset(work, ZEROS), real(work, -np.inf)
         call_gemm(
-            row[GEMM], dy, offset(work, row[TURNED]), dx, zeros, n, columns, row[N_OUT], ldy, 1, ldx, 0, ldx, none, 0, dx, ldx
+            row[GEMM], dy, offset(work, row[TURNED]), dx, offset(work, ZEROS), saved, n, columns, row[N_OUT], ldy, 1, ldx,
+            ldx, ldx, MASK if row[MASK_IN] else 0, row[DERIVE_IN]
         )  # fmt: skip
 
 
@@ -185,10 +188,9 @@ def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
     """target (n, n_out) = X dY, or += if data[ACCUMULATE]; element (i, r) of X, for row r of the batch, as in `gemm`."""
     ldy = row[LD_OUT]
     columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
-    start_from = target if data[ACCUMULATE] else offset(work, ZEROS)
     call_gemm(
-        row[GEMM], x, offset(work, row[D_OUT]), target, start_from, n, columns, data[ROWS], x_row, x_column, ldy,
-        data[ACCUMULATE] * ldy, ldy, real(work, -np.inf), 0, target, ldy
+        row[GEMM], x, offset(work, row[D_OUT]), target, offset(work, ZEROS), target, n, columns, data[ROWS], x_row, x_column,
+        ldy, ldy, ldy, ADD if data[ACCUMULATE] else 0, 0
     )  # fmt: skip
     if columns < ldy and not data[ACCUMULATE]:  # the product leaves the padding of a row; the update reads it
         for i in range(n):
