@@ -230,14 +230,15 @@ def where(mask, a, b):
 # ---------------------------------------------------------------- loops over a row
 
 
-def row_op(inputs, outputs, scalars=0, reduce=None):
+def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
     """Decorator: a function of vectors becomes an intrinsic that runs it along rows.
 
     The body gets `inputs` vectors and `scalars` splatted scalars and returns a tuple of `outputs` vectors, followed by
     the value to reduce if `reduce` is "sum" or "max". The intrinsic is called from compiled code as
     `op(in pointers..., out pointers..., scalars..., n)`; all pointers are to one float type; it returns the reduced
     scalar, or nothing. Rows are read and written in whole vectors: they must be padded to a multiple of 16 elements.
-    Lanes from n on are written as 0 and do not count in the reduction.
+    Lanes from n on are written as 0 and do not count in the reduction; with `whole` there are none (n is a multiple of
+    16), which saves the masks.
     """
 
     def wrap(body):
@@ -245,7 +246,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None):
             real = args[0].dtype
 
             def codegen(context, builder, signature, values):
-                result = _emit_row(Emit(builder, real), body, inputs, outputs, reduce, values)
+                result = _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, values)
                 return context.get_dummy_value() if result is None else result
 
             pointers = [types.CPointer(real)] * (inputs + outputs)
@@ -258,7 +259,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None):
             kinds = [pointer] * (inputs + outputs) + [pointer.pointee] * scalars + [INT64]
             function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), kinds), "row")
             builder = ir.IRBuilder(function.append_basic_block("entry"))
-            _emit_row(Emit(builder, real), body, inputs, outputs, reduce, function.args)
+            _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, function.args)
             builder.ret_void()
             return hashlib.sha256(str(function).encode()).hexdigest()[:16]
 
@@ -273,7 +274,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None):
 _COMBINE = {"sum": (0.0, lambda a, b: a + b), "max": (-math.inf, lambda a, b: where(a > b, a, b))}  # max: NaN may pass
 
 
-def _emit_row(e, body, inputs, outputs, reduce, values):
+def _emit_row(e, body, inputs, outputs, reduce, whole, values):
     b = e.builder
     pointers, n = values[: inputs + outputs], values[-1]
     constants = [Vec(e, e.splat(s)) for s in values[inputs + outputs : -1]]
@@ -283,31 +284,17 @@ def _emit_row(e, body, inputs, outputs, reduce, values):
         total = cgutils.alloca_once(b, e.vector)
         b.store(e.constant(start).v, total)
     with cgutils.for_range_slice(b, ir.Constant(INT64, 0), n, step, intp=INT64) as (j, _):
-        mask = e.lanes_below(b.sub(n, j))
+        mask = None if whole else e.lanes_below(b.sub(n, j))
         result = body(*[e.load(e.at(p, j)) for p in pointers[:inputs]], *constants)
         result = result if isinstance(result, tuple) else (result,)
         for p, x in zip(pointers[inputs:], result, strict=False):
-            e.store(where(mask, x, 0.0), e.at(p, j))
+            e.store(x if whole else where(mask, x, 0.0), e.at(p, j))
         if reduce:
-            value = where(mask, result[-1], start)
+            value = result[-1] if whole else where(mask, result[-1], start)
             b.store(combine(Vec(e, b.load(total)), value).v, total)
     if reduce:
         return e.reduce(Vec(e, b.load(total)), combine)
     return None
-
-
-def scalar_op(body):
-    """Decorator: a function of one vector becomes an intrinsic on one scalar (computed in all lanes)."""
-
-    def typing(typingctx, x):
-        def codegen(context, builder, signature, a):
-            e = Emit(builder, x)
-            return builder.extract_element(body(Vec(e, e.splat(a[0]))).v, ir.Constant(INT32, 0))
-
-        return x(x), codegen
-
-    typing.__name__ = body.__name__
-    return intrinsic_of(1, typing)
 
 
 # ---------------------------------------------------------------- pointers
@@ -370,6 +357,17 @@ def prefetch(typingctx, pointer):
         return context.get_dummy_value()
 
     return types.void(pointer), codegen
+
+
+@intrinsic
+def local(typingctx, like):
+    """Pointer to room for 16 elements on the stack, of the float type that pointer `like` points to."""
+
+    def codegen(context, builder, signature, a):
+        kind = context.get_value_type(signature.return_type.dtype)
+        return cgutils.alloca_once(builder, kind, size=16)
+
+    return like(like), codegen
 
 
 @intrinsic

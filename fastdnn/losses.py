@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from ._jit import kernel, kernel_from
+from ._jit import inner, kernel, kernel_from
 from ._math import exp, log, log1p, maximum, minimum, sigmoid, sigmoid_parts
-from ._simd import copy, doubles_at, integers_at, offset, pointer_at, real, row_op, scalar_op, where
+from ._simd import copy, doubles_at, integers_at, local, offset, pointer_at, real, row_op, where
 from .inputs import as_numbers
 from .layers.base import (
     BASE,
@@ -107,6 +107,12 @@ def apply(*args):
     """Placeholder in the templates for the `row_op` at hand."""
 
 
+@inner
+def weight_of(data, position):
+    """Weight of the sample that stands at `position` of the order."""
+    return doubles_at(data[SAMPLE_WEIGHT])[sample(data, position)] if data[SAMPLE_WEIGHT] else 1.0
+
+
 def _elementwise(row, data, params, grads, work, start, lo, n):
     """Gradient of the scores and loss of rows lo..lo+n, by one pass of the loss's row_op; writes its own rows.
 
@@ -116,12 +122,9 @@ def _elementwise(row, data, params, grads, work, start, lo, n):
     y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
     low, high, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
     for i in range(lo, lo + n):
-        s = sample(data, start + i)
-        scale = doubles_at(data[SCALE])[0]
-        if data[SAMPLE_WEIGHT]:
-            scale *= doubles_at(data[SAMPLE_WEIGHT])[s]
+        scale = doubles_at(data[SCALE])[0] * weight_of(data, start + i)
         z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        total = apply(z, offset(y, s * n_out), dz, real(work, scale), low, high, n_out)
+        total = apply(z, offset(y, sample(data, start + i) * n_out), dz, real(work, scale), low, high, n_out)
         losses[start - data[BASE] + i] = report * scale * total
 
 
@@ -261,31 +264,36 @@ def times(p, factor):
     return p * factor
 
 
-log_of = scalar_op(log)
+@row_op(2, 1, scalars=2, whole=True)
+def clipped_losses(totals, margins, low, high):
+    return minimum(maximum(log(totals) - margins, low), high)
 
 
 @kernel(op_signature)
 def cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
-    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride LD_IN."""
-    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
-    losses = doubles_at(data[LOSSES])
-    for i in range(lo, lo + n):
-        s = sample(data, start + i)
-        label = integers_at(data[Y], s)[0]
-        scale = doubles_at(data[SCALE])[0]
-        if data[SAMPLE_WEIGHT]:
-            scale *= doubles_at(data[SAMPLE_WEIGHT])[s]
-        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        top = row_max(z, n_out)
-        total = exp_minus(z, dz, top, n_out)
-        value = np.float64(log_of(total)) - np.float64(z[label] - top)
-        if value < hyper[0]:
-            value = hyper[0]
-        elif value > hyper[1]:
-            value = hyper[1]
-        losses[start - data[BASE] + i] = scale * value
-        times(dz, dz, real(work, scale) / total, n_out)
-        dz[label] -= real(work, scale)
+    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride LD_IN.
+
+    The logarithms are taken of 16 rows at a time: one by one they took a third of the kernel.
+    """
+    ld, n_out, hyper, scale = row[LD_IN], row[N_IN], doubles_at(row[HYPER]), doubles_at(data[SCALE])[0]
+    low, high = real(work, hyper[0]), real(work, hyper[1])
+    losses, totals, margins = doubles_at(data[LOSSES]), local(work), local(work)
+    for r in range(16):
+        totals[r], margins[r] = real(work, 1.0), real(work, 0.0)
+    for first in range(lo, lo + n, 16):
+        rows = min(16, lo + n - first)
+        for r in range(rows):
+            i = first + r
+            label = integers_at(data[Y], sample(data, start + i))[0]
+            z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+            top = row_max(z, n_out)
+            margins[r], totals[r] = z[label] - top, exp_minus(z, dz, top, n_out)
+            weight = real(work, scale * weight_of(data, start + i))
+            times(dz, dz, weight / totals[r], n_out)
+            dz[label] -= weight
+        clipped_losses(totals, margins, margins, low, high, 16)
+        for r in range(rows):
+            losses[start - data[BASE] + first + r] = scale * weight_of(data, start + first + r) * margins[r]
 
 
 @kernel(op_signature)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from ._jit import kernel_from
-from ._math import fma, maximum, sqrt
+from ._math import fma, maximum, reciprocal, sqrt
 from ._simd import doubles_at, offset, real, row_op
 from .layers.base import Spec
 
@@ -89,7 +89,7 @@ def optimizer(cls):
         return *cls.update(p, fma(l2, p, g), *slots, *numbers), p * p
 
     body.__name__ = f"{cls.name}_row"
-    op = row_op(2 + cls.n_slots, 1 + cls.n_slots, scalars=1 + NUMBERS, reduce="sum")(body)
+    op = row_op(2 + cls.n_slots, 1 + cls.n_slots, scalars=1 + NUMBERS, reduce="sum", whole=True)(body)
     template = (_update_0, _update_1, _update_2)[cls.n_slots]
     cls.update_kernel = kernel_from(template, f"{cls.name}_update", update_signature, cls.update, apply=op)
     OPTIMIZERS[cls.name] = cls
@@ -180,8 +180,8 @@ class Adam(Optimizer):
         return np.column_stack([rate, np.tile(fixed, (len(steps), 1))])
 
     def update(p, g, m, v, rate, beta_1, beta_2, epsilon):
-        m = beta_1 * m + (1.0 - beta_1) * g
-        v = beta_2 * v + (1.0 - beta_2) * (g * g)
+        m = fma(m, beta_1, (1.0 - beta_1) * g)
+        v = fma(v, beta_2, (1.0 - beta_2) * g * g)
         # Where the float type has no epsilon that small, 0 / 0 must not make a NaN of an unused weight.
         tiny = 2.0**-126 if p.e.bits == 32 else 2.0**-1022
-        return p - rate * m / maximum(sqrt(v) + epsilon, tiny), m, v
+        return fma(-rate * m, reciprocal(maximum(sqrt(v) + epsilon, tiny)), p), m, v
