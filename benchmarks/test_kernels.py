@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from fastdnn import Model, layers
-from fastdnn.gemm import ALIGN, gemm, padded
+from fastdnn.gemm import ALIGN, COLUMNS, gemm, padded
 from fastdnn.layers.activations import ACTIVATIONS
 from fastdnn.program import aligned
 
@@ -30,7 +30,7 @@ def product(m, k, n, dtype):
     p, long = ctypes.c_void_p, ctypes.c_int64
     call = ctypes.CFUNCTYPE(None, *[p] * 5, *[long] * 10)(gemm.address(dtype))
     addresses = [x.ctypes.data for x in (a, b, c, bias, c)]
-    sizes = (m, -(-n // ALIGN) * ALIGN, k, a.shape[1], 1, b.shape[1], c.shape[1], c.shape[1])
+    sizes = (m, -(-n // COLUMNS) * COLUMNS, k, a.shape[1], 1, b.shape[1], c.shape[1], c.shape[1])
 
     def run(keep=(a, b, c, bias)):
         call(*addresses, *sizes, 0, 0)

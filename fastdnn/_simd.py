@@ -84,12 +84,12 @@ def intrinsic_of(n_args, typing):
 
 
 class Emit:
-    """Vector operations on an llvmlite builder, for one float type."""
+    """Vector operations on an llvmlite builder, for one float type; `width` lanes if that is fewer than a register has."""
 
-    def __init__(self, builder, real):
+    def __init__(self, builder, real, width=None):
         self.builder, self.real = builder, real
         self.bits = real.bitwidth
-        self.width = isa().width(real)
+        self.width = min(isa().width(real), width or isa().width(real))
         self.scalar = ir.FloatType() if self.bits == 32 else ir.DoubleType()
         self.vector = ir.VectorType(self.scalar, self.width)
         self.integer = ir.IntType(self.bits)

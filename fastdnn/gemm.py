@@ -13,7 +13,8 @@ from numba import types
 from ._jit import kernel
 from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, isa, offset, where
 
-ALIGN = 16  # elements: every row stride and every width that kernels see is a multiple of it, whatever the processor
+ALIGN = 16  # elements: every row stride is a multiple of it, whatever the processor
+COLUMNS = 8  # every width of a product is a multiple of it
 
 
 def tile_shape(real):
@@ -138,24 +139,22 @@ def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, l
     builder.position_at_end(done)
 
 
-def _tiles_typing(typingctx, rows, vectors, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
+def _tiles_typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
     real = a.dtype
 
     def codegen(context, builder, signature, values):
-        e = Emit(builder, real)
-        rows, vectors, *rest = values
-        most_rows, most_vectors = tile_shape(real)
-        end = builder.append_basic_block("tiles_end")
-        # Widths are multiples of 16: where 16 elements make whole wide tiles, narrow tiles never occur.
-        kinds = [v for v in range(1, most_vectors + 1) if v == most_vectors or ALIGN % (most_vectors * e.width)]
-        code = builder.add(builder.mul(vectors, ir.Constant(INT64, 64)), rows)
-        switch = builder.switch(code, end)
-        for v in kinds:
+        rows, columns, *rest = values
+        most_rows, vectors = tile_shape(real)
+        end, width = builder.append_basic_block("tiles_end"), vectors * isa().width(real)
+        switch = builder.switch(builder.add(builder.mul(columns, ir.Constant(INT64, 64)), rows), end)
+        while width >= min(COLUMNS, vectors * isa().width(real)):
+            e = Emit(builder, real, width)
             for r in range(1, most_rows + 1):
-                builder.position_at_end(builder.append_basic_block(f"tile_{r}_{v}"))
-                switch.add_case(ir.Constant(INT64, v * 64 + r), builder.block)
-                _stack(e, r, v, *rest)
+                builder.position_at_end(builder.append_basic_block(f"tile_{r}_{width}"))
+                switch.add_case(ir.Constant(INT64, width * 64 + r), builder.block)
+                _stack(e, r, width // e.width, *rest)
                 builder.branch(end)
+            width //= 2
         builder.position_at_end(end)
         return context.get_dummy_value()
 
@@ -167,7 +166,7 @@ _tiles = intrinsic_of(17, _tiles_typing)
 
 
 def _tile_limits_typing(typingctx, like):
-    """Constants of the float type of the pointer `like`: (rows, columns, lanes of a vector) of the largest tile."""
+    """Constants of the float type of the pointer `like`: rows and columns of the largest tile, lanes of a vector."""
     (rows, vectors), width = tile_shape(like.dtype), isa().width(like.dtype)
     kind, limits = types.UniTuple(types.intp, 3), (rows, vectors * width, width)
 
@@ -200,26 +199,30 @@ def gemm(a, b, c, init, y, m, n, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
 
     a : element (i, k) at a[i * rsa + k * csa], m x k     b : (k, n), row stride ldb     c : (m, n), row stride ldc, written
     init : (n,), added to every row (a bias)     y : (m, n), row stride ldy, what MASK reads and the epilogue works on
-    n : a multiple of 16; all rows of b, c, init, y are readable and writable up to there
+    n : a multiple of 8; all rows of b, c, init, y are readable and writable up to there
     flags : ACCUMULATE adds the old C, CLAMP makes what is below 0 a 0, MASK makes it 0 where Y is 0 (ReLU and its derivative)
     epilogue : address, 0 for none
     Cost 2*m*n*k flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A kept
     there instead were slower at every size, most at 2048 wide (80 % of the peak against 94).
     """
-    tallest, widest, width = _tile_limits(a)
+    tallest, widest, _ = _tile_limits(a)
     stacks = (m + tallest - 1) // tallest
     low = m // stacks  # tiles as even as they can be: some of them a row taller, these come first
     tall = m - low * stacks
-    for j in range(0, n, widest):
-        columns, i = min(widest, n - j), 0
+    j, columns = 0, widest
+    while j < n:
+        while columns > n - j:
+            columns //= 2
+        i = 0
         for rows, count in ((low + 1, tall), (low, stacks - tall)):
             if count:
                 ahead = columns if j + columns < n and i + rows * count == m else 0
                 _tiles(
-                    rows, columns // width, count, offset(a, i * rsa), offset(b, j), offset(c, i * ldc + j),
-                    offset(init, j), offset(y, i * ldy + j), ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue,
+                    rows, columns, count, offset(a, i * rsa), offset(b, j), offset(c, i * ldc + j), offset(init, j),
+                    offset(y, i * ldy + j), ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue,
                 )  # fmt: skip
                 i += rows * count
+        j += columns
 
 
 # ---------------------------------------------------------------- transpose

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastdnn.gemm import ACCUMULATE, ALIGN, CLAMP, MASK, gemm, padded, tile_shape, transpose
+from fastdnn.gemm import ACCUMULATE, ALIGN, CLAMP, COLUMNS, MASK, gemm, padded, tile_shape, transpose
 from fastdnn.layers.activations import ACTIVATIONS
 
 TILE = tile_shape(types.float32)[0]
@@ -33,7 +33,7 @@ def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=Non
     bias, y = block(init.reshape(1, -1), dtype), c if saved is None else block(saved, dtype)
     rsa, csa = (1, a.shape[1]) if turned else (a.shape[1], 1)
     epilogue = ACTIVATIONS[activation].forward_kernel.address(dtype) if activation else 0
-    width = -(-n // ALIGN) * ALIGN
+    width = -(-n // COLUMNS) * COLUMNS
     gemm.compile(dtype).ctypes(
         pointer(a), pointer(b), pointer(c), pointer(bias), pointer(y), m, width, k, rsa, csa, b.shape[1], c.shape[1],
         y.shape[1], flags, epilogue,
@@ -45,7 +45,7 @@ def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=Non
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("m", SIZES)
-@pytest.mark.parametrize("n", [1, 16, 17, 33, 70])
+@pytest.mark.parametrize("n", [1, 9, 16, 17, 33, 55, 70])
 @pytest.mark.parametrize("k", [1, 5, 64])
 def test_product(m, n, k, dtype):
     rng = np.random.default_rng(m * 1000 + n * 10 + k)

@@ -71,13 +71,13 @@ def apply(*args):
 
 
 def _activate(x, y, rows, columns, ldx, ldy):
-    """y = f(x) for a block of rows x columns (a multiple of 16); x and y may be the same."""
+    """y = f(x) for a block of rows x columns; x and y may be the same."""
     for i in range(rows):
         apply(offset(x, i * ldx), offset(y, i * ldy), columns)
 
 
 def _derive(dy, saved, rows, columns, ldd, lds):
-    """dy *= f'(saved), in place, for a block of rows x columns (a multiple of 16)."""
+    """dy *= f'(saved), in place, for a block of rows x columns."""
     for i in range(rows):
         apply(offset(saved, i * lds), offset(dy, i * ldd), offset(dy, i * ldd), columns)
 

@@ -4,7 +4,7 @@ from .._jit import inner, kernel
 from .._math import fma
 from .._simd import caller, copy, integers_at, offset, pointer_at, row_op
 from ..gemm import ACCUMULATE as ADD
-from ..gemm import ALIGN, CLAMP, MASK, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
+from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
 from ..rng import check_initializer
 from .activations import get_activation
 from .base import (
@@ -127,6 +127,12 @@ class Dense(Layer):
             row[DERIVE_IN] = 0 if row[MASK_IN] else derive
 
 
+@inner
+def whole_columns(n):
+    """n rounded up to what products take; a row's padding has room for it."""
+    return (n + COLUMNS - 1) // COLUMNS * COLUMNS
+
+
 @kernel(op_signature)
 def dense_forward(row, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(X[lo:lo+n] W + b). 2*n*n_in*n_out flops; writes its own rows of Y (and of X W + b if that is kept).
@@ -136,7 +142,7 @@ def dense_forward(row, data, params, grads, work, start, lo, n):
     ldx, ldy = row[LD_IN], row[LD_OUT]
     x, y, z = (offset(work, row[IN] + lo * ldx), offset(work, row[OUT] + lo * ldy), offset(work, row[PRE] + lo * ldy))
     bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
-    columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    columns = whole_columns(row[N_OUT])
     call_gemm(
         row[GEMM], x, offset(params, row[KERNEL]), z, bias, y, n, columns, row[N_IN], ldx, 1, ldy, ldy, ldy,
         CLAMP if row[CLAMPS] else 0, row[ACTIVATE]
@@ -152,11 +158,11 @@ def dense_backward(row, data, params, grads, work, start, lo, n):
     ldx, ldy = row[LD_IN], row[LD_OUT]
     dy = offset(work, row[D_OUT] + lo * ldy)
     if row[DERIVE]:
-        columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+        columns = whole_columns(row[N_OUT])
         _call_on_tile(row[DERIVE], dy, offset(work, row[PRE] + lo * ldy), n, columns, ldy, ldy)
     if row[D_IN] >= 0:
         dx, saved = offset(work, row[D_IN] + lo * ldx), offset(work, row[PRE_IN] + lo * ldx)
-        columns = (row[N_IN] + ALIGN - 1) // ALIGN * ALIGN
+        columns = whole_columns(row[N_IN])
         call_gemm(
             row[GEMM], dy, offset(work, row[TURNED]), dx, offset(work, ZEROS), saved, n, columns, row[N_OUT], ldy, 1, ldx,
             ldx, ldx, MASK if row[MASK_IN] else 0, row[DERIVE_IN]
@@ -187,7 +193,7 @@ def bias_gradient(row, data, grads, work):
 def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
     """target (n, n_out) = X dY, or += if data[ACCUMULATE]; element (i, r) of X, for row r of the batch, as in `gemm`."""
     ldy = row[LD_OUT]
-    columns = (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    columns = whole_columns(row[N_OUT])
     call_gemm(
         row[GEMM], x, offset(work, row[D_OUT]), target, offset(work, ZEROS), target, n, columns, data[ROWS], x_row, x_column,
         ldy, ldy, ldy, ADD if data[ACCUMULATE] else 0, 0
@@ -229,7 +235,7 @@ def lower_bound(indices, first, last, value):
 @kernel(op_signature)
 def dense_forward_sparse(row, data, params, grads, work, start, lo, n):
     """As `dense_forward` for samples in CSR form: 2*nnz*n_out flops. The same sums in the same order, zeros left out."""
-    ldy, columns = row[LD_OUT], (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    ldy, columns = row[LD_OUT], whole_columns(row[N_OUT])
     values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
     bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
     for i in range(lo, lo + n):
@@ -251,7 +257,7 @@ def dense_gradient_sparse(row, data, params, grads, work, start, lo, n):
     if lo >= row[N_IN]:
         bias_gradient(row, data, grads, work)
         return
-    ldy, columns = row[LD_OUT], (row[N_OUT] + ALIGN - 1) // ALIGN * ALIGN
+    ldy, columns = row[LD_OUT], whole_columns(row[N_OUT])
     values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
     if not data[ACCUMULATE]:
         for j in range(lo, lo + n):
