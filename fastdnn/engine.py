@@ -2,26 +2,31 @@
 
 A step of training is two parallel regions. In the first each thread takes its share of the batch's rows through all ops,
 forward and back. In the second each thread takes its parts of the parameters: gradient, update and whatever is derived
-from the parameters, one after the other while the part is in the cache. No sum is cut by either split, so the results
-do not depend on the number of threads, and no thread writes what another one wrote in the same region.
+from the parameters, one after the other while the part is in the cache. The gradient is a sum over fixed slots of rows
+(`Training.slots`), each summed in order: the results do not depend on the number of threads, and no thread writes what
+another one wrote in the same region.
+
+Where there are as many slots as threads, each thread may sum the gradient of its own rows in the first region: then
+gradients cross between the cores and not activations, which are more in small networks. The sums are the same.
 """
 
 from numba import prange, types
 
 from ._jit import driver, inner
 from ._simd import caller, integers_at
-from .layers.base import ACCUMULATE, BACKWARD, BASE, COLUMNS, FORWARD, GRADIENT, REFRESH, ROWS, op_signature
-from .optimizers import NUMBERS, update_signature
+from .layers.base import BACKWARD, BASE, COLUMNS, FIRST_ROW, FORWARD, GRADIENT, REFRESH, ROWS, op_signature
+from .optimizers import NUMBERS, add_signature, update_signature
 
 # Entries of `at`, the addresses that both loops need.
-PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE = range(9)
-AT = 10
+PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD = range(11)
+AT = 12
 # Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE).
 OP, LO, UNITS, FIRST, SIZE, DECAYS = range(6)
 PART = 6
 
 _call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 8)
+_call_add = caller(add_signature, 4)
 
 _integers, _table = types.int64[::1], types.int64[:, ::1]
 _doubles, _matrix = types.float64[::1], types.float64[:, ::1]
@@ -35,26 +40,43 @@ def run(kind, table, o, data, params, grads, work, start, lo, n):
         _call_op(row[kind], row, integers_at(data, 0), params, grads, work, start, lo, n)
 
 
-@driver(types.float64(_table, _table, _integers, _integers, _integers, *[types.intp] * 4, _doubles, _doubles,
+@inner
+def step_rows(program, data, params, work, start, lo, n):
+    """Rows lo..lo+n of the batch that starts at `start`: forward through all ops, and back."""
+    ops, table, here = program.shape[0], program.ctypes.data, data.ctypes.data
+    for o in range(ops - 1):
+        run(FORWARD, table, o, here, params, 0, work, start, lo, n)
+    for o in range(ops - 1, -1, -1):
+        run(BACKWARD, table, o, here, params, 0, work, start, lo, n)
+
+
+@inner
+def cut(rows, slots, s):
+    """First row of slot s."""
+    return (rows * s + slots - 1) // slots
+
+
+@driver(types.float64(_table, _table, _integers, _table, _integers, *[types.intp] * 4, _doubles, _doubles,
                       _doubles, _matrix, types.float64, _doubles, types.intp))  # fmt: skip
 def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale, losses, numbers, l2, squares, nt):
     """Batches first..last of an epoch: sum over them of (mean loss + L2 term) * rows; parameters updated in place.
 
-    program (ops, COLUMNS), parts (parts, PART), bounds (nt + 1,): tables     data, at : addresses, see `layers.base`
+    program (ops, COLUMNS), parts (parts, PART), bounds (nt + 1,): tables     data (slots, DATA), at : see `layers.base`
     batch : samples in a batch     n : samples in the epoch     shares[b] : 1 / sum of the weights of batch b
     scale (1,) : written, the share of the current batch     losses (rows of the workspace,), squares (parts,) : scratch
     numbers (last - first, NUMBERS) : of the optimizer; at[UPDATE] = 0 leaves the parameters and keeps the gradients
     l2 : weight decay, divided by the sum of the weights of the batch as scikit-learn does
-    at[SCRATCH] : per thread, room for the gradient of one part, which is used up at once and never leaves the cache; 0
-    keeps the gradients in at[GRADS]. A batch larger than the workspace is taken in pieces, whose gradients add up there.
+    at[SCRATCH] : per thread, twice the room for the gradient of one part: of a slot, and the sum, which is used up at once
+    and never leaves the cache, unless at[GRADS] is an array to keep it in. A batch larger than the workspace is taken in
+    pieces, whose gradients add up there.
+    at[OWN] : each of nt = slots threads sums the gradient of its own rows, in its part of at[GRADS] at[OWN] bytes long
     """
-    ops, capacity = program.shape[0], len(losses)
-    params, work = at[PARAMS], at[WORK]
-    table, here = program.ctypes.data, data.ctypes.data
+    capacity, slots = len(losses), data.shape[0]
+    params, work, table = at[PARAMS], at[WORK], program.ctypes.data
     total = 0.0
     for t in prange(nt):
         for p in range(bounds[t], bounds[t + 1]):
-            run(REFRESH, table, parts[p, OP], here, params, 0, work, 0, parts[p, LO], parts[p, UNITS])
+            run(REFRESH, table, parts[p, OP], 0, params, 0, work, 0, parts[p, LO], parts[p, UNITS])
     for b in range(first, last):
         begin, end = b * batch, min(n, b * batch + batch)
         scale[0] = shares[b]
@@ -62,29 +84,47 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
         for base in range(begin, end, capacity):
             rows = min(capacity, end - base)
             final = base + rows == end and at[UPDATE] != 0
-            data[ROWS], data[ACCUMULATE], data[BASE] = rows, base > begin, base
+            for s in range(slots):
+                data[s, FIRST_ROW] = cut(rows, slots, s)
+                data[s, ROWS] = cut(rows, slots, s + 1) - data[s, FIRST_ROW]
+                data[s, BASE] = base
             for t in prange(nt):
-                lo = rows * t // nt
-                m = rows * (t + 1) // nt - lo
-                if m > 0:
-                    for o in range(ops - 1):
-                        run(FORWARD, table, o, here, params, 0, work, base, lo, m)
-                    for o in range(ops - 1, -1, -1):
-                        run(BACKWARD, table, o, here, params, 0, work, base, lo, m)
+                if at[OWN]:
+                    m = data[t, ROWS]
+                    if m > 0:
+                        step_rows(program, data[t], params, work, base, data[t, FIRST_ROW], m)
+                        own, sums = data[t].ctypes.data, at[GRADS] + t * at[OWN]
+                        for p in range(len(parts)):
+                            run(GRADIENT, table, parts[p, OP], own, params, sums, work, base, parts[p, LO], parts[p, UNITS])
+                else:
+                    lo = rows * t // nt
+                    m = rows * (t + 1) // nt - lo
+                    if m > 0:
+                        step_rows(program, data[0], params, work, base, lo, m)
             for i in range(rows):
                 loss += losses[i]
             for t in prange(nt):
                 for p in range(bounds[t], bounds[t + 1]):
-                    o, lo, units, grads = parts[p, OP], parts[p, LO], parts[p, UNITS], at[GRADS]
-                    if at[SCRATCH]:  # where a gradient array would have to start for this part of it to be the scratch
-                        grads = at[SCRATCH] + t * at[SCRATCH_BYTES] - parts[p, FIRST] * at[ITEMSIZE]
-                    run(GRADIENT, table, o, here, params, grads, work, base, lo, units)
+                    o, lo, units, offset, size = parts[p, OP], parts[p, LO], parts[p, UNITS], parts[p, FIRST], parts[p, SIZE]
+                    # Where a gradient array would have to start for this part of it to be the thread's scratch.
+                    scratch = at[SCRATCH] + t * 2 * at[SCRATCH_BYTES] - offset * at[ITEMSIZE]
+                    grads = at[GRADS] if at[GRADS] else scratch + at[SCRATCH_BYTES]
+                    for s in range(slots):
+                        if data[s, ROWS] > 0:
+                            more = s > 0 or base > begin
+                            if at[OWN]:
+                                scratch = grads + s * at[OWN]
+                            else:
+                                own = data[s].ctypes.data
+                                run(GRADIENT, table, o, own, params, scratch if more else grads, work, base, lo, units)
+                            if more and program[o, GRADIENT]:
+                                _call_add(at[ADD], grads, scratch, offset, size)
                     if final and program[o, GRADIENT]:  # an op without a gradient is frozen
                         decay, step = l2 * shares[b] * parts[p, DECAYS], numbers.ctypes.data + (b - first) * NUMBERS * 8
                         squares[p] = decay * _call_update(
-                            at[UPDATE], step, params, grads, at[SLOTS], at[N_PARAMS], parts[p, FIRST], parts[p, SIZE], decay
+                            at[UPDATE], step, params, grads, at[SLOTS], at[N_PARAMS], offset, size, decay
                         )
-                        run(REFRESH, table, o, here, params, 0, work, base, lo, units)
+                        run(REFRESH, table, o, 0, params, 0, work, 0, lo, units)
         if at[UPDATE] and l2:
             for p in range(len(parts)):
                 if parts[p, DECAYS]:

@@ -35,7 +35,7 @@ def padded(n):
 
 
 # What a product does with a finished tile, bits of `flags`.
-ACCUMULATE, CLAMP, MASK = 1, 2, 4
+CLAMP, MASK = 1, 2
 
 
 def _if(e, condition, values, change):
@@ -116,7 +116,6 @@ def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, l
     def flag(bit):
         return builder.icmp_signed("!=", builder.and_(flags, ir.Constant(INT64, bit)), ir.Constant(INT64, 0))
 
-    tile = _if(e, flag(ACCUMULATE), tile, lambda tile: each(lambda x, p: x + e.load(p), cells(pc, ldc))(tile))
     tile = _if(e, flag(CLAMP), tile, each(lambda x: where(x < 0.0, 0.0, x)))  # NaN stays: it is not below 0
     tile = _if(
         e, flag(MASK), tile, lambda tile: each(lambda x, p: where(e.load(p).equals(0.0), 0.0, x), cells(py, ldy))(tile)
@@ -200,7 +199,7 @@ def gemm(a, b, c, init, y, m, n, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
     a : element (i, k) at a[i * rsa + k * csa], m x k     b : (k, n), row stride ldb     c : (m, n), row stride ldc, written
     init : (n,), added to every row (a bias)     y : (m, n), row stride ldy, what MASK reads and the epilogue works on
     n : a multiple of 8; all rows of b, c, init, y are readable and writable up to there
-    flags : ACCUMULATE adds the old C, CLAMP makes what is below 0 a 0, MASK makes it 0 where Y is 0 (ReLU and its derivative)
+    flags : CLAMP makes what is below 0 a 0, MASK makes it 0 where Y is 0 (ReLU and its derivative)
     epilogue : address, 0 for none
     Cost 2*m*n*k flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A kept
     there instead were slower at every size, most at 2048 wide (80 % of the peak against 94).

@@ -7,7 +7,7 @@ returned for the step; the template adds the L2 term and sums the squares of the
 import numpy as np
 from numba import types
 
-from ._jit import kernel_from
+from ._jit import kernel, kernel_from
 from ._math import fma, maximum, reciprocal, sqrt
 from ._simd import doubles_at, offset, real, row_op
 from .layers.base import Spec
@@ -24,6 +24,23 @@ def update_signature(kind):
     """(numbers f64*, params, grads, slots, n_params, lo, n, l2) -> sum of the squared parameters, before the update."""
     p = types.CPointer(kind)
     return types.float64(types.int64, p, p, p, types.intp, types.intp, types.intp, types.float64)
+
+
+def add_signature(kind):
+    """(target, source, lo, n) -> None."""
+    p = types.CPointer(kind)
+    return types.void(p, p, types.intp, types.intp)
+
+
+@row_op(2, 1, whole=True)
+def _sum(a, b):
+    return a + b
+
+
+@kernel(add_signature)
+def add(target, source, lo, n):
+    """target[lo:lo+n] += source[lo:lo+n]; n a multiple of 16."""
+    _sum(offset(target, lo), offset(source, lo), offset(target, lo), n)
 
 
 class Optimizer(Spec):
@@ -175,9 +192,10 @@ class Adam(Optimizer):
         self.epsilon = _check("epsilon", epsilon, "(0, inf)")
 
     def numbers(self, learning_rate, steps):
-        rate = learning_rate * np.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
-        fixed = [self.beta_1, self.beta_2, self.epsilon]
-        return np.column_stack([rate, np.tile(fixed, (len(steps), 1))])
+        numbers = np.empty((len(steps), NUMBERS))
+        numbers[:, 0] = learning_rate * np.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
+        numbers[:, 1:] = self.beta_1, self.beta_2, self.epsilon
+        return numbers
 
     def update(p, g, m, v, rate, beta_1, beta_2, epsilon):
         m = fma(m, beta_1, (1.0 - beta_1) * g)

@@ -7,9 +7,8 @@ import numpy as np
 from .gemm import ALIGN, padded
 from .layers.base import BACKWARD, CLAMPS, COLUMNS, D_IN, D_OUT, DERIVE, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, PRE, ZEROS
 
-PARTS = 64  # parts of the parameters to share among threads; a fixed number, so that no result depends on the threads
-PART_SIZE = 4096  # least parameters in a part: below it handing out the part costs more than it is worth
-ROWS_OF_PART = 48  # a multiple of 16 (transposed blocks) that tiles of 12 or 6 rows fill evenly
+PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
+PART_SIZES = 1024, 4096  # least parameters in a part, and where more than the least number of parts is worth it
 
 
 def aligned(n, dtype):
@@ -119,12 +118,12 @@ class Layout:
 
         Op 0 is the input, so layer i is op i + 1. Each row of a matrix is a unit, each vector is one.
         """
-        least = max(PART_SIZE, self.size // PARTS)
+        least = max(PART_SIZES[0], self.size // min(max(self.size // PART_SIZES[1], PARTS[0]), PARTS[1]))
         parts, units = [], {}
         for e in self.entries:
             unit = units.get(e.layer, 0)
-            rows = -(-least // e.stride)
-            rows = -(-rows // ROWS_OF_PART) * ROWS_OF_PART if rows > ALIGN else ALIGN
+            pieces = -(-e.rows * e.stride // least)
+            rows = -(-e.rows // (pieces * ALIGN)) * ALIGN  # a multiple of 16, for the transposed blocks
             for lo in range(0, e.rows, rows):
                 n = min(rows, e.rows - lo)
                 parts.append((e.layer + 1, unit + lo, n, e.offset + lo * e.stride, n * e.stride, e.decays))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastdnn.gemm import ACCUMULATE, ALIGN, CLAMP, COLUMNS, MASK, gemm, padded, tile_shape, transpose
+from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, gemm, padded, tile_shape, transpose
 from fastdnn.layers.activations import ACTIVATIONS
 
 TILE = tile_shape(types.float32)[0]
@@ -29,7 +29,7 @@ def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=Non
     m, k = A.shape[::-1] if turned else A.shape
     n = B.shape[1]
     a, b = block(A, dtype), block(B, dtype)
-    c = block(np.full((m, n), 5.0) if flags & ACCUMULATE else np.zeros((m, n)), dtype)
+    c = block(np.zeros((m, n)), dtype)
     bias, y = block(init.reshape(1, -1), dtype), c if saved is None else block(saved, dtype)
     rsa, csa = (1, a.shape[1]) if turned else (a.shape[1], 1)
     epilogue = ACTIVATIONS[activation].forward_kernel.address(dtype) if activation else 0
@@ -56,7 +56,6 @@ def test_product(m, n, k, dtype):
     np.testing.assert_allclose(product(A, B, b, dtype), exact, **close)
     np.testing.assert_allclose(product(A.T.copy(), B, b, dtype, turned=True), exact, **close)
     np.testing.assert_allclose(product(A, B, b, dtype, flags=CLAMP), np.maximum(exact, 0), **close)
-    np.testing.assert_allclose(product(A, B, b, dtype, flags=ACCUMULATE), exact + 5, **close)
     saved = np.maximum(rng.standard_normal((m, n)), 0)
     np.testing.assert_allclose(product(A, B, b, dtype, flags=MASK, saved=saved), exact * (saved > 0), **close)
     np.testing.assert_allclose(product(A, B, b, dtype, activation="tanh"), np.tanh(exact), **close)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..inputs import Source
 from ..layers import Dense
 from ..model import Model
+from ..rng import shuffled
 from ..training import Training
 from ._blas import one_blas_thread
 from ._solver import StochasticSolver
@@ -300,9 +301,7 @@ class BaseMLP(BaseEstimator):
         try:
             for _ in range(self.max_iter):
                 if self.shuffle:
-                    turn = np.arange(n)
-                    self._random_state.shuffle(turn)
-                    order = order[turn]
+                    order = order[shuffled(self._random_state, n)]
                 natural = not self.shuffle and rows is None
                 loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
                 self.n_iter_ += 1

@@ -7,7 +7,7 @@ and is one of four, any of which may be missing:
 forward   rows [lo, lo + n) of the workspace: input -> output
 backward  the same rows, in reverse order of the ops: gradient of the output -> gradient of the input
 gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a unit, each vector is one), after backward
-          has run for all rows: gradient of the parameters
+          has run: the gradient of the parameters, summed over data[ROWS] rows from data[FIRST_ROW] on
 refresh   the same units, after the parameters have changed: whatever is derived from them (a transposed copy)
 
 Rows are independent in forward and backward, units in gradient and refresh: any split of either over threads gives the
@@ -31,7 +31,8 @@ FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
 COLUMNS = 32
 
 # Entries of `data`, the table of what one call works on: addresses (0: none) and counts.
-X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT, ROWS, ACCUMULATE, BASE = range(14)
+X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT = range(11)
+ROWS, FIRST_ROW, BASE = range(11, 14)
 DATA = 16
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.

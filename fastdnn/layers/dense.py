@@ -3,12 +3,10 @@
 from .._jit import inner, kernel
 from .._math import fma
 from .._simd import caller, copy, integers_at, offset, pointer_at, row_op
-from ..gemm import ACCUMULATE as ADD
 from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
 from ..rng import check_initializer
 from .activations import get_activation
 from .base import (
-    ACCUMULATE,
     ACTIVATE,
     BACKWARD,
     BIAS,
@@ -17,6 +15,7 @@ from .base import (
     D_OUT,
     DERIVE,
     DERIVE_IN,
+    FIRST_ROW,
     FORWARD,
     GEMM,
     GRADIENT,
@@ -171,16 +170,16 @@ def dense_backward(row, data, params, grads, work, start, lo, n):
 
 @kernel(op_signature)
 def dense_gradient(row, data, params, grads, work, start, lo, n):
-    """dW[lo:lo+n] = X[:, lo:lo+n]^T dY over all rows of the batch; unit n_in is the bias, db = sum of the rows of dY.
+    """dW[lo:lo+n] = X[:, lo:lo+n]^T dY over data[ROWS] rows; unit n_in is the bias, db = sum of the rows of dY.
 
-    2*n*rows*n_out flops; writes its own rows of dW, or adds to them if data[ACCUMULATE].
+    2*n*rows*n_out flops; writes its own rows of dW.
     """
     if lo >= row[N_IN]:
         bias_gradient(row, data, grads, work)
         return
     ldx, ldy = row[LD_IN], row[LD_OUT]
     target = offset(grads, row[KERNEL] + lo * ldy)
-    sum_over_rows(row, data, work, offset(work, row[IN] + lo), target, n, 1, ldx)
+    sum_over_rows(row, data, work, offset(work, row[IN] + data[FIRST_ROW] * ldx + lo), target, n, 1, ldx)
 
 
 @inner
@@ -191,14 +190,13 @@ def bias_gradient(row, data, grads, work):
 
 @inner
 def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
-    """target (n, n_out) = X dY, or += if data[ACCUMULATE]; element (i, r) of X, for row r of the batch, as in `gemm`."""
+    """target (n, n_out) = X dY; element (i, r) of X, for row r of the data[ROWS], as in `gemm`."""
     ldy = row[LD_OUT]
-    columns = whole_columns(row[N_OUT])
+    columns, dy = whole_columns(row[N_OUT]), offset(work, row[D_OUT] + data[FIRST_ROW] * ldy)
     call_gemm(
-        row[GEMM], x, offset(work, row[D_OUT]), target, offset(work, ZEROS), target, n, columns, data[ROWS], x_row, x_column,
-        ldy, ldy, ldy, ADD if data[ACCUMULATE] else 0, 0
+        row[GEMM], x, dy, target, offset(work, ZEROS), target, n, columns, data[ROWS], x_row, x_column, ldy, ldy, ldy, 0, 0
     )  # fmt: skip
-    if columns < ldy and not data[ACCUMULATE]:  # the product leaves the padding of a row; the update reads it
+    if columns < ldy:  # the product leaves the padding of a row; the update reads it
         for i in range(n):
             copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)
 
@@ -259,10 +257,9 @@ def dense_gradient_sparse(row, data, params, grads, work, start, lo, n):
         return
     ldy, columns = row[LD_OUT], whole_columns(row[N_OUT])
     values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
-    if not data[ACCUMULATE]:
-        for j in range(lo, lo + n):
-            copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), ldy)
-    for i in range(data[ROWS]):
+    for j in range(lo, lo + n):
+        copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), ldy)
+    for i in range(data[FIRST_ROW], data[FIRST_ROW] + data[ROWS]):
         bounds = integers_at(data[INDPTR], sample(data, start + i))
         k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, row[D_OUT] + i * ldy)
         while k < bounds[1] and indices[k] < lo + n:
