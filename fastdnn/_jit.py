@@ -56,7 +56,7 @@ class Kernel:
     def __init__(self, py_func, signature, fingerprint=None):
         self.py_func, self.signature, self.fingerprint = py_func, signature, fingerprint
         self.__name__, self.__doc__, self.__module__ = py_func.__name__, py_func.__doc__, py_func.__module__
-        self._compiled = {}
+        self._compiled, self._addresses = {}, {}
         KERNELS.append(self)
 
     def compile(self, dtype):
@@ -76,7 +76,10 @@ class Kernel:
 
     def address(self, dtype):
         """Address of the machine code, an int for a program table."""
-        return self.compile(dtype).address
+        try:
+            return self._addresses[dtype]
+        except KeyError:
+            return self._addresses.setdefault(dtype, self.compile(dtype).address)
 
     def warm(self):
         for name in FLOATS:

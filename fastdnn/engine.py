@@ -139,14 +139,15 @@ def infer(program, data, at, work_bytes, capacity, first, last, nt):
 
     Each thread has a workspace of its own, `work_bytes` after that of the one before it, and takes whole pieces.
     """
-    ops = program.shape[0]
-    params = at[PARAMS]
-    table, here = program.ctypes.data, data.ctypes.data
-    pieces = (last - first + capacity - 1) // capacity
+    ops, params, table, here = program.shape[0], at[PARAMS], program.ctypes.data, data.ctypes.data
+    count = last - first
+    pieces = (count + capacity - 1) // capacity
+    pieces = (pieces + nt - 1) // nt * nt  # as many for each thread, all of about the same size
     for t in prange(nt):
         work = at[WORK] + t * work_bytes
         for piece in range(pieces * t // nt, pieces * (t + 1) // nt):
-            start = first + piece * capacity
-            m = min(capacity, last - start)
-            for o in range(ops):
-                run(FORWARD, table, o, here, params, 0, work, start, 0, m)
+            start = first + count * piece // pieces
+            m = first + count * (piece + 1) // pieces - start
+            if m > 0:
+                for o in range(ops):
+                    run(FORWARD, table, o, here, params, 0, work, start, 0, m)

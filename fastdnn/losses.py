@@ -128,13 +128,22 @@ def _elementwise(row, data, params, grads, work, start, lo, n):
         losses[start - data[BASE] + i] = report * scale * total
 
 
+@inner
+def room_for_vectors(n_out, rows):
+    """Whether a row of results may be written in whole vectors: `rows` of them, from it on, are this call's to write."""
+    return rows * n_out >= (n_out + 15) // 16 * 16
+
+
 def _linked(row, data, params, grads, work, start, lo, n):
-    """Link of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores are overwritten."""
+    """Link of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores may be overwritten."""
     ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
     for i in range(lo, lo + n):
-        z = offset(work, row[IN] + i * ld)
-        apply(z, z, n_out)
-        copy(z, offset(result, (start + i) * n_out), n_out)
+        z, target = offset(work, row[IN] + i * ld), offset(result, (start + i) * n_out)
+        if room_for_vectors(n_out, lo + n - i):  # what stands behind the row is written by the next ones
+            apply(z, target, n_out)
+        else:
+            apply(z, z, n_out)
+            copy(z, target, n_out)
 
 
 def _losses_from(name, gradient, link):
@@ -301,10 +310,13 @@ def softmax_link(row, data, params, grads, work, start, lo, n):
     """softmax of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores are overwritten."""
     ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
     for i in range(lo, lo + n):
-        z = offset(work, row[IN] + i * ld)
+        z, target = offset(work, row[IN] + i * ld), offset(result, (start + i) * n_out)
         total = exp_minus(z, z, row_max(z, n_out), n_out)
-        times(z, z, real(work, 1.0) / total, n_out)
-        copy(z, offset(result, (start + i) * n_out), n_out)
+        if room_for_vectors(n_out, lo + n - i):
+            times(z, target, real(work, 1.0) / total, n_out)
+        else:
+            times(z, z, real(work, 1.0) / total, n_out)
+            copy(z, target, n_out)
 
 
 # Raw scores, for every loss.

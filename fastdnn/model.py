@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from . import engine, rng
+from . import rng
 from .history import History
+from .inference import Inference
 from .inputs import Source, as_numbers
-from .layers.base import DATA, LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
+from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
 from .losses import get_loss, scores_link
 from .optimizers import get_optimizer
-from .program import Layout, Program, aligned, realigned
-from .training import PIECE, Training, worthwhile_threads
+from .program import Layout, aligned, realigned
+from .training import PIECE, Training
 
-CHUNK_BYTES = 512 * 1024  # activations of a chunk in inference: about half of a second-level cache
 DTYPES = ("float32", "float64")
 
 
@@ -45,7 +45,7 @@ class Network(NamedTuple):
     loss: object
     layout: Layout | None = None
     params: np.ndarray | None = None
-    idle: list | None = None  # programs for inference that no Python thread uses just now
+    idle: list | None = None  # `Inference` objects that no Python thread uses just now
 
 
 class Model:
@@ -222,7 +222,7 @@ class Model:
     def make_writable(self):
         """Give the model flat arrays of its own where they came read-only from a memory map."""
         if not self.params.flags.writeable:
-            self.network = self.network._replace(params=realigned(self.params))
+            self.network = self.network._replace(params=realigned(self.params), idle=[])
         if self._slots is not None and not self._slots.flags.writeable:
             self._slots = realigned(self._slots)
 
@@ -381,44 +381,55 @@ class Model:
 
     def _infer(self, X, scores):
         network = self._built()
+        kernel = scores_link if scores else network.loss.link
+        if self.is_plain(X):
+            return self._plain(network, X, kernel)[0]
         source = self._source(X, network.layout, finite=False)
-        result = np.empty((source.n, int(np.prod(network.layout.shapes[-1]))), self.dtype)
-        self._run(network, source, scores_link if scores else network.loss.link, {RESULT: result})
+        if not source.sparse:
+            return self._plain(network, source.arrays[0], kernel)[0]
+        result = np.empty((source.n, self.n_out), self.dtype)
+        self._run(network, source, kernel, {RESULT: result.ctypes.data})
         return result
 
+    def is_plain(self, X):
+        """Whether X is an array of samples that kernels can read as it is."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype == self._dtype
+            and X.shape[1:] == self.network.layout.shapes[0]
+            and X.ndim == 2
+            and not (X.strides[0] | X.strides[1]) % X.itemsize
+        )
+
+    def predict_plain(self, X):
+        """(predictions, whether X was finite) for an X that `is_plain`."""
+        network = self._built()
+        return self._plain(network, X, network.loss.link)
+
+    def _plain(self, network, X, kernel):
+        inference = self._borrow(network, sparse=False)
+        result = np.empty((len(X), inference.n_out), self._dtype)
+        inference.rows(X)
+        finite = inference.run(len(X), kernel.address(self._dtype), {RESULT: result.ctypes.data})
+        network.idle.append(inference)
+        return result, finite
+
     def _run(self, network, source, kernel, arrays):
-        """Take all samples forward and end with `kernel`; arrays {entry of data: array} are what it reads and writes.
+        """Take all samples forward and end with `kernel`; arrays {entry of data: address} are what it reads and writes."""
+        inference = self._borrow(network, source.sparse)
+        source.fill(inference.data)
+        inference.run(source.n, kernel.address(self._dtype), arrays)
+        network.idle.append(inference)
 
-        The program is one that no other Python thread uses meanwhile.
-        """
-        n, data = source.n, np.zeros(DATA, np.int64)
-        for entry, array in arrays.items():
-            data[entry] = array.ctypes.data
-        source.fill(data)
-        program = self._borrow(network, source)
-        flops_per_row = 2 * network.layout.size
-        threads = worthwhile_threads(flops_per_row * n, 1, self.dtype.itemsize) if n > program.rows else 1
-        threads = min(threads, -(-n // program.rows))
-        program.end_with(kernel)
-        work = program.workspace(threads)
-        at = np.zeros(engine.AT, np.int64)
-        at[engine.PARAMS], at[engine.WORK] = network.params.ctypes.data, work.ctypes.data
-        step = max(program.rows * threads, int(2e9 / flops_per_row))  # about 0.1 s, for Ctrl-C
-        for first in range(0, n, step):
-            last = min(first + step, n)
-            engine.infer(threads, program.table, data, at, program.n_work * work.itemsize, program.rows, first, last)
-        network.idle.append(program)
-
-    def _borrow(self, network, source):
+    def _borrow(self, network, sparse):
+        """An `Inference` that no other Python thread uses meanwhile."""
         try:
-            program = network.idle.pop()
-            if program.sparse == source.sparse:
-                return program
+            inference = network.idle.pop()
+            if inference.sparse == sparse:
+                return inference
         except IndexError:
             pass
-        widest = max(int(np.prod(shape)) for shape in network.layout.shapes[source.sparse :])
-        rows = min(256, max(32, CHUNK_BYTES // (2 * widest * self.dtype.itemsize)))
-        return Program(network.layers, network.layout, network.loss, source, self.dtype, rows, training=False)
+        return Inference(network, self.dtype, sparse)
 
     def evaluate(self, X, y, sample_weight=None):
         """Loss and metrics of the samples.
@@ -433,8 +444,9 @@ class Model:
         if source.n == 0:
             raise ValueError("X has no samples")
         losses, scale = np.zeros(source.n), np.array([1.0 / (source.n if weights is None else weights.sum())])
-        arrays = {Y: targets, LOSSES: losses, SCALE: scale}
-        self._run(network, source, network.loss.kernel, arrays if weights is None else {**arrays, SAMPLE_WEIGHT: weights})
+        arrays = {Y: targets.ctypes.data, LOSSES: losses.ctypes.data, SCALE: scale.ctypes.data}
+        arrays[SAMPLE_WEIGHT] = 0 if weights is None else weights.ctypes.data
+        self._run(network, source, network.loss.kernel, arrays)
         return {"loss": float(losses.sum()), **network.loss.metrics(self.predict(source), np.asarray(y), weights)}
 
     # ------------------------------------------------------------ looking inside
@@ -465,6 +477,6 @@ class Model:
         self.__dict__.update(state)
         params = self.network.params
         if params is not None and params.flags.writeable:  # memory maps stay as they are
-            self.network = self.network._replace(params=realigned(params))
+            self.network = self.network._replace(params=realigned(params), idle=[])
         if self._slots is not None and self._slots.flags.writeable:
             self._slots = realigned(self._slots)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .gemm import ALIGN, padded
+from .inputs import input_op
 from .layers.base import BACKWARD, CLAMPS, COLUMNS, D_IN, D_OUT, DERIVE, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, PRE, ZEROS
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
@@ -205,18 +206,18 @@ class Program:
         Workspace of one thread, or of all in training.
     """
 
-    def __init__(self, layers, layout, loss, source, dtype, rows, training):
-        self.rows, self.training, self.sparse = rows, training, source.sparse
+    def __init__(self, layers, layout, loss, sparse, dtype, rows, training):
+        self.rows, self.training = rows, training
         self.dtype = np.dtype(dtype)
         self.table = np.zeros((len(layers) + 2, COLUMNS), np.int64)
         place = Place(self, self.dtype.name, rows, training)
-        place.sparse = source.sparse and layers[0].takes_sparse
+        place.sparse = sparse and layers[0].takes_sparse
         widths = [padded(int(np.prod(shape))) for shape in layout.shapes[place.sparse :]]
         self._size = ZEROS + max(widths)
         if not training:
             self.blocks = [self.reserve(rows * max(widths)) for _ in range(2)]
         place.input_shape = layout.shapes[0]
-        source.op(self.table[0], place)
+        input_op(self.table[0], place, sparse)
         for number, layer in enumerate(layers):
             row, place.number = self.table[number + 1], number
             place.input_shape, place.input = layout.shapes[number], self._output(number)
@@ -256,5 +257,5 @@ class Program:
         return self.work
 
     def end_with(self, kernel):
-        """Inference: what the last op does with the scores (a link, or a loss's kernel)."""
-        self.table[-1, FORWARD] = kernel.address(self.dtype)
+        """Inference: what the last op does with the scores, the address of a link or a loss's kernel."""
+        self.table[-1, FORWARD] = kernel

@@ -55,7 +55,7 @@ class Training:
         self.network = model.network
         self.sample_weight, self.batch_size = sample_weight, int(batch_size)
         rows = min(self.batch_size, PIECE)
-        self.program = Program(model.layers, model.layout, model.loss, source, model.dtype, rows, training=True)
+        self.program = Program(model.layers, model.layout, model.loss, source.sparse, model.dtype, rows, training=True)
         self.parts = model.layout.parts()
         self.scale, self.losses = np.zeros(1), np.zeros(rows)
         self.squares = np.zeros(len(self.parts))

@@ -24,6 +24,7 @@ ORDER = [
     "program",
     "engine",
     "training",
+    "inference",
     "history",
     "model",
     "estimators._docs",

@@ -27,12 +27,12 @@ from .._simd import integers_at
 # kernels, offsets being counted in elements from the start of `params` (and `grads`) or of `work`.
 FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
 (GEMM, TRANSPOSE, N_IN, N_OUT, LD_IN, LD_OUT, IN, OUT, D_IN, D_OUT) = range(4, 14)
-(KERNEL, BIAS, TURNED, PRE, CLAMPS, ACTIVATE, DERIVE, HYPER, PRE_IN, MASK_IN, DERIVE_IN) = range(14, 25)
+(KERNEL, BIAS, TURNED, PRE, CLAMPS, ACTIVATE, DERIVE, HYPER, PRE_IN, MASK_IN, DERIVE_IN, WATCH) = range(14, 26)
 COLUMNS = 32
 
 # Entries of `data`, the table of what one call works on: addresses (0: none) and counts.
 X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT = range(11)
-ROWS, FIRST_ROW, BASE = range(11, 14)
+ROWS, FIRST_ROW, BASE, FLAG = range(11, 15)
 DATA = 16
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
