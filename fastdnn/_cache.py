@@ -18,6 +18,7 @@ import tempfile
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
 KEPT = 4  # versions of the package (or kinds of processor) whose kernels stay in a cache folder
@@ -111,8 +112,12 @@ class _StampedCache(FunctionCache):
     _impl_class = _StampedImpl
 
     def load_overload(self, sig, target_context):
+        found = None
         try:
-            found = super().load_overload(sig, target_context)
+            # Numba's own method first loads all that a compilation may need (0.1 s); machine code needs the runtime only.
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
         except Exception:  # truncated or foreign file: EOFError, UnpicklingError, ValueError, ... (numba#10434)
             found = None
         if found is None:
