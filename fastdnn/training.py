@@ -29,6 +29,41 @@ def worthwhile_threads(flops, regions, itemsize):
     return threads
 
 
+class Team:
+    """How many threads the next slice of a long computation takes: all that are worthwhile, or one.
+
+    Threads that meet at every step lose it all where something else computes on their cores, or where the cores share no
+    cache: a step then takes longer than on one thread, up to 30 times. So one thread takes over while that is so, and
+    every now and then all are tried again. Results do not depend on it.
+
+    Parameters
+    ----------
+    most : int
+        Threads worth using when the machine is free.
+    alone : float
+        Seconds of a step on one thread, a generous guess until it has been measured.
+    """
+
+    RETRY = 0.5, 8.0  # seconds on one thread before all are tried again: the first time, and at most
+
+    def __init__(self, most, alone):
+        self.most, self.alone, self._until, self._pause = most, alone, 0.0, self.RETRY[0]
+
+    def next(self):
+        """Threads for the next slice."""
+        return 1 if time.perf_counter() < self._until else self.most
+
+    def took(self, threads, seconds):
+        """A step of the slice took so long on so many threads."""
+        if threads == 1:
+            self.alone = seconds
+        elif seconds > self.alone:
+            self._until = time.perf_counter() + self._pause
+            self._pause = min(2 * self._pause, self.RETRY[1])
+        else:
+            self._pause = self.RETRY[0]
+
+
 class Training:
     """A network bound to samples, targets and a batch size.
 
@@ -65,7 +100,7 @@ class Training:
         if sample_weight is not None:
             self.data[0, SAMPLE_WEIGHT] = sample_weight.ctypes.data
         self.data[1:] = self.data[0]
-        self._call = self._order = None
+        self._owned, self._order, self._calls, self._teams = None, None, {}, {}
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_row = 6 * model.layout.size
         self._seconds_per_batch = rows * self.flops_per_row / RATE[model.dtype.itemsize]
@@ -89,39 +124,55 @@ class Training:
         """
         model, n = self.model, self.source.n if order is None else len(order)
         rate = model.optimizer.learning_rate if learning_rate is None else learning_rate
-        shares, total, b = self.shares(order, n), 0.0, 0
-        call = self._bound(order, update=True)
+        shares, total, b, team = self.shares(order, n), 0.0, 0, self._team(update=True)
+        self._set_order(order)
         while b < len(shares):
             last = min(len(shares), b + max(1, int(SLICE / self._seconds_per_batch)))
             numbers = model.optimizer.numbers(rate, np.arange(model.step + 1, model.step + 1 + last - b))
-            began = time.perf_counter()
+            threads = team.next()
+            call, began = self._bound(threads, update=True), time.perf_counter()
             total += call(b, last, self.batch_size, n, shares, self.scale, self.losses, numbers, float(l2), self.squares)
             self._seconds_per_batch = max(1e-7, (time.perf_counter() - began) / (last - b))
+            team.took(threads, self._seconds_per_batch)
             model.step += last - b
             b = last
         return total / n
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
-        n, call = self.source.n, self._bound(None, update=False)
-        numbers = np.zeros((1, NUMBERS))
-        return call(0, 1, n, n, self.shares(None, n, n), self.scale, self.losses, numbers, 0.0, self.squares) / n
+        n, team, numbers = self.source.n, self._team(update=False), np.zeros((1, NUMBERS))
+        self._set_order(None)
+        threads = team.next()
+        call, began = self._bound(threads, update=False), time.perf_counter()
+        value = call(0, 1, n, n, self.shares(None, n, n), self.scale, self.losses, numbers, 0.0, self.squares) / n
+        team.took(threads, time.perf_counter() - began)
+        return value
 
-    def _bound(self, order, update):
-        """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""
-        model, threads = self.model, get_num_threads()
-        if model.network is not self.network:
+    def _team(self, update):
+        rows, itemsize = self.program.rows if update else self.source.n, self.model.dtype.itemsize
+        wanted = worthwhile_threads(self.program.rows * self.flops_per_row, 2, itemsize)
+        if update not in self._teams or self._teams[update].most != wanted:
+            self._teams[update] = Team(wanted, 2 * rows * self.flops_per_row / RATE[itemsize])
+        return self._teams[update]
+
+    def _set_order(self, order):
+        if self.model.network is not self.network:
             raise RuntimeError("the model's layers or loss were changed while it was being trained")
         self._order = None if order is None else np.ascontiguousarray(order, np.int64)
         self.data[:, ORDER] = 0 if order is None else self._order.ctypes.data
-        owned = (model.params, model.optimizer, model.slots) if update else (model.params, model.grads)
-        if self._call is None or self._call[0] != (threads, update) or any(map(operator.is_not, self._call[1], owned)):
-            self._call = (threads, update), owned, self._bind(update)
-        return self._call[2]
 
-    def _bind(self, update):
+    def _bound(self, threads, update):
+        """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""
+        model = self.model
+        owned = (model.params, model.optimizer, model.slots) if update else (model.params, model.grads)
+        if self._owned is None or len(self._owned) != len(owned) or any(map(operator.is_not, self._owned, owned)):
+            self._owned, self._calls = owned, {}
+        if threads not in self._calls:
+            self._calls[threads] = self._bind(threads, update)
+        return self._calls[threads]
+
+    def _bind(self, threads, update):
         model, program, at = self.model, self.program, np.zeros(engine.AT, np.int64)
-        threads = worthwhile_threads(program.rows * self.flops_per_row, 2, model.dtype.itemsize)
         bounds = share(self.parts[:, engine.SIZE], threads)
         arrays = {engine.PARAMS: model.params, engine.WORK: program.workspace()}
         if update:

@@ -13,6 +13,7 @@ import pytest
 
 import fastdnn
 from fastdnn import MLPClassifier, Model, _threads, layers
+from fastdnn.training import Team
 
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
 
@@ -115,7 +116,7 @@ def test_processes_that_start_at_once_on_an_empty_cache(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(tmp_path)}
     running = [
         subprocess.Popen([sys.executable, "-c", TRAIN], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
+        for _ in range(8)
     ]
     results = [process.communicate(timeout=300) for process in running]
     assert all(process.returncode == 0 for process in running), results
@@ -209,6 +210,35 @@ def test_environment_limits_the_threads():
     assert out == "1\n"
 
 
+def test_python_threads_share_the_processors(monkeypatch):
+    monkeypatch.setattr(_threads, "available_threads", lambda: 2)
+    monkeypatch.setattr(_threads.numba.config, "NUMBA_NUM_THREADS", 2)
+    monkeypatch.setattr(_threads.numba, "set_num_threads", lambda n: None)
+    with _threads.region(2) as first:
+        with _threads.region(2) as second:
+            assert _threads._busy[0] == 3
+        assert _threads._busy[0] == 2
+    with _threads.region(2) as later:
+        pass
+    assert (first, second, later) == (True, False, True)
+    assert _threads._busy[0] == 0
+
+
+def test_one_thread_takes_over_while_all_are_slower():
+    team = Team(2, alone=1.0)
+    assert team.next() == 2
+    team.took(2, 0.6)
+    assert team.next() == 2
+    team.took(2, 30.0)
+    assert team.next() == 1
+    team.took(1, 0.9)
+    team._until = 0.0  # the pause is over
+    assert team.next() == 2
+    team.took(2, 0.95)
+    assert team.next() == 1
+    assert Team.RETRY[0] < team._pause <= Team.RETRY[1]
+
+
 def trained(seed, threads=2):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((2000, 64))
@@ -232,6 +262,7 @@ import threading, sys; sys.path.insert(0, "TESTS")
 import fastdnn
 from test_jit import trained
 fastdnn.training.launch_seconds = lambda: 0.0
+fastdnn.training.Team.next = lambda team: team.most
 workers = [threading.Thread(target=trained, args=(s,)) for s in range(4)]
 [w.start() for w in workers]; [w.join() for w in workers]
 import numba; print(numba.threading_layer())

@@ -17,8 +17,8 @@ from fastdnn.training import PIECE
 THREADS = (1, 2, 3, 4)
 
 
-def network(hidden=(20, 13), n_out=3, loss="cross_entropy", dtype="float64", features=6, seed=0, **more):
-    shapes = [layers.Dense(n, activation="tanh") for n in hidden] + [layers.Dense(n_out)]
+def network(hidden=(20, 13), n_out=3, loss="cross_entropy", dtype="float64", features=6, seed=0, activation="tanh", **more):
+    shapes = [layers.Dense(n, activation=activation) for n in hidden] + [layers.Dense(n_out)]
     return Model(shapes, loss=loss, dtype=dtype, random_state=seed, **more).build(features)
 
 
@@ -81,15 +81,40 @@ def test_hundreds_of_layers_build_and_train():
     assert len(model.weights) == 802
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("rows", "hidden", "batch"), [(700, (150, 90), 128), (5000, (64,), 3000), (200, (300,), 33)])
-def test_same_bits_on_any_number_of_threads(rows, hidden, batch, dtype, monkeypatch):
-    monkeypatch.setattr(fastdnn.training, "launch_seconds", lambda: 0.0)  # threads even where they do not pay
-    X, y = data(rows, 40, 5, dtype)
+@pytest.fixture
+def always_threads(monkeypatch):
+    """Threads even where they do not pay or where the machine is busy."""
+    monkeypatch.setattr(fastdnn.training, "launch_seconds", lambda: 0.0)
+    monkeypatch.setattr(fastdnn.training.Team, "next", lambda team: team.most)
+
+
+# rows, features, hidden, outputs, batch: odd ones, then those that the benchmarks train.
+@pytest.mark.parametrize(
+    ("rows", "features", "hidden", "outputs", "batch", "dtype"),
+    [
+        (700, 40, (150, 90), 5, 128, "float32"),
+        (700, 40, (150, 90), 5, 128, "float64"),
+        (5000, 40, (64,), 5, 3000, "float32"),
+        (5000, 40, (64,), 5, 3000, "float64"),
+        (200, 40, (300,), 5, 33, "float64"),
+        (401, 64, (100,), 10, 200, "float32"),
+        (100, 16, (32, 32), 2, 32, "float32"),
+        (400, 104, (128, 64), 2, 128, "float32"),
+        (600, 8, (256, 256, 256), 1, 256, "float32"),
+        (300, 784, (512, 256), 10, 128, "float32"),
+        (300, 784, (512, 256), 10, 128, "float64"),
+        (600, 64, (128,) * 16, 10, 256, "float32"),
+        (600, 256, (1024, 1024, 1024), 10, 512, "float32"),
+    ],
+    ids=str,
+)
+def test_same_bits_on_any_number_of_threads(rows, features, hidden, outputs, batch, dtype, always_threads):
+    X, y = data(rows, features, max(outputs, 2), dtype)
     results = []
     for n in THREADS:
         with fastdnn.config_context(n_threads=n):
-            model = network(hidden, 5, dtype=dtype, features=40)
+            loss = "cross_entropy" if outputs > 1 else "squared_error"
+            model = network(hidden, outputs, loss, dtype, features, activation="relu" if rows % 3 else "tanh")
             history = model.fit(X, y, epochs=2, batch_size=batch)
             results.append((model.params.copy(), history["loss"], model.predict(X), model.loss_and_grad(X, y)))
     for params, losses, predictions, (loss, gradient) in results[1:]:
@@ -190,8 +215,7 @@ def test_sparse_matrices_of_other_formats():
 
 @pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
 @pytest.mark.parametrize("width", [240, 256, 512])
-def test_padding_stays_zero_and_out_of_the_loss(width, form, monkeypatch):
-    monkeypatch.setattr(fastdnn.training, "launch_seconds", lambda: 0.0)
+def test_padding_stays_zero_and_out_of_the_loss(width, form, always_threads):
     X, y = data(300, 20)
     losses = set()
     for n in THREADS:
