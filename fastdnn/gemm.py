@@ -19,9 +19,10 @@ COLUMNS = 8  # every width of a product is a multiple of it
 
 def tile_shape(real):
     """(rows, vectors) of the largest tile: rows x vectors accumulators + vectors of B + one of A fit the registers."""
-    registers = isa().registers
-    vectors = min(2, ALIGN // isa().width(real)) if registers < 32 else 2
-    return (registers - 4) // 2 if registers >= 32 else 6, vectors
+    if isa().registers < 32:
+        return 6, min(2, ALIGN // isa().width(real))
+    # Of NEON's 32 registers LLVM keeps some for broadcast elements of A: 14 x 2 spills 11 of them in the inner loop.
+    return (14, 2) if isa().bytes == 64 else (6, 4)
 
 
 def padded(n):
