@@ -1,81 +1,119 @@
 """Kernels on one thread beside NumPy: pytest benchmarks/test_kernels.py --benchmark-enable
 
-extra_info holds GFLOP/s of the dense products and nanoseconds an element of the functions.
+extra_info holds the dense products' GFLOP/s and share of the peak of fused multiply-adds (measured in the same run), and the
+nanoseconds an element of the functions and of the update.
 """
 
 import ctypes
 
 import numpy as np
 import pytest
+from limits import fma_peak
 from threadpoolctl import threadpool_limits
 
-from fastdnn import Model, layers
-from fastdnn.gemm import ALIGN, COLUMNS, gemm, padded
-from fastdnn.layers.activations import ACTIVATIONS
+from fastdnn import _math
+from fastdnn._jit import kernel_from
+from fastdnn._simd import row_op
+from fastdnn.gemm import COLUMNS, epilogue_signature, gemm, padded
+from fastdnn.layers.activations import _activate
+from fastdnn.optimizers import NUMBERS, Adam
 from fastdnn.program import aligned
 
-SHAPES = [(256, 1024, 1024), (128, 784, 512), (128, 512, 256), (200, 64, 100), (32, 16, 32)]
+# m, k, n of A (m, k) B (k, n): forward products as they occur, small and odd ones among them.
+SHAPES = [(512, 1024, 1024), (256, 2048, 2048), (128, 784, 512), (256, 128, 128), (200, 64, 100), (32, 16, 32), (77, 37, 83)]
+POINTER, LONG = ctypes.c_void_p, ctypes.c_int64
+
+
+@pytest.fixture(scope="session")
+def peak():
+    """Flops a second of one thread at best, for a float type."""
+    return {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
 
 
 def matrix(rows, columns, dtype):
     stride = padded(columns)
-    a = aligned((-(-rows // ALIGN) * ALIGN) * stride, dtype).reshape(-1, stride)
-    a[:rows, :columns] = np.random.default_rng(0).standard_normal((rows, columns))
+    a = aligned((rows + 1) * stride, dtype)[: rows * stride].reshape(rows, stride)
+    a[:, :columns] = np.random.default_rng(0).standard_normal((rows, columns))
     return a
 
 
-def product(m, k, n, dtype):
+def product(m, k, n, dtype, turned):
     """A function that multiplies (m, k) by (k, n) with the kernel, and its two matrices without padding."""
-    a, b, c, bias = matrix(m, k, dtype), matrix(k, n, dtype), matrix(m, n, dtype), matrix(1, n, dtype) * 0
-    p, long = ctypes.c_void_p, ctypes.c_int64
-    call = ctypes.CFUNCTYPE(None, *[p] * 5, *[long] * 10)(gemm.address(dtype))
+    a, b, c, bias = (
+        matrix(*((k, m) if turned else (m, k)), dtype),
+        matrix(k, n, dtype),
+        matrix(m, n, dtype),
+        matrix(1, n, dtype),
+    )
+    bias[...] = 0
+    call = ctypes.CFUNCTYPE(None, *[POINTER] * 5, *[LONG] * 10)(gemm.address(dtype))
     addresses = [x.ctypes.data for x in (a, b, c, bias, c)]
-    sizes = (m, -(-n // COLUMNS) * COLUMNS, k, a.shape[1], 1, b.shape[1], c.shape[1], c.shape[1])
+    strides = (1, a.shape[1]) if turned else (a.shape[1], 1)
+    sizes = (m, -(-n // COLUMNS) * COLUMNS, k, *strides, b.shape[1], c.shape[1], c.shape[1])
 
     def run(keep=(a, b, c, bias)):
         call(*addresses, *sizes, 0, 0)
-        return c[:m, :n]
+        return c[:, :n]
 
-    return run, np.ascontiguousarray(a[:m, :k]), np.ascontiguousarray(b[:k, :n])
+    return run, (a[:, :m].T if turned else a[:, :k]), np.ascontiguousarray(b[:, :n])
 
 
 @pytest.mark.parametrize("library", ["fastdnn", "numpy"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["forward", "weight gradient"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_dense_product(benchmark, shape, dtype, library):
-    run, a, b = product(*shape, dtype)
-    out = np.empty((shape[0], shape[2]), dtype)
+def test_dense_product(benchmark, shape, kind, dtype, library, peak):
+    m, k, n = shape if kind == "forward" else (shape[1], shape[0], shape[2])
+    run, a, b = product(m, k, n, dtype, turned=kind != "forward")
+    out = np.empty((m, n), dtype)
     np.testing.assert_allclose(run(), a @ b, rtol=1e-3, atol=1e-3)
     with threadpool_limits(1):
-        benchmark.pedantic(run if library == "fastdnn" else lambda: np.matmul(a, b, out=out), rounds=30, iterations=20)
+        benchmark.pedantic(run if library == "fastdnn" else lambda: np.matmul(a, b, out=out), rounds=30, iterations=10)
     if benchmark.stats:
-        benchmark.extra_info["gflops"] = 2 * np.prod(shape, dtype=float) / benchmark.stats.stats.median / 1e9
+        rate = 2.0 * m * n * k / benchmark.stats.stats.median
+        benchmark.extra_info |= {"gflops": rate / 1e9, "share_of_peak": rate / peak[dtype]}
+
+
+FUNCTIONS = {"exp": np.exp, "log": np.log, "tanh": np.tanh, "sigmoid": lambda x, out: np.divide(1, 1 + np.exp(-x), out=out)}
+KERNELS = {
+    name: kernel_from(_activate, f"{name}_benchmark", epilogue_signature, getattr(_math, name), apply=row_op(1, 1)(body))
+    for name in FUNCTIONS
+    for body in [getattr(_math, name)]
+}
 
 
 @pytest.mark.parametrize("library", ["fastdnn", "numpy"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tanh(benchmark, dtype, library):
-    x = aligned(1 << 14, dtype)
-    x[:] = np.random.default_rng(0).standard_normal(len(x))
-    y, p, long = aligned(len(x), dtype), ctypes.c_void_p, ctypes.c_int64
-    kernel = ctypes.CFUNCTYPE(None, p, p, *[long] * 4)(ACTIVATIONS["tanh"].forward_kernel.address(dtype))
-    addresses = (x.ctypes.data, y.ctypes.data)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(benchmark, name, dtype, library):
+    x, y = aligned(1 << 12, dtype), aligned(1 << 12, dtype)
+    x[:] = np.abs(np.random.default_rng(0).standard_normal(len(x))) + 0.01
+    kernel = ctypes.CFUNCTYPE(None, POINTER, POINTER, *[LONG] * 4)(KERNELS[name].address(dtype))
+    addresses, n = (x.ctypes.data, y.ctypes.data), len(x)
 
     def run():
-        kernel(*addresses, 1, len(x), len(x), len(x))
+        kernel(*addresses, 1, n, n, n)
 
     run()
-    np.testing.assert_allclose(y, np.tanh(x), rtol=1e-5, atol=1e-7)
-    benchmark.pedantic(run if library == "fastdnn" else lambda: np.tanh(x, out=y), rounds=30, iterations=20)
+    np.testing.assert_allclose(y, FUNCTIONS[name](x, out=np.empty_like(x)), rtol=1e-5, atol=1e-7)
+    benchmark.pedantic(run if library == "fastdnn" else lambda: FUNCTIONS[name](x, out=y), rounds=50, iterations=50)
     if benchmark.stats:
-        benchmark.extra_info["ns_per_element"] = benchmark.stats.stats.median / len(x) * 1e9
+        benchmark.extra_info["ns_per_element"] = benchmark.stats.stats.median / n * 1e9
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_epoch(benchmark, dtype):
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((4096, 256)).astype(dtype), rng.integers(0, 10, 4096)
-    shapes = [layers.Dense(256, activation="relu"), layers.Dense(128, activation="relu"), layers.Dense(10)]
-    run = Model(shapes, loss="cross_entropy", dtype=dtype, random_state=0).training(X, y, batch_size=128)
-    assert run.epoch() > 0
-    benchmark.pedantic(run.epoch, rounds=10, iterations=1)
+@pytest.mark.parametrize("n", [1 << 12, 1 << 19, 1 << 22])
+def test_adam_update(benchmark, n, dtype):
+    params, grads, slots = aligned(n, dtype), aligned(n, dtype), aligned(2 * n, dtype)
+    grads[:] = np.random.default_rng(0).choice([-0.5, 2.0], n)
+    numbers = Adam().numbers(1e-3, np.array([1]))
+    assert numbers.shape == (1, NUMBERS)
+    kernel = ctypes.CFUNCTYPE(ctypes.c_double, LONG, *[POINTER] * 3, *[LONG] * 3, ctypes.c_double)(
+        Adam.update_kernel.address(dtype)
+    )
+    arrays = [a.ctypes.data for a in (numbers, params, grads, slots)]
+    kernel(*arrays, n, 0, n, 0.0)
+    np.testing.assert_allclose(params, -1e-3 * np.sign(grads), rtol=1e-2)
+    benchmark.pedantic(lambda: kernel(*arrays, n, 0, n, 0.0), rounds=20, iterations=max(1, (1 << 19) // n))
+    if benchmark.stats:
+        benchmark.extra_info["ns_per_parameter"] = benchmark.stats.stats.median / n * 1e9
