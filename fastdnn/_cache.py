@@ -58,8 +58,9 @@ def _remove_old(base, keep):
 def cache_folder():
     """Where compiled kernels are kept, or None where no folder is writable (or FASTDNN_CACHE=0): nothing is kept then.
 
-    A subfolder for this version and processor of the first of: $NUMBA_CACHE_DIR/fastdnn, `__pycache__/kernels` inside the
-    installed package, the user's cache folder.
+    A subfolder for this version and processor of the first writable one of: $NUMBA_CACHE_DIR/fastdnn, `__pycache__/kernels`
+    inside the installed package, the user's cache folder. A folder that already has kernels is used if it is only readable:
+    an image may be warmed up by another user.
     """
     if os.environ.get("FASTDNN_CACHE") == "0":
         return None
@@ -71,13 +72,20 @@ def cache_folder():
         bases.append(pathlib.Path.home() / ".cache" / "fastdnn")
     for base in bases:
         folder = base / _folder_name()
-        new = not folder.exists()
-        if _writable(folder):
-            if new:
+        filled = _has_kernels(folder)
+        if filled or _writable(folder):
+            if not filled:
                 with contextlib.suppress(OSError):
                     _remove_old(base, folder)
             return folder
     return None
+
+
+def _has_kernels(folder):
+    try:
+        return any(folder.glob("*.nbi"))
+    except OSError:  # a parent folder that may not be entered
+        return False
 
 
 class _Locator(_CacheLocator):
@@ -146,5 +154,7 @@ def use_cache(compiled, py_func):
 def say_compiling():
     """Once per process, one line, so that the seconds of a cold start are no riddle."""
     if os.environ.get("FASTDNN_QUIET", "0") == "0":
-        kept = "kept for later processes" if cache_folder() else "no writable cache folder: again in every process"
+        folder = cache_folder()
+        writable = folder is not None and _writable(folder)
+        kept = "kept for later processes" if writable else "no writable cache folder: again in every process"
         print(f"fastdnn: compiling kernels for this processor, some seconds ({kept})", file=sys.stderr)

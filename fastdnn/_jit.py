@@ -16,7 +16,7 @@ from numba import njit, types
 from numba.core.ccallback import CFunc
 
 from ._cache import PACKAGE, use_cache
-from ._threads import region
+from ._threads import has_threads, region
 
 FLOATS = {"float32": types.float32, "float64": types.float64}
 # error_model="numpy": without it every division carries a ZeroDivision branch, which stops vectorization.
@@ -36,7 +36,12 @@ def _after_fork():
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # A fork waits for the kernel that another thread compiles: in the child LLVM's and Numba's locks would stay taken.
+    os.register_at_fork(
+        before=lambda: _compile_lock.acquire(),
+        after_in_parent=lambda: _compile_lock.release(),
+        after_in_child=_after_fork,
+    )
 
 
 class Kernel:
@@ -159,7 +164,7 @@ class Driver:
 
     def __call__(self, n_threads, *args):
         """Run on up to `n_threads` threads; on this one alone where threads are not safe now."""
-        if n_threads > 1:
+        if n_threads > 1 and has_threads():
             with region(n_threads) as granted:
                 if granted:
                     return self.compile(True)(*args, n_threads)

@@ -9,20 +9,22 @@ import functools
 import importlib
 import os
 import threading
+import warnings
+import weakref
 
 import numba
 import numpy as np
 
 _busy_lock, _workqueue_lock = threading.Lock(), threading.Lock()
-_busy = [0]  # threads that compute just now
+_tokens = weakref.WeakSet()  # one for each region that runs; dies with its frame, also where Ctrl-C strikes in between
 _setting = threading.local()
 _default = [None]
 _forked = [False]
 
 
 def _after_fork():
-    global _busy_lock, _workqueue_lock
-    _busy_lock, _workqueue_lock, _busy[0] = threading.Lock(), threading.Lock(), 0
+    global _busy_lock, _workqueue_lock, _tokens
+    _busy_lock, _workqueue_lock, _tokens = threading.Lock(), threading.Lock(), weakref.WeakSet()
     # GNU OpenMP kills a forked child at its first parallel region once the parent has run one.
     from numba.np.ufunc import parallel
 
@@ -114,9 +116,33 @@ def threading_layer():
     return "workqueue"
 
 
+@functools.cache
+def has_threads():
+    """Whether Numba can start threads: a layer asked for that is not installed (NUMBA_THREADING_LAYER) leaves one thread."""
+    from numba.np.ufunc import parallel
+
+    try:
+        parallel._launch_threads()
+    except ValueError as error:
+        warnings.warn(f"fastdnn works on one thread: {error}", RuntimeWarning, stacklevel=4)
+        return False
+    return True
+
+
 def launch_seconds():
     """What starting and ending a parallel region costs, in seconds: measured 1.1e-6 (omp), 7e-5 to 1e-4 (workqueue)."""
     return {"omp": 1.5e-6, "tbb": 5e-6}.get(threading_layer(), 1e-4)
+
+
+class _Token:
+    """Threads that a region takes."""
+
+    threads = 0
+
+
+def busy_threads():
+    """Threads that compute in parallel regions just now."""
+    return sum(token.threads for token in _tokens)
 
 
 def _layer_is_shared():
@@ -137,27 +163,27 @@ def region(n):
     if _forked[0]:
         yield False
         return
+    token = _Token()
     with _busy_lock:
-        granted = max(1, min(n, numba.config.NUMBA_NUM_THREADS, available_threads() - _busy[0]))
-        _busy[0] += granted
+        _tokens.add(token)
+        token.threads = max(1, min(n, numba.config.NUMBA_NUM_THREADS, available_threads() - busy_threads()))
     try:
         # workqueue aborts the process when two Python threads use it at once: whoever comes second works alone.
         shared = _layer_is_shared()
-        if granted == 1 or not (shared or _workqueue_lock.acquire(blocking=False)):
+        if token.threads == 1 or not (shared or _workqueue_lock.acquire(blocking=False)):
             yield False
             return
         try:
             before = numba.get_num_threads()
-            if before != granted:
-                numba.set_num_threads(granted)
+            if before != token.threads:
+                numba.set_num_threads(token.threads)
             try:
                 yield True
             finally:
-                if before != granted:
+                if before != token.threads:
                     numba.set_num_threads(before)
         finally:
             if not shared:
                 _workqueue_lock.release()
     finally:
-        with _busy_lock:
-            _busy[0] -= granted
+        token.threads = 0

@@ -56,12 +56,34 @@ def cut(rows, slots, s):
     return (rows * s + slots - 1) // slots
 
 
-@driver(types.float64(_table, _table, _integers, _table, _integers, *[types.intp] * 4, _doubles, _doubles,
-                      _doubles, _matrix, types.float64, _doubles, types.intp))  # fmt: skip
-def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale, losses, numbers, l2, squares, nt):
-    """Batches first..last of an epoch: sum over them of (mean loss + L2 term) * rows; parameters updated in place.
+@driver(types.void(_table, _table, _integers, _table, _integers, *[types.intp] * 6, *[_doubles] * 4, _matrix, types.float64,
+                   _doubles, types.intp))  # fmt: skip
+def train(
+    program,
+    parts,
+    bounds,
+    data,
+    at,
+    first,
+    last,
+    skip,
+    most,
+    batch,
+    n,
+    shares,
+    values,
+    scale,
+    losses,
+    numbers,
+    l2,
+    squares,
+    nt,
+):
+    """Batches first..last of an epoch: values[b] += mean loss + L2 term of batch b; parameters updated in place.
 
     program (ops, COLUMNS), parts (parts, PART), bounds (nt + 1,): tables     data (slots, DATA), at : see `layers.base`
+    skip, most : of a batch larger than the workspace, the rows from `skip` on and at most so many (a multiple of the
+    workspace's); 0 and `batch` for whole batches. The update comes with a batch's last rows.
     batch : samples in a batch     n : samples in the epoch     shares[b] : 1 / sum of the weights of batch b
     scale (1,) : written, the share of the current batch     losses (rows of the workspace,), squares (parts,) : scratch
     numbers (last - first, NUMBERS) : of the optimizer; at[UPDATE] = 0 leaves the parameters and keeps the gradients
@@ -73,15 +95,14 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
     """
     capacity, slots = len(losses), data.shape[0]
     params, work, table = at[PARAMS], at[WORK], program.ctypes.data
-    total = 0.0
     for t in prange(nt):
         for p in range(bounds[t], bounds[t + 1]):
             run(REFRESH, table, parts[p, OP], 0, params, 0, work, 0, parts[p, LO], parts[p, UNITS])
     for b in range(first, last):
         begin, end = b * batch, min(n, b * batch + batch)
         scale[0] = shares[b]
-        loss = 0.0
-        for base in range(begin, end, capacity):
+        loss = values[b]  # a batch may come in several calls: one sum, wherever it is cut
+        for base in range(begin + skip, min(end, begin + skip + most), capacity):
             rows = min(capacity, end - base)
             final = base + rows == end and at[UPDATE] != 0
             for s in range(slots):
@@ -125,12 +146,11 @@ def train(program, parts, bounds, data, at, first, last, batch, n, shares, scale
                             at[UPDATE], step, params, grads, at[SLOTS], at[N_PARAMS], offset, size, decay
                         )
                         run(REFRESH, table, o, 0, params, 0, work, 0, lo, units)
-        if at[UPDATE] and l2:
+        if at[UPDATE] and l2 and begin + skip + most >= end:
             for p in range(len(parts)):
                 if parts[p, DECAYS]:
                     loss += 0.5 * squares[p]
-        total += loss * (end - begin)
-    return total
+        values[b] = loss
 
 
 @driver(types.void(_table, _integers, _integers, *[types.intp] * 4, types.intp))

@@ -35,7 +35,6 @@ class Inference:
         self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
         self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, 2 * layout.size
         self._program = Program(network.layers, layout, network.loss, sparse, dtype, self.capacity, training=False)
-        self.n_out = int(np.prod(layout.shapes[-1]))
         self.data, self._at, self._flag = np.zeros(DATA, np.int64), np.zeros(engine.AT, np.int64), np.zeros(1, np.int64)
         self.data[FLAG] = self._flag.ctypes.data
         self._params = network.params

@@ -113,7 +113,12 @@ def input_op(row, place, sparse):
 
 
 def check_sparse(X):
-    """ValueError unless the indices of a CSR, CSC, BSR or COO matrix are sound: kernels (and SciPy's) trust them."""
+    """ValueError unless the indices of a CSR, CSC, BSR or COO matrix are sound: kernels (and SciPy's) trust them.
+
+    Anything else passes, also what is not sparse.
+    """
+    if not scipy.sparse.issparse(X) or X.ndim != 2:
+        return
     what = f"X is not a valid {X.format.upper()} matrix:"
     if X.format in ("csr", "csc", "bsr"):
         height, width = X.blocksize if X.format == "bsr" else (1, 1)

@@ -46,6 +46,7 @@ class Network(NamedTuple):
     layout: Layout | None = None
     params: np.ndarray | None = None
     idle: list | None = None  # `Inference` objects that no Python thread uses just now
+    n_out: int = 0
 
 
 class Model:
@@ -189,7 +190,8 @@ class Model:
             fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
             draw = rng.INITIALIZERS[entry.initializer]
             entry.view(params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
-        self.network = self.network._replace(layout=layout, params=params, idle=[])
+        n_out = int(np.prod(layout.shapes[-1]))
+        self.network = self.network._replace(layout=layout, params=params, idle=[], n_out=n_out)
         self._grads, self._slots = None, None
         self.step, self.epochs = 0, 0
         return self
@@ -251,22 +253,22 @@ class Model:
             raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
         return source
 
-    def _check(self, X, y, sample_weight, finite=True):
+    def _check(self, network, X, y, sample_weight, finite=True):
         """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
-        source = self._source(X, self.layout, finite)
-        n_out = int(np.prod((self.layout or Layout(self.layers, source.shape)).shapes[-1]))
+        source = self._source(X, network.layout, finite)
+        n_out = network.n_out if network.layout else int(np.prod(Layout(network.layers, source.shape).shapes[-1]))
         if np.ndim(y) == 0 or len(y) != source.n:
             raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
-        return source, self.loss.check_targets(y, n_out, self.dtype), check_weights(sample_weight, source.n)
+        return source, network.loss.check_targets(y, n_out, self.dtype), check_weights(sample_weight, source.n)
 
     @property
     def n_out(self):
         """Number of scores of a sample."""
-        return int(np.prod(self._built().layout.shapes[-1]))
+        return self._built().n_out
 
     def training(self, X, y, sample_weight=None, batch_size=32):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
-        source, targets, weights = self._check(X, y, sample_weight)
+        source, targets, weights = self._check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
@@ -323,7 +325,7 @@ class Model:
                 raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
             if np.shape(validation_data[0])[1:] != np.shape(X)[1:]:
                 raise ValueError("validation_data must hold samples of the shape of X")
-            self._check(*validation_data, *(() if len(validation_data) == 3 else (None,)))
+            self._check(self.network, *validation_data, *(() if len(validation_data) == 3 else (None,)))
         training = self.training(X, y, sample_weight, batch_size)
         history = History()
         for epoch in range(epochs):
@@ -382,33 +384,33 @@ class Model:
     def _infer(self, X, scores):
         network = self._built()
         kernel = scores_link if scores else network.loss.link
-        if self.is_plain(X):
+        if self._is_plain(network, X):
             return self._plain(network, X, kernel)[0]
         source = self._source(X, network.layout, finite=False)
         if not source.sparse:
             return self._plain(network, source.arrays[0], kernel)[0]
-        result = np.empty((source.n, self.n_out), self.dtype)
+        result = np.empty((source.n, network.n_out), self.dtype)
         self._run(network, source, kernel, {RESULT: result.ctypes.data})
         return result
 
-    def is_plain(self, X):
+    def _is_plain(self, network, X):
         """Whether X is an array of samples that kernels can read as it is."""
         return (
             type(X) is np.ndarray
             and X.dtype == self._dtype
-            and X.shape[1:] == self.network.layout.shapes[0]
+            and X.shape[1:] == network.layout.shapes[0]
             and X.ndim == 2
             and not (X.strides[0] | X.strides[1]) % X.itemsize
         )
 
     def predict_plain(self, X):
-        """(predictions, whether X was finite) for an X that `is_plain`."""
+        """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""
         network = self._built()
-        return self._plain(network, X, network.loss.link)
+        return self._plain(network, X, network.loss.link) if self._is_plain(network, X) else (None, False)
 
     def _plain(self, network, X, kernel):
         inference = self._borrow(network, sparse=False)
-        result = np.empty((len(X), inference.n_out), self._dtype)
+        result = np.empty((len(X), network.n_out), self._dtype)
         inference.rows(X)
         finite = inference.run(len(X), kernel.address(self._dtype), {RESULT: result.ctypes.data})
         network.idle.append(inference)
@@ -440,7 +442,7 @@ class Model:
             "loss", and "accuracy" for "cross_entropy" and "log_loss" or "r2" otherwise (NaN if a prediction is).
         """
         network = self._built()
-        source, targets, weights = self._check(X, y, sample_weight, finite=False)
+        source, targets, weights = self._check(network, X, y, sample_weight, finite=False)
         if source.n == 0:
             raise ValueError("X has no samples")
         losses, scale = np.zeros(source.n), np.array([1.0 / (source.n if weights is None else weights.sum())])

@@ -17,7 +17,7 @@ __all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer"]
 OPTIMIZERS = {}  # name -> class
 
 BLOCK = 1024  # elements summed in the float type before they join the float64 total
-NUMBERS = 4  # scalars of an update
+NUMBERS = 5  # scalars of an update
 
 
 def update_signature(kind):
@@ -60,7 +60,7 @@ class Optimizer(Spec):
     __setattr__ = object.__setattr__  # unlike other specs: a rate may be changed between epochs
 
     def numbers(self, learning_rate, steps):
-        """(len(steps), 4) float64: the scalars of `update` for each of the steps (1, 2, ...)."""
+        """(len(steps), NUMBERS) float64: the scalars of `update` for each of the steps (1, 2, ...)."""
         raise NotImplementedError(f"{type(self).__name__} must define numbers(learning_rate, steps)")
 
 
@@ -74,7 +74,8 @@ def _update_0(numbers, params, grads, slots, n_params, lo, n, l2):
     for j in range(lo, lo + n, BLOCK):
         p, g = offset(params, j), offset(grads, j)
         m = min(BLOCK, lo + n - j)
-        total += apply(p, g, p, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]), m)
+        total += apply(p, g, p, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
+                       real(p, c[4]), m)  # fmt: skip
     return total
 
 
@@ -84,7 +85,9 @@ def _update_1(numbers, params, grads, slots, n_params, lo, n, l2):
     for j in range(lo, lo + n, BLOCK):
         p, g, a = offset(params, j), offset(grads, j), offset(slots, j)
         m = min(BLOCK, lo + n - j)
-        total += apply(p, g, a, p, a, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]), m)
+        total += apply(
+            p, g, a, p, a, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), m
+        )
     return total
 
 
@@ -94,7 +97,9 @@ def _update_2(numbers, params, grads, slots, n_params, lo, n, l2):
     for j in range(lo, lo + n, BLOCK):
         p, g, a, b = offset(params, j), offset(grads, j), offset(slots, j), offset(slots, n_params + j)
         m = min(BLOCK, lo + n - j)
-        total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]), m)
+        total += apply(
+            p, g, a, b, p, a, b, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), m
+        )
     return total
 
 
@@ -158,9 +163,9 @@ class SGD(Optimizer):
 
     def numbers(self, learning_rate, steps):
         ahead = (self.momentum, -learning_rate) if self.nesterov else (1.0, 0.0)
-        return np.tile([self.momentum, learning_rate, *ahead], (len(steps), 1))
+        return np.tile([self.momentum, learning_rate, *ahead, 0.0], (len(steps), 1))
 
-    def update(p, g, v, momentum, rate, of_velocity, of_gradient):
+    def update(p, g, v, momentum, rate, of_velocity, of_gradient, _):
         v = momentum * v - rate * g
         return p + (of_velocity * v + of_gradient * g), v
 
@@ -194,12 +199,13 @@ class Adam(Optimizer):
     def numbers(self, learning_rate, steps):
         numbers = np.empty((len(steps), NUMBERS))
         numbers[:, 0] = learning_rate * np.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
-        numbers[:, 1:] = self.beta_1, self.beta_2, self.epsilon
+        # 1 - beta in float64: taken in float32 it would lose half its digits.
+        numbers[:, 1:] = 1 - self.beta_1, self.beta_2, 1 - self.beta_2, self.epsilon
         return numbers
 
-    def update(p, g, m, v, rate, beta_1, beta_2, epsilon):
-        m = fma(m, beta_1, (1.0 - beta_1) * g)
-        v = fma(v, beta_2, (1.0 - beta_2) * g * g)
+    def update(p, g, m, v, rate, gain_1, beta_2, gain_2, epsilon):
+        m = fma(g - m, gain_1, m)
+        v = fma(v, beta_2, gain_2 * g * g)
         # Where the float type has no epsilon that small, 0 / 0 must not make a NaN of an unused weight.
         tiny = 2.0**-126 if p.e.bits == 32 else 2.0**-1022
         return fma(-rate * m, reciprocal(maximum(sqrt(v) + epsilon, tiny)), p), m, v

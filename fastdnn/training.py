@@ -103,7 +103,8 @@ class Training:
         self._owned, self._order, self._calls, self._teams = None, None, {}, {}
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_row = 6 * model.layout.size
-        self._seconds_per_batch = rows * self.flops_per_row / RATE[model.dtype.itemsize]
+        self._seconds_per_piece = rows * self.flops_per_row / RATE[model.dtype.itemsize]
+        self._whole = self.batch_size <= PIECE
 
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
@@ -124,35 +125,45 @@ class Training:
         """
         model, n = self.model, self.source.n if order is None else len(order)
         rate = model.optimizer.learning_rate if learning_rate is None else learning_rate
-        shares, total, b, team = self.shares(order, n), 0.0, 0, self._team(update=True)
+        shares, b, team = self.shares(order, n), 0, self._team(update=True)
+        values = np.zeros(len(shares))
         self._set_order(order)
         while b < len(shares):
-            last = min(len(shares), b + max(1, int(SLICE / self._seconds_per_batch)))
+            last = min(len(shares), b + max(1, int(SLICE / self._seconds_per_piece)) if self._whole else b + 1)
             numbers = model.optimizer.numbers(rate, np.arange(model.step + 1, model.step + 1 + last - b))
-            threads = team.next()
-            call, began = self._bound(threads, update=True), time.perf_counter()
-            total += call(b, last, self.batch_size, n, shares, self.scale, self.losses, numbers, float(l2), self.squares)
-            self._seconds_per_batch = max(1e-7, (time.perf_counter() - began) / (last - b))
-            team.took(threads, self._seconds_per_batch)
+            self._slices(team, True, b, last, self.batch_size, n, shares, values, numbers, float(l2))
             model.step += last - b
             b = last
-        return total / n
+        rows = np.full(len(shares), float(self.batch_size))
+        rows[-1] = n - (len(shares) - 1) * self.batch_size
+        return float((values * rows).sum()) / n
+
+    def _slices(self, team, update, first, last, batch, n, shares, values, numbers, l2):
+        """Batches first..last in one call of the engine; one that is larger than the workspace in several, for Ctrl-C."""
+        skip, rows = 0, min(n, last * batch) - first * batch
+        while skip < min(batch, rows):
+            most = batch if batch <= PIECE else PIECE * max(1, int(SLICE / self._seconds_per_piece))
+            threads = team.next()
+            call, began = self._bound(threads, update), time.perf_counter()
+            call(first, last, skip, most, batch, n, shares, values, self.scale, self.losses, numbers, l2, self.squares)
+            pieces = rows / batch if batch <= PIECE else min(most, rows - skip) / PIECE
+            if pieces >= 1:  # a short last batch says nothing about the others
+                self._seconds_per_piece = max(1e-7, (time.perf_counter() - began) / pieces)
+                team.took(threads, self._seconds_per_piece)
+            skip += most
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
-        n, team, numbers = self.source.n, self._team(update=False), np.zeros((1, NUMBERS))
+        n, team, value = self.source.n, self._team(update=False), np.zeros(1)
         self._set_order(None)
-        threads = team.next()
-        call, began = self._bound(threads, update=False), time.perf_counter()
-        value = call(0, 1, n, n, self.shares(None, n, n), self.scale, self.losses, numbers, 0.0, self.squares) / n
-        team.took(threads, time.perf_counter() - began)
-        return value
+        self._slices(team, False, 0, 1, n, n, self.shares(None, n, n), value, np.zeros((1, NUMBERS)), 0.0)
+        return float(value[0])
 
     def _team(self, update):
-        rows, itemsize = self.program.rows if update else self.source.n, self.model.dtype.itemsize
-        wanted = worthwhile_threads(self.program.rows * self.flops_per_row, 2, itemsize)
+        itemsize, flops = self.model.dtype.itemsize, self.program.rows * self.flops_per_row
+        wanted = worthwhile_threads(flops, 2, itemsize)
         if update not in self._teams or self._teams[update].most != wanted:
-            self._teams[update] = Team(wanted, 2 * rows * self.flops_per_row / RATE[itemsize])
+            self._teams[update] = Team(wanted, 2 * flops / RATE[itemsize])
         return self._teams[update]
 
     def _set_order(self, order):

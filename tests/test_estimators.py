@@ -6,6 +6,8 @@ import io
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -333,10 +335,74 @@ def test_ctrl_c_leaves_a_usable_model():
     assert model.predict(X).shape == (20_000,)
 
 
-def test_diverging_training_raises_scikit_learns_error():
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("how", ["fit", "refit", "warm", "partial_fit"])
+def test_diverging_training_raises_scikit_learns_error_and_leaves_nothing(how):
     X, y = make_regression(50, 5, random_state=0)
-    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
-        MLPRegressor(solver="sgd", learning_rate_init=1e6, activation="identity", max_iter=200).fit(X, y)
+    model = MLPRegressor(solver="sgd", learning_rate_init=1e-6, activation="identity", max_iter=3, warm_start=how == "warm")
+    if how != "fit":
+        model.fit(X, y)
+        expected, curve = model.predict(X), list(model.loss_curve_)
+    model.set_params(learning_rate_init=1e6, max_iter=200)
+    if how == "partial_fit":
+        model.__dict__.pop("_optimizer")  # a new rate needs a new solver
+    step = model.partial_fit if how == "partial_fit" else model.fit
+    for _ in range(200):
+        try:
+            step(X, y)
+        except ValueError as error:
+            assert "Solver produced non-finite parameter weights" in str(error)
+            break
+        expected, curve = model.predict(X), list(model.loss_curve_)
+    else:
+        pytest.fail("it did not diverge")
+    if how == "fit":
+        with pytest.raises(NotFittedError):
+            model.predict(X)
+    else:
+        np.testing.assert_array_equal(model.predict(X), expected)
+        assert model.loss_curve_ == curve
+
+
+BAD_MATRIX = """
+import sys, warnings; warnings.simplefilter("ignore")
+import numpy as np, scipy.sparse, fastdnn
+form, part, index = sys.argv[1:]
+good = scipy.sparse.random(40, 6, 0.5, random_state=0, format="csr")
+y = np.arange(40) % 2
+bad = good.copy().asformat(form) if form != "bsr" else good.tobsr((2, 2))
+array = getattr(bad, part).copy()
+array[-1] = int(index)
+setattr(bad, part, array)
+model = fastdnn.MLPClassifier((4,), max_iter=2).fit(good, y)
+for call in (model.fit, model.partial_fit, lambda X, y: model.predict(X), model.score):
+    try:
+        call(bad, y)
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "part", "index"),
+    [("csr", "indices", 10**6), ("csc", "indices", -3), ("coo", "row", 10**9), ("coo", "col", -1), ("bsr", "indices", 10**6),
+     ("bsr", "indptr", -7), ("csr", "indptr", 10**6)],
+)  # fmt: skip
+def test_a_sparse_matrix_with_a_bad_index_is_an_error_not_a_crash(form, part, index):
+    command = [sys.executable, "-c", BAD_MATRIX, form, part, str(index)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"X is not a valid {form.upper()} matrix") == 4
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_values_too_large_for_the_networks_float_type():
+    X = np.random.default_rng(0).standard_normal((50, 3)).astype("float32")
+    model = MLPClassifier((4,), max_iter=2).fit(X, X[:, 0] > 0)
+    with pytest.raises(ValueError, match="too large for dtype"):
+        model.predict(X.astype(float) * 1e300)
 
 
 def test_warnings_and_prints(capsys):

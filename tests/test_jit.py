@@ -89,6 +89,25 @@ def test_no_writable_cache_folder(package_copy):
     assert not list(package_copy.rglob("*.nbc"))
 
 
+def test_a_cache_that_cannot_be_looked_into(package_copy, tmp_path):
+    code = """
+import pathlib, fastdnn._cache as c
+def refuse(self, *a, **k): raise PermissionError(13, "denied")
+pathlib.Path.glob, pathlib.Path.mkdir = refuse, refuse
+print(c.cache_folder())
+"""
+    assert python(code, package_copy)[0] == "None\n"
+
+
+def test_a_warmed_cache_that_is_only_readable_is_read(package_copy):
+    cache = package_copy / "cache"
+    first = python(TRAIN, package_copy, NUMBA_CACHE_DIR=str(cache))[0].split()
+    readable = "import fastdnn._cache as c; c._writable = lambda folder: False\n" + TRAIN
+    out, err = python(readable, package_copy, NUMBA_CACHE_DIR=str(cache))
+    assert out.split() == [first[0], first[2], first[2]]
+    assert err == ""
+
+
 def test_warmup_leaves_nothing_to_compile(package_copy):
     cache = {"NUMBA_CACHE_DIR": str(package_copy / "cache")}
     python("import fastdnn; assert fastdnn.warmup() > 20", package_copy, **cache)
@@ -216,12 +235,12 @@ def test_python_threads_share_the_processors(monkeypatch):
     monkeypatch.setattr(_threads.numba, "set_num_threads", lambda n: None)
     with _threads.region(2) as first:
         with _threads.region(2) as second:
-            assert _threads._busy[0] == 3
-        assert _threads._busy[0] == 2
+            assert _threads.busy_threads() == 3
+        assert _threads.busy_threads() == 2
     with _threads.region(2) as later:
         pass
     assert (first, second, later) == (True, False, True)
-    assert _threads._busy[0] == 0
+    assert _threads.busy_threads() == 0
 
 
 def test_one_thread_takes_over_while_all_are_slower():
@@ -285,6 +304,44 @@ def test_a_forked_child_trains_after_a_parallel_region_in_the_parent():
     assert queue.get(timeout=60) == expected
     child.join(10)
     assert child.exitcode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_while_another_thread_compiles(tmp_path):
+    code = """
+import os, signal, threading, time, fastdnn
+from fastdnn import Model, layers
+import numpy as np
+X = np.random.default_rng(0).standard_normal((100, 5))
+threading.Thread(target=fastdnn.warmup, daemon=True).start()
+for _ in range(2):
+    time.sleep(0.5)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        Model([layers.Dense(1)], random_state=0).fit(X, X[:, 0])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+print("both", flush=True)
+os._exit(0)
+"""
+    assert python(code, NUMBA_CACHE_DIR=str(tmp_path))[0] == "both\n"
+
+
+def test_a_threading_layer_that_is_not_there(monkeypatch):
+    from numba.np.ufunc import parallel
+
+    def refuse():
+        raise ValueError("No threading layer could be loaded.")
+
+    monkeypatch.setattr(parallel, "_launch_threads", refuse)
+    _threads.has_threads.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="fastdnn works on one thread: No threading layer"):
+            assert not _threads.has_threads()
+        assert np.isfinite(trained(0))
+    finally:
+        _threads.has_threads.cache_clear()
 
 
 def test_threading_backend_of_joblib():

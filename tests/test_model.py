@@ -125,6 +125,27 @@ def test_same_bits_on_any_number_of_threads(rows, features, hidden, outputs, bat
         np.testing.assert_array_equal(gradient, results[0][3][1])
 
 
+@pytest.mark.parametrize("batch", [10, PIECE + 1, 5 * PIECE])
+def test_no_bit_depends_on_where_an_epoch_is_cut(batch, monkeypatch):
+    """Slices are as long as 0.1 s allows, so Ctrl-C is heard; one engine call is one slice."""
+    X, y = data(5 * PIECE)
+    found = []
+    for seconds in (1e9, 1e-9):
+        monkeypatch.setattr(fastdnn.training, "SLICE", seconds)
+        calls, train = [], fastdnn.training.engine.train
+        monkeypatch.setattr(fastdnn.training.engine, "train", lambda *a, c=calls, t=train: [c.append(a), t(*a)])
+        model = network((30,))
+        losses = model.fit(X, y, epochs=2, batch_size=batch)["loss"]
+        found.append((losses, model.params.copy(), *model.loss_and_grad(X, y), len(calls)))
+        monkeypatch.setattr(fastdnn.training.engine, "train", train)
+    (whole, params, loss, gradient, few), (cut, *others, many) = found
+    assert cut == whole
+    np.testing.assert_array_equal(others[0], params)
+    assert others[1] == loss
+    np.testing.assert_array_equal(others[2], gradient)
+    assert many >= few + 10
+
+
 def test_a_batch_larger_than_the_workspace_is_one_batch():
     X, y = data(3 * PIECE + 7)
     model = network()

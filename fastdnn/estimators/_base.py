@@ -1,11 +1,13 @@
 """What the two drop-in estimators share: scikit-learn's fit, step by step in its order, on fastdnn's engine."""
 
+import copy
 import warnings
 from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
 import scipy.optimize
+import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -14,7 +16,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ..inputs import Source
+from ..inputs import Source, check_sparse
 from ..layers import Dense
 from ..model import Model
 from ..rng import shuffled
@@ -154,6 +156,8 @@ class BaseMLP(BaseEstimator):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
+        before = self._snapshot(first_pass)
+        check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         source = Source(X, X.dtype if first_pass or "_model" not in self.__dict__ else self._model.dtype)
         if sample_weight is not None:
@@ -178,11 +182,27 @@ class BaseMLP(BaseEstimator):
         else:
             self._fit_stochastic(source, y, sample_weight, first_pass, incremental)
         if not np.isfinite(self._model.params).all():
+            self._restore(before)
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
         return self
+
+    def _snapshot(self, first_pass):
+        """What a diverging training must not leave half-written: the attributes, and the network that it goes on with."""
+        kept = {k: copy.copy(v) if isinstance(v, (list, StochasticSolver)) else v for k, v in self.__dict__.items()}
+        model = None if first_pass else kept.get("_model")
+        return kept, model, None if model is None else (model.params.copy(), model.optimizer, model.slots.copy(), model.step)
+
+    def _restore(self, before):
+        kept, model, state = before
+        self.__dict__.clear()
+        self.__dict__.update(kept)
+        if model is not None:
+            model.params = state[0]
+            model.optimizer = state[1]
+            model.slots[...], model.step = state[2:]
 
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""
@@ -310,6 +330,8 @@ class BaseMLP(BaseEstimator):
                 self.loss_curve_.append(loss)
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+                if not np.isfinite(loss) and not self.early_stopping and not np.isfinite(model.params).all():
+                    break  # what has no number any more will not get one again; `_fit` says so
                 if self._update_no_improvement_count(validation):
                     best = model.params.copy()
                 self._optimizer.iteration_ends(self.t_)
@@ -379,12 +401,15 @@ class BaseMLP(BaseEstimator):
             sizes = [self.coefs_[0].shape[0], *(c.shape[1] for c in self.coefs_)]
             self._make_model(sizes, self.coefs_[0].dtype, self._given_weights)
         model = self._network()
-        plain = "feature_names_in_" not in self.__dict__ and model.is_plain(X) and len(X) > 0
-        if plain:  # without `validate_data`, which takes 70 us for one row; a nameless X gets a warning if fit had names
-            predictions, finite = model.predict_plain(X)
-            if finite:
+        if "feature_names_in_" not in self.__dict__:  # a nameless X gets a warning if fit had names
+            predictions, finite = model.predict_plain(X)  # without `validate_data`, which takes 70 us for one row
+            if finite and len(predictions):
                 return predictions
+        check_sparse(X)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        numbers = X.data if scipy.sparse.issparse(X) else X
+        if numbers.dtype != model.dtype and numbers.size and np.abs(numbers).max() > np.finfo(model.dtype).max:
+            raise ValueError(f"Input X contains infinity or a value too large for {model.dtype!r}, the network's float type.")
         return model.predict(X).astype(np.result_type(X.dtype, model.dtype), copy=False)
 
     def __sklearn_tags__(self):
