@@ -4,23 +4,26 @@
 
 Every library runs in a process of its own, so that their thread pools do not fight; within a round they take turns, so
 that a drift of the machine's speed hits all alike; figures are medians over the rounds. Training is one epoch in the
-steady state, beside the share of the FMA peak that the same round measured. Inference is one row and all rows. Start is
-import and first fit of the digits case in a new process: cold (empty caches) and warm. `--write` puts the tables into the
-README between its markers. Peers: pip install scikit-learn torch jax optax onnxruntime onnx onnxscript; those that are not
-installed are left out.
+steady state, beside the share of the FMA peak that the same round measured (PyTorch and JAX leave out an epoch's last, short
+batch). Inference is one row and all rows. Start is import and first fit (or epoch) of the digits case in a new process, the
+interpreter's own start left out: cold (empty caches, once) and warm. `--write` puts the tables of a whole run into the README
+between its markers. Peers: pip install scikit-learn torch jax optax onnxruntime onnx onnxscript; those that are not installed
+are left out, one that fails shows "-".
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from peers import CASES, PREDICTORS, TRAINERS, describe, flops_per_row, installed, predict, train
+from peers import CASES, PREDICTORS, TRAINERS, describe, flops_per_row, installed, predict, prepare, train
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -40,14 +43,9 @@ def work(what, library, name):
         return [0.0, flops_per_row(case) * case[0] / fma_peak(case[5], threads)]
     if what == "start":
         began = time.perf_counter()
-        train_first = {"fastdnn": "fastdnn", "scikit-learn": "sklearn.neural_network"}.get(library)
-        if train_first:
-            from peers import data, estimator
-
-            estimator(library, case, 1).fit(*data(case))
-        else:
-            train(library, case)
-        return [time.perf_counter() - began]
+        prepare(library)
+        imported = time.perf_counter() - began
+        return [imported + train(library, case)[0]]
     return (train if what == "training" else predict)(library, case)
 
 
@@ -56,12 +54,17 @@ def measure(what, library, name, threads, cache=None):
     if threads == 1:
         settings["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     if cache:
-        settings |= {"NUMBA_CACHE_DIR": cache}
+        settings |= {"NUMBA_CACHE_DIR": cache, "TORCHINDUCTOR_CACHE_DIR": cache, "JAX_COMPILATION_CACHE_DIR": cache}
     command = [sys.executable, __file__, "--worker", what, library, name]
     done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{library} failed on {name}:\n{done.stderr}")
+        print(f"{library} failed on {name}: {(done.stderr.strip().splitlines() or ['?'])[-1]}", file=sys.stderr)
+        return [float("nan"), float("nan")]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def shown(value, digits):
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def medians(what, libraries, name, arguments):
@@ -90,13 +93,14 @@ def training(arguments):
         for name in arguments.cases or CASES:
             found = medians("training", ["limit", *libraries], name, arguments)
             epoch = {lib: figures[1] for lib, figures in found.items()}
-            best = min((epoch[lib] for lib in libraries if lib != "fastdnn"), default=float("nan"))
+            peers = [epoch[lib] for lib in libraries if lib != "fastdnn" and not math.isnan(epoch[lib])]
+            best = min(peers, default=float("nan"))
             yield [
-                name, describe(CASES[name]), *(f"{1e3 * epoch[lib]:.2f}" for lib in libraries),
-                f"{100 * epoch['limit'] / epoch['fastdnn']:.0f} %", f"{best / epoch['fastdnn']:.2f}",
+                name, describe(CASES[name]), *(shown(1e3 * epoch[lib], 2) for lib in libraries),
+                f"{100 * epoch['limit'] / epoch['fastdnn']:.0f} %", shown(best / epoch["fastdnn"], 2),
             ]  # fmt: skip
 
-    return table(["case", "network", *libraries, "share of peak", "times the best peer"], rows())
+    return table(["case, ms an epoch", "network", *libraries, "share of peak", "times the best peer"], rows())
 
 
 def inference(arguments):
@@ -105,29 +109,35 @@ def inference(arguments):
     def rows():
         for name in arguments.cases or ("digits", "adult", "mnist"):
             found = medians("inference", libraries, name, arguments)
-            yield [f"{name}, one row", *(f"{1e3 * found[lib][0]:.4f}" for lib in libraries)]
-            yield [f"{name}, {CASES[name][0]} rows", *(f"{1e3 * found[lib][1]:.2f}" for lib in libraries)]
+            yield [f"{name}, one row", *(shown(1e3 * found[lib][0], 4) for lib in libraries)]
+            yield [f"{name}, {CASES[name][0]} rows", *(shown(1e3 * found[lib][1], 2) for lib in libraries)]
 
     return table(["milliseconds", *libraries], rows())
 
 
 def start(arguments):
-    libraries = installed(("fastdnn", "scikit-learn"))
+    libraries = installed(TRAINERS)
 
     def rows():
         for library in libraries:
             with tempfile.TemporaryDirectory() as cache:
                 cold, *warm = [measure("start", library, "digits", arguments.threads, cache)[0] for _ in range(6)]
-            yield [library, f"{cold:.2f}", f"{statistics.median(warm):.2f}"]
+            yield [library, shown(cold, 2), shown(statistics.median(warm), 2)]
 
     return table(["seconds", "cold", "warm"], rows())
 
 
 def write(name, lines):
     """Put a table into the README between the markers <!-- name --> and <!-- end -->."""
-    text = README.read_text()
-    head, rest = text.split(f"<!-- {name} -->\n", 1)
-    README.write_text(f"{head}<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->" + rest.split("<!-- end -->", 1)[1])
+    text, found = README.read_text(), marked(name)
+    new = README.with_suffix(".new")
+    new.write_text(text[: found.start(1)] + "\n".join(lines) + "\n" + text[found.end(1) :])
+    os.replace(new, README)
+
+
+def marked(name):
+    """Match of the part of the README between the markers of that name, without another marker in it."""
+    return re.search(rf"<!-- {name} -->\n((?:(?!<!--).)*)<!-- end -->", README.read_text(), re.DOTALL)
 
 
 def main():
@@ -146,9 +156,15 @@ def main():
     unknown = set(arguments.cases) - set(CASES)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    tables = {"training": training, "inference": inference, "start": start}
+    chosen = arguments.what.split(",")
+    if not set(chosen) <= set(tables) or arguments.rounds < 1 or arguments.threads < 1:
+        parser.error(f"--what takes {', '.join(tables)}; --rounds and --threads at least 1")
+    if arguments.write and (arguments.cases or not all(map(marked, chosen))):
+        parser.error("--write takes all cases, and a README with the markers <!-- training --> ... <!-- end --> and so on")
     print(f"{arguments.threads} threads, medians of {arguments.rounds} rounds in turns")
-    for what in arguments.what.split(","):
-        lines = {"training": training, "inference": inference, "start": start}[what](arguments)
+    for what in chosen:
+        lines = tables[what](arguments)
         if arguments.write:
             write(what, lines)
 

@@ -18,14 +18,26 @@ CASES = {
     "deep": (8192, 64, (128,) * 16, 10, 256, "float32"),
     "wide": (8192, 256, (1024, 1024, 1024), 10, 512, "float32"),
 }
-NEEDS = {"fastdnn": "fastdnn", "scikit-learn": "sklearn", "PyTorch": "torch", "PyTorch compiled": "torch", "JAX": "optax",
-         "ONNX Runtime": "onnxruntime"}  # fmt: skip
+NEEDS = {
+    "fastdnn": ["fastdnn"],
+    "scikit-learn": ["sklearn.neural_network"],
+    "PyTorch": ["torch"],
+    "PyTorch compiled": ["torch"],
+    "JAX": ["jax", "optax"],
+    "ONNX Runtime": ["onnxruntime", "torch", "onnx"],
+}
 TRAINERS = ("fastdnn", "scikit-learn", "PyTorch", "PyTorch compiled", "JAX")
 PREDICTORS = ("fastdnn", "scikit-learn", "PyTorch", "ONNX Runtime")
 
 
 def installed(libraries):
-    return [name for name in libraries if importlib.util.find_spec(NEEDS[name])]
+    return [name for name in libraries if all(importlib.util.find_spec(module) for module in NEEDS[name])]
+
+
+def prepare(library):
+    """Import what the library needs."""
+    for module in NEEDS[library]:
+        importlib.import_module(module)
 
 
 def flops_per_row(case):

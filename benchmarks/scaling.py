@@ -86,7 +86,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="three sizes of each, to see that it works")
     arguments = parser.parse_args()
     found = measure(arguments.rounds, arguments.quick)
-    print("| thing | " + "milliseconds an epoch | exponent | last step |\n|---|---|---|---|")
+    print("| with growing | " + "milliseconds an epoch | exponent | last step |\n|---|---|---|---|")
     for thing, points in found.items():
         times = ", ".join(f"{size}: {1e3 * seconds:.2f}" for size, seconds in points)
         print(f"| {thing} | {times} | {exponent(points):.2f} | {exponent(points[-2:]):.2f} |")

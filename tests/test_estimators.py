@@ -347,15 +347,17 @@ def test_diverging_training_raises_scikit_learns_error_and_leaves_nothing(how):
     if how == "partial_fit":
         model.__dict__.pop("_optimizer")  # a new rate needs a new solver
     step = model.partial_fit if how == "partial_fit" else model.fit
-    for _ in range(200):
-        try:
+    seen = []
+
+    def until_it_diverges():
+        for _ in range(200):
             step(X, y)
-        except ValueError as error:
-            assert "Solver produced non-finite parameter weights" in str(error)
-            break
-        expected, curve = model.predict(X), list(model.loss_curve_)
-    else:
-        pytest.fail("it did not diverge")
+            seen.append((model.predict(X), list(model.loss_curve_)))
+
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        until_it_diverges()
+    if seen:
+        expected, curve = seen[-1]
     if how == "fit":
         with pytest.raises(NotFittedError):
             model.predict(X)
