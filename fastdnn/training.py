@@ -44,23 +44,31 @@ class Team:
         Seconds of a step on one thread, a generous guess until it has been measured.
     """
 
+    PROBE = 0.05, 5.0, 0.005  # seconds on all threads before the first look at one, between later looks, and of a look
     RETRY = 0.5, 8.0  # seconds on one thread before all are tried again: the first time, and at most
 
     def __init__(self, most, alone):
-        self.most, self.alone, self._until, self._pause = most, alone, 0.0, self.RETRY[0]
+        self.most, self.alone, self.together = most, alone, 0.0
+        self._until, self._pause, self._to_probe = 0.0, self.RETRY[0], self.PROBE[0]
 
     def next(self):
-        """Threads for the next slice."""
-        return 1 if time.perf_counter() < self._until else self.most
+        """(threads, seconds) of the next slice."""
+        if self.most == 1 or time.perf_counter() < self._until:
+            return 1, SLICE
+        return (1, self.PROBE[2]) if self._to_probe <= 0 else (self.most, SLICE)
 
-    def took(self, threads, seconds):
-        """A step of the slice took so long on so many threads."""
+    def took(self, threads, step, seconds):
+        """A step of a slice of so many seconds took `step` seconds on so many threads."""
         if threads == 1:
-            self.alone = seconds
-        elif seconds > self.alone:
-            self._until = time.perf_counter() + self._pause
-            self._pause = min(2 * self._pause, self.RETRY[1])
+            self.alone = step
+            if self._to_probe <= 0:
+                self._to_probe = self.PROBE[1]
         else:
+            self.together, self._to_probe = step, self._to_probe - seconds
+        if self.together > self.alone and time.perf_counter() >= self._until:
+            self._until, self.together = time.perf_counter() + self._pause, 0.0
+            self._pause = min(2 * self._pause, self.RETRY[1])
+        elif threads > 1:
             self._pause = self.RETRY[0]
 
 
@@ -104,7 +112,6 @@ class Training:
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_row = 6 * model.layout.size
         self._seconds_per_piece = rows * self.flops_per_row / RATE[model.dtype.itemsize]
-        self._whole = self.batch_size <= PIECE
 
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
@@ -123,41 +130,44 @@ class Training:
 
         Returns the mean over the samples of the loss (of each batch before its update), L2 term included.
         """
-        model, n = self.model, self.source.n if order is None else len(order)
-        rate = model.optimizer.learning_rate if learning_rate is None else learning_rate
-        shares, b, team = self.shares(order, n), 0, self._team(update=True)
-        values = np.zeros(len(shares))
-        self._set_order(order)
-        while b < len(shares):
-            last = min(len(shares), b + max(1, int(SLICE / self._seconds_per_piece)) if self._whole else b + 1)
-            numbers = model.optimizer.numbers(rate, np.arange(model.step + 1, model.step + 1 + last - b))
-            self._slices(team, True, b, last, self.batch_size, n, shares, values, numbers, float(l2))
-            model.step += last - b
-            b = last
-        rows = np.full(len(shares), float(self.batch_size))
-        rows[-1] = n - (len(shares) - 1) * self.batch_size
+        n = self.source.n if order is None else len(order)
+        rate = self.model.optimizer.learning_rate if learning_rate is None else learning_rate
+        values = self._walk(order, n, self.batch_size, rate, float(l2))
+        rows = np.full(len(values), float(self.batch_size))
+        rows[-1] = n - (len(values) - 1) * self.batch_size
         return float((values * rows).sum()) / n
-
-    def _slices(self, team, update, first, last, batch, n, shares, values, numbers, l2):
-        """Batches first..last in one call of the engine; one that is larger than the workspace in several, for Ctrl-C."""
-        skip, rows = 0, min(n, last * batch) - first * batch
-        while skip < min(batch, rows):
-            most = batch if batch <= PIECE else PIECE * max(1, int(SLICE / self._seconds_per_piece))
-            threads = team.next()
-            call, began = self._bound(threads, update), time.perf_counter()
-            call(first, last, skip, most, batch, n, shares, values, self.scale, self.losses, numbers, l2, self.squares)
-            pieces = rows / batch if batch <= PIECE else min(most, rows - skip) / PIECE
-            if pieces >= 1:  # a short last batch says nothing about the others
-                self._seconds_per_piece = max(1e-7, (time.perf_counter() - began) / pieces)
-                team.took(threads, self._seconds_per_piece)
-            skip += most
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
-        n, team, value = self.source.n, self._team(update=False), np.zeros(1)
-        self._set_order(None)
-        self._slices(team, False, 0, 1, n, n, self.shares(None, n, n), value, np.zeros((1, NUMBERS)), 0.0)
-        return float(value[0])
+        return float(self._walk(None, self.source.n, self.source.n)[0])
+
+    def _walk(self, order, n, batch, rate=None, l2=0.0):
+        """Losses of the batches of n samples; with a rate the parameters are updated after each, otherwise gradients kept.
+
+        The engine is called for slices: some batches, or some pieces of a batch that is larger than the workspace.
+        """
+        model, update, shares = self.model, rate is not None, self.shares(order, n, batch)
+        values, team, piece = np.zeros(len(shares)), self._team(update), min(batch, PIECE)
+        self._set_order(order)
+        b, skip, numbers = 0, 0, np.zeros((1, NUMBERS))
+        while b < len(shares):
+            threads, seconds = team.next()
+            pieces = max(1, int(seconds / self._seconds_per_piece))
+            last, most = (min(len(shares), b + pieces), batch) if batch <= PIECE else (b + 1, PIECE * pieces)
+            rows = min(n, last * batch) - b * batch - skip
+            if update:
+                numbers = model.optimizer.numbers(rate, np.arange(model.step + 1, model.step + 1 + last - b))
+            call, began = self._bound(threads, update), time.perf_counter()
+            call(b, last, skip, most, batch, n, shares, values, self.scale, self.losses, numbers, l2, self.squares)
+            seconds, done = time.perf_counter() - began, (rows if batch <= PIECE else min(rows, most)) / piece
+            if done >= 1:  # a short last batch says nothing about the others
+                self._seconds_per_piece = max(1e-7, seconds / done)
+                team.took(threads, self._seconds_per_piece, seconds)
+            skip += most
+            if batch <= PIECE or most >= rows:
+                model.step += (last - b) * update
+                b, skip = last, 0
+        return values
 
     def _team(self, update):
         itemsize, flops = self.model.dtype.itemsize, self.program.rows * self.flops_per_row

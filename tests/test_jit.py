@@ -245,17 +245,29 @@ def test_python_threads_share_the_processors(monkeypatch):
 
 def test_one_thread_takes_over_while_all_are_slower():
     team = Team(2, alone=1.0)
-    assert team.next() == 2
-    team.took(2, 0.6)
-    assert team.next() == 2
-    team.took(2, 30.0)
-    assert team.next() == 1
-    team.took(1, 0.9)
+    assert team.next()[0] == 2
+    team.took(2, 0.6, 0.01)
+    assert team.next()[0] == 2
+    team.took(2, 30.0, 0.01)
+    assert team.next()[0] == 1
+    team.took(1, 0.9, 0.01)
     team._until = 0.0  # the pause is over
-    assert team.next() == 2
-    team.took(2, 0.95)
-    assert team.next() == 1
+    assert team.next()[0] == 2
+    team.took(2, 0.95, 0.01)
+    assert team.next()[0] == 1
     assert Team.RETRY[0] < team._pause <= Team.RETRY[1]
+
+
+def test_now_and_then_a_short_look_at_one_thread():
+    team = Team(2, alone=1.0)
+    team.took(2, 0.5, 2 * Team.PROBE[0])
+    assert team.next() == (1, Team.PROBE[2])
+    team.took(1, 0.8, 0.001)
+    assert team.next()[0] == 2
+    team.took(2, 0.5, 2 * Team.PROBE[1])
+    assert team.next()[0] == 1
+    team.took(1, 0.4, 0.001)  # by now it is faster alone
+    assert team.next()[0] == 1
 
 
 def trained(seed, threads=2):
@@ -281,7 +293,7 @@ import threading, sys; sys.path.insert(0, "TESTS")
 import fastdnn
 from test_jit import trained
 fastdnn.training.launch_seconds = lambda: 0.0
-fastdnn.training.Team.next = lambda team: team.most
+fastdnn.training.Team.next = lambda team: (team.most, 0.1)
 workers = [threading.Thread(target=trained, args=(s,)) for s in range(4)]
 [w.start() for w in workers]; [w.join() for w in workers]
 import numba; print(numba.threading_layer())

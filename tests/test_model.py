@@ -85,7 +85,7 @@ def test_hundreds_of_layers_build_and_train():
 def always_threads(monkeypatch):
     """Threads even where they do not pay or where the machine is busy."""
     monkeypatch.setattr(fastdnn.training, "launch_seconds", lambda: 0.0)
-    monkeypatch.setattr(fastdnn.training.Team, "next", lambda team: team.most)
+    monkeypatch.setattr(fastdnn.training.Team, "next", lambda team: (team.most, fastdnn.training.SLICE))
 
 
 # rows, features, hidden, outputs, batch: odd ones, then those that the benchmarks train.
