@@ -60,18 +60,16 @@ def shuffle(order, n, next_uint32, state):
             mask >>= 1
 
 
-def shuffled(random_state, n):
-    """What ``a = np.arange(n); random_state.shuffle(a)`` makes of a, and the same state after it, in half the time."""
-    order = np.arange(n)
+def shuffle_as_numpy(random_state, order):
+    """``random_state.shuffle(order)`` for a contiguous int64 array: the same order and state after it, in half the time."""
     source = getattr(random_state, "_bit_generator", None)
-    if source is None or order.dtype != np.int64 or n >= 2**32:
+    if source is None or order.dtype != np.int64 or len(order) >= 2**32:
         random_state.shuffle(order)
-        return order
+        return
     with source.lock:
         interface = source.ctypes
         draw = ctypes.cast(interface.next_uint32, ctypes.c_void_p).value
-        _compiled_shuffle()(order.ctypes.data, n, draw, interface.state_address)
-    return order
+        _compiled_shuffle()(order.ctypes.data, len(order), draw, interface.state_address)
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """One data set on one network: epochs, loss and gradient, in slices short enough for Ctrl-C."""
 
+import math
 import operator
 import time
 
@@ -132,10 +133,8 @@ class Training:
         """
         n = self.source.n if order is None else len(order)
         rate = self.model.optimizer.learning_rate if learning_rate is None else learning_rate
-        values = self._walk(order, n, self.batch_size, rate, float(l2))
-        rows = np.full(len(values), float(self.batch_size))
-        rows[-1] = n - (len(values) - 1) * self.batch_size
-        return float((values * rows).sum()) / n
+        *values, last = self._walk(order, n, self.batch_size, rate, float(l2)).tolist()
+        return (math.fsum(values) * self.batch_size + last * (n - len(values) * self.batch_size)) / n
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..inputs import Source, check_sparse
 from ..layers import Dense
 from ..model import Model
-from ..rng import shuffled
+from ..rng import shuffle_as_numpy
 from ..training import Training
 from ._blas import one_blas_thread
 from ._solver import StochasticSolver
@@ -316,12 +316,12 @@ class BaseMLP(BaseEstimator):
         # Only what is better than before this fit is put back at its end: so does scikit-learn, whose best weights are
         # the trained arrays themselves from the second fit on. A first fit starts with the initial weights as the best.
         best = model.params.copy() if self.early_stopping and first_pass else None
-        order = np.arange(n) if rows is None else rows
+        order = np.arange(n, dtype=np.int64) if rows is None else rows.astype(np.int64)
         self.n_iter_ = 0
         try:
             for _ in range(self.max_iter):
                 if self.shuffle:
-                    order = order[shuffled(self._random_state, n)]
+                    shuffle_as_numpy(self._random_state, order)
                 natural = not self.shuffle and rows is None
                 loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
                 self.n_iter_ += 1
