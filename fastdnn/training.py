@@ -110,6 +110,7 @@ class Training:
             self.data[0, SAMPLE_WEIGHT] = sample_weight.ctypes.data
         self.data[1:] = self.data[0]
         self._owned, self._order, self._calls, self._teams = None, None, {}, {}
+        self._equal_shares = (0, 0), None
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_row = 6 * model.layout.size
         self._seconds_per_piece = rows * self.flops_per_row / RATE[model.dtype.itemsize]
@@ -117,9 +118,11 @@ class Training:
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
         batch_size = batch_size or self.batch_size
-        starts = np.arange(0, n, batch_size)
         if self.sample_weight is None:
-            return 1.0 / np.minimum(batch_size, n - starts)
+            if self._equal_shares[0] != (n, batch_size):  # the same from epoch to epoch
+                self._equal_shares = (n, batch_size), 1.0 / np.minimum(batch_size, n - np.arange(0, n, batch_size))
+            return self._equal_shares[1]
+        starts = np.arange(0, n, batch_size)
         weights = self.sample_weight if order is None else self.sample_weight[order]
         sums = np.add.reduceat(weights, starts)
         if not self.skip_empty and not sums.all():
