@@ -297,6 +297,36 @@ def _emit_row(e, body, inputs, outputs, reduce, whole, values):
     return None
 
 
+def fold_op(body):
+    """Decorator: a function of vectors becomes an intrinsic that folds n rows of 16 elements into one.
+
+    The body gets what has been folded so far, a row, and a row that is the same all the way; it returns the new fold and,
+    if anything, what is written in place of the row. Called as `op(rows, same, result, n)`: `result` holds the start and
+    gets the end. The fold stays in registers: through memory each row costs 11 cycles of waiting.
+    """
+
+    def typing(typingctx, rows, same, result, n):
+        def codegen(context, builder, signature, values):
+            rows, same, result, n = values
+            e = Emit(builder, signature.args[0].dtype)
+            for lane in range(0, 16, e.width):
+                fold, other = cgutils.alloca_once(builder, e.vector), e.load(e.at(same, lane))
+                builder.store(e.load(e.at(result, lane)).v, fold)
+                with cgutils.for_range(builder, n, intp=INT64) as loop:
+                    row = e.at(e.at(rows, lane), builder.mul(loop.index, ir.Constant(INT64, 16)))
+                    new, *written = body(Vec(e, builder.load(fold)), e.load(row), other)
+                    builder.store(new.v, fold)
+                    for x in written:
+                        e.store(x, row)
+                e.store(Vec(e, builder.load(fold)), e.at(result, lane))
+            return context.get_dummy_value()
+
+        return types.void(rows, same, result, types.intp), codegen
+
+    typing.__name__ = body.__name__
+    return intrinsic_of(4, typing)
+
+
 # ---------------------------------------------------------------- pointers
 
 
@@ -361,11 +391,11 @@ def prefetch(typingctx, pointer):
 
 @intrinsic
 def local(typingctx, like):
-    """Pointer to room for 16 elements on the stack, of the float type that pointer `like` points to."""
+    """Pointer to room for 256 elements on the stack, of the float type that pointer `like` points to; not initialized."""
 
     def codegen(context, builder, signature, a):
         kind = context.get_value_type(signature.return_type.dtype)
-        return cgutils.alloca_once(builder, kind, size=16)
+        return cgutils.alloca_once(builder, kind, size=256)
 
     return like(like), codegen
 

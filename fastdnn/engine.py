@@ -6,8 +6,9 @@ from the parameters, one after the other while the part is in the cache. The gra
 (`Training.slots`), each summed in order: the results do not depend on the number of threads, and no thread writes what
 another one wrote in the same region.
 
-Where there are as many slots as threads, each thread may sum the gradient of its own rows in the first region: then
-gradients cross between the cores and not activations, which are more in small networks. The sums are the same.
+Where no thread is without a slot, each sums the gradients of its own slots in the first region: then gradients cross
+between the cores and not activations, which are more in small networks, and whole matrices are one product instead of a
+product for each part. The sums are the same.
 """
 
 from numba import prange, types
@@ -20,9 +21,8 @@ from .optimizers import NUMBERS, add_signature, update_signature
 # Entries of `at`, the addresses that both loops need.
 PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD = range(11)
 AT = 12
-# Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE).
-OP, LO, UNITS, FIRST, SIZE, DECAYS = range(6)
-PART = 6
+# Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE), of the array ENTRY.
+OP, LO, UNITS, FIRST, SIZE, DECAYS, ENTRY = range(7)
 
 _call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 8)
@@ -48,6 +48,18 @@ def step_rows(program, data, params, work, start, lo, n):
         run(FORWARD, table, o, here, params, 0, work, start, lo, n)
     for o in range(ops - 1, -1, -1):
         run(BACKWARD, table, o, here, params, 0, work, start, lo, n)
+
+
+@inner
+def slot_gradients(program, parts, data, params, grads, work, start):
+    """The gradients of all parameters, summed over the rows of the slot `data`."""
+    table, own, p = program.ctypes.data, data.ctypes.data, 0
+    while p < len(parts):
+        first, units = p, 0
+        while p < len(parts) and parts[p, ENTRY] == parts[first, ENTRY]:
+            units += parts[p, UNITS]
+            p += 1
+        run(GRADIENT, table, parts[first, OP], own, params, grads, work, start, parts[first, LO], units)
 
 
 @inner
@@ -81,7 +93,7 @@ def train(
 ):
     """Batches first..last of an epoch: values[b] += mean loss + L2 term of batch b; parameters updated in place.
 
-    program (ops, COLUMNS), parts (parts, PART), bounds (nt + 1,): tables     data (slots, DATA), at : see `layers.base`
+    program (ops, COLUMNS), parts (parts, 7), bounds (nt + 1,): tables     data (slots, DATA), at : see `layers.base`
     skip, most : of a batch larger than the workspace, the rows from `skip` on and at most so many (a multiple of the
     workspace's); 0 and `batch` for whole batches. The update comes with a batch's last rows.
     batch : samples in a batch     n : samples in the epoch     shares[b] : 1 / sum of the weights of batch b
@@ -91,7 +103,7 @@ def train(
     at[SCRATCH] : per thread, twice the room for the gradient of one part: of a slot, and the sum, which is used up at once
     and never leaves the cache, unless at[GRADS] is an array to keep it in. A batch larger than the workspace is taken in
     pieces, whose gradients add up there.
-    at[OWN] : each of nt = slots threads sums the gradient of its own rows, in its part of at[GRADS] at[OWN] bytes long
+    at[OWN] : the nt <= slots threads sum the gradients of their own slots, each in its part of at[GRADS], at[OWN] bytes long
     """
     capacity, slots = len(losses), data.shape[0]
     params, work, table = at[PARAMS], at[WORK], program.ctypes.data
@@ -111,12 +123,14 @@ def train(
                 data[s, BASE] = base
             for t in prange(nt):
                 if at[OWN]:
-                    m = data[t, ROWS]
+                    mine, end_of_mine = slots * t // nt, slots * (t + 1) // nt
+                    lo = data[mine, FIRST_ROW]
+                    m = data[end_of_mine - 1, FIRST_ROW] + data[end_of_mine - 1, ROWS] - lo
                     if m > 0:
-                        step_rows(program, data[t], params, work, base, data[t, FIRST_ROW], m)
-                        own, sums = data[t].ctypes.data, at[GRADS] + t * at[OWN]
-                        for p in range(len(parts)):
-                            run(GRADIENT, table, parts[p, OP], own, params, sums, work, base, parts[p, LO], parts[p, UNITS])
+                        step_rows(program, data[mine], params, work, base, lo, m)
+                        for s in range(mine, end_of_mine):
+                            if data[s, ROWS] > 0:
+                                slot_gradients(program, parts, data[s], params, at[GRADS] + s * at[OWN], work, base)
                 else:
                     lo = rows * t // nt
                     m = rows * (t + 1) // nt - lo

@@ -10,7 +10,7 @@ al. 2020 (batch-reduce GEMM).
 from llvmlite import ir
 from numba import types
 
-from ._jit import kernel
+from ._jit import inner, kernel
 from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, isa, offset, where
 
 ALIGN = 16  # elements: every row stride is a multiple of it, whatever the processor
@@ -261,16 +261,22 @@ def transpose_signature(real):
     return types.void(p, p, *[types.intp] * 4)
 
 
+@inner
+def transpose_blocks(source, target, rows, columns, lds, ldt):
+    """`transpose`, for kernels that call it directly."""
+    width = _tile_limits(source)[2]
+    for i in range(0, (rows + ALIGN - 1) // ALIGN * ALIGN, width):
+        for j in range(0, (columns + ALIGN - 1) // ALIGN * ALIGN, width):
+            _transpose_block(offset(source, i * lds + j), offset(target, j * ldt + i), lds, ldt)
+
+
 @kernel(transpose_signature)
 def transpose(source, target, rows, columns, lds, ldt):
     """target[j, i] = source[i, j]; rows and columns are rounded up to multiples of 16, which both must have room for.
 
     In square blocks of one vector's width, in registers: 0.1-0.2 ns an element in cache, against 0.9 for a plain loop.
     """
-    width = _tile_limits(source)[2]
-    for i in range(0, (rows + ALIGN - 1) // ALIGN * ALIGN, width):
-        for j in range(0, (columns + ALIGN - 1) // ALIGN * ALIGN, width):
-            _transpose_block(offset(source, i * lds + j), offset(target, j * ldt + i), lds, ldt)
+    transpose_blocks(source, target, rows, columns, lds, ldt)
 
 
 call_transpose = caller(transpose_signature, 6)

@@ -9,7 +9,7 @@ from .inputs import input_op
 from .layers.base import BACKWARD, CLAMPS, COLUMNS, D_IN, D_OUT, DERIVE, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, PRE, ZEROS
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
-PART_SIZES = 1024, 4096  # least parameters in a part, and where more than the least number of parts is worth it
+PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
 
 
 def aligned(n, dtype):
@@ -115,21 +115,21 @@ class Layout:
         return np.flatnonzero(~own)
 
     def parts(self):
-        """(parts, 6) int64 for the engine: op, first unit, units, first parameter, parameters, whether they decay.
+        """(parts, 7) int64 for the engine: op, first unit, units, first parameter, parameters, whether they decay, array.
 
         Op 0 is the input, so layer i is op i + 1. Each row of a matrix is a unit, each vector is one.
         """
         least = max(PART_SIZES[0], self.size // min(max(self.size // PART_SIZES[1], PARTS[0]), PARTS[1]))
         parts, units = [], {}
-        for e in self.entries:
+        for number, e in enumerate(self.entries):
             unit = units.get(e.layer, 0)
             pieces = -(-e.rows * e.stride // least)
             rows = -(-e.rows // (pieces * ALIGN)) * ALIGN  # a multiple of 16, for the transposed blocks
             for lo in range(0, e.rows, rows):
                 n = min(rows, e.rows - lo)
-                parts.append((e.layer + 1, unit + lo, n, e.offset + lo * e.stride, n * e.stride, e.decays))
+                parts.append((e.layer + 1, unit + lo, n, e.offset + lo * e.stride, n * e.stride, e.decays, number))
             units[e.layer] = unit + e.rows
-        return np.array(parts, np.int64).reshape(-1, 6)
+        return np.array(parts, np.int64).reshape(-1, 7)
 
     @property
     def n_params(self):

@@ -206,9 +206,9 @@ class Training:
         at[engine.SCRATCH_BYTES], at[engine.ADD] = size * model.dtype.itemsize, add.address(model.dtype)
         if not update or self.batch_size > program.rows:
             arrays[engine.GRADS] = model.grads
-        elif threads == len(self.data) > 1:
-            arrays[engine.GRADS] = aligned(threads * len(model.params), model.dtype)
-            at[engine.OWN] = arrays[engine.GRADS].nbytes // threads
+        elif threads <= len(self.data) > 1:
+            arrays[engine.GRADS] = aligned(len(self.data) * len(model.params), model.dtype)
+            at[engine.OWN] = arrays[engine.GRADS].nbytes // len(self.data)
         for entry, array in arrays.items():
             at[entry] = array.ctypes.data
         at[engine.N_PARAMS], at[engine.ITEMSIZE] = len(model.params), model.dtype.itemsize
