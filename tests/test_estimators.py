@@ -324,7 +324,7 @@ def test_feature_names():
 # ---------------------------------------------------------------- messages
 
 
-def test_ctrl_c_leaves_a_usable_model():
+def test_ctrl_c_leaves_a_usable_model(interruptible):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 50))
     model = MLPClassifier((256, 256), max_iter=10_000, random_state=0, tol=0)
