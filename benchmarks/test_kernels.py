@@ -16,7 +16,8 @@ from fastdnn._jit import kernel_from
 from fastdnn._simd import row_op
 from fastdnn.gemm import COLUMNS, epilogue_signature, gemm, padded
 from fastdnn.layers.activations import _activate
-from fastdnn.optimizers import NUMBERS, Adam
+from fastdnn.optimizers import Adam
+from fastdnn.optimizers.base import NUMBERS
 from fastdnn.program import aligned
 
 # m, k, n of A (m, k) B (k, n): forward products as they occur, small and odd ones among them.
@@ -106,12 +107,13 @@ def test_function(benchmark, name, dtype, library):
 def test_adam_update(benchmark, n, dtype):
     params, grads, slots = aligned(n, dtype), aligned(n, dtype), aligned(2 * n, dtype)
     grads[:] = np.random.default_rng(0).choice([-0.5, 2.0], n)
-    numbers = Adam().numbers(1e-3, np.array([1]))
+    numbers = Adam(1e-3).step_numbers(np.array([1]))
     assert numbers.shape == (1, NUMBERS)
-    kernel = ctypes.CFUNCTYPE(ctypes.c_double, LONG, *[POINTER] * 3, *[LONG] * 3, ctypes.c_double)(
+    kernel = ctypes.CFUNCTYPE(ctypes.c_double, LONG, LONG, *[POINTER] * 3, *[LONG] * 3, ctypes.c_double)(
         Adam.update_kernel.address(dtype)
     )
     arrays = [a.ctypes.data for a in (numbers, params, grads, slots)]
+    arrays.insert(1, 0)
     kernel(*arrays, n, 0, n, 0.0)
     np.testing.assert_allclose(params, -1e-3 * np.sign(grads), rtol=1e-2)
     benchmark.pedantic(lambda: kernel(*arrays, n, 0, n, 0.0), rounds=20, iterations=max(1, (1 << 19) // n))

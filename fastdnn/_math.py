@@ -170,3 +170,86 @@ def tanh(x):
     size = absolute(x)
     large = with_sign(1.0 - 2.0 / (exp(size + size) + 1.0), x)
     return where(size < 0.625, small, large)
+
+
+def expm1_below(x):
+    """exp(x) - 1 for x <= 1 without loss of small x, at most 3 ulp: 2 t / (1 - t) with t = tanh(x / 2)."""
+    t = tanh(x * 0.5)
+    return (t + t) / (1.0 - t)
+
+
+def expm1(x):
+    """exp(x) - 1 without loss of small x, at most 3 ulp."""
+    return where(x > 1.0, exp(x) - 1.0, expm1_below(minimum(x, 1.0)))
+
+
+# log(erfc(z) exp(z^2) / t) with t = 2 / (2 + z) as a polynomial in 2 t - 1, highest power first: its Chebyshev
+# interpolation, from scipy.special.erfcx. Reference for the form: Press et al., Numerical Recipes, 3rd ed., section 6.2.2.
+_ERFC = {
+    32: (
+        -9.2464578e-05,
+        8.508317e-06,
+        0.00058807169,
+        -0.000229192261,
+        -0.002303143466,
+        0.001795201494,
+        0.008815156956,
+        -0.009880431638,
+        -0.046894781015,
+        0.047343940395,
+        0.672643212486,
+        -0.671794092776,
+    ),
+    64: (
+        -1.0514932294045725e-07,
+        5.617602578093929e-08,
+        6.802410127655155e-07,
+        -3.6282806597169385e-07,
+        -1.9211006621199274e-06,
+        1.0394677144264986e-06,
+        2.9782305289465457e-06,
+        -1.575760127399272e-06,
+        -2.2617808891452794e-06,
+        1.628928866774651e-07,
+        -3.5224901430117264e-07,
+        7.5795736095536145e-06,
+        -1.1913061752561453e-06,
+        -2.9728331098098233e-05,
+        3.221704642946347e-05,
+        7.125493918702652e-05,
+        -0.0001744174136640888,
+        -9.370414408212348e-05,
+        0.0006736971586048335,
+        -0.00014625102175897949,
+        -0.002345814339227604,
+        0.0017589338877611906,
+        0.00882493866091493,
+        -0.009872689379782215,
+        -0.04689561023390031,
+        0.04734330684210935,
+        0.6726432239776773,
+        -0.6717940840566927,
+    ),
+}
+
+
+def normal_cdf(x):
+    """Distribution function of the standard normal, 0.5 erfc(-x / sqrt(2)); relative error as of exp, also far below 0."""
+    z = absolute(x) * math.sqrt(0.5)
+    t = 2.0 / (z + 2.0)
+    tail = 0.5 * t * exp(polynomial(t + t - 1.0, _ERFC[x.e.bits]) - z * z)
+    return where(x < 0.0, tail, where(x >= 0.0, 1.0 - tail, x))
+
+
+def inverse_normal(u):
+    """The number below which the standard normal lies with probability u, 0 < u < 1, to 1e-6: enough for noise.
+
+    sqrt(2) erfinv(2 u - 1). Reference: Giles 2010, Approximating the erfinv function, GPU Computing Gems 2.
+    """
+    x = u + u - 1.0
+    w = -log((1.0 - x) * (1.0 + x))
+    middle = polynomial(w - 2.5, (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+                                  -0.00125372503, -0.00417768164, 0.246640727, 1.50140941))  # fmt: skip
+    tail = polynomial(sqrt(w) - 3.0, (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+                                      -0.0076224613, 0.00943887047, 1.00167406, 2.83297682))  # fmt: skip
+    return math.sqrt(2) * x * where(w < 5.0, middle, tail)

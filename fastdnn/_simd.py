@@ -327,6 +327,12 @@ def fold_op(body):
     return intrinsic_of(4, typing)
 
 
+@row_op(1, 1, whole=True)
+def move(x):
+    """Copy n elements, a multiple of 16, from one pointer to another."""
+    return x
+
+
 # ---------------------------------------------------------------- pointers
 
 

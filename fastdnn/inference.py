@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import engine
-from .layers.base import DATA, FLAG, X_COLUMN, X_ROW, X
+from .layers.base import DATA, FLAG, STATE, X_COLUMN, X_ROW, X
 from .program import Program
 from .training import worthwhile_threads
 
@@ -33,11 +33,12 @@ class Inference:
         layout = network.layout
         widest = max(int(np.prod(shape)) for shape in layout.shapes[sparse:])
         self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
-        self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, 2 * layout.size
-        self._program = Program(network.layers, layout, network.loss, sparse, dtype, self.capacity, training=False)
+        self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, max(1, 2 * layout.size)
+        self._program = Program(layout, network.loss, sparse, dtype, self.capacity)
         self.data, self._at, self._flag = np.zeros(DATA, np.int64), np.zeros(engine.AT, np.int64), np.zeros(1, np.int64)
         self.data[FLAG] = self._flag.ctypes.data
-        self._params = network.params
+        self._arrays = network.params, network.state
+        self.data[STATE] = network.state.ctypes.data
         self._at[engine.PARAMS] = network.params.ctypes.data
         self._threads = 0
 

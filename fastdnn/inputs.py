@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse
 
 from ._jit import inner, kernel
-from ._simd import copy, integers_at, offset, pointer_at, prefetch, real, row_op
+from ._simd import copy, integers_at, move, offset, pointer_at, prefetch, real, row_op
 from .layers.base import (
     FLAG,
     FORWARD,
@@ -135,11 +135,6 @@ def check_sparse(X):
     for indices, kind, n in pairs:
         if len(indices) and (indices.min() < 0 or indices.max() >= n):
             raise ValueError(f"{what} {kind} indices must be 0 to {n - 1}, got {indices.min()} to {indices.max()}")
-
-
-@row_op(1, 1, whole=True)
-def move(x):
-    return x
 
 
 @inner

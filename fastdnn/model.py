@@ -5,16 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import assert_all_finite
+from sklearn.utils.class_weight import compute_sample_weight
 
-from . import rng
+from . import engine, initializers, rng
 from .history import History
 from .inference import Inference
 from .inputs import Source, as_numbers
 from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
+from .lbfgs import fit_lbfgs
 from .losses import get_loss, scores_link
 from .optimizers import get_optimizer
 from .program import Layout, aligned, realigned
-from .training import PIECE, Training
+from .schedules import get_schedule
+from .training import Training
 
 DTYPES = ("float32", "float64")
 
@@ -31,6 +34,16 @@ def check_weights(sample_weight, n):
     return weights
 
 
+def class_weights(class_weight, y, sample_weight):
+    """Sample weights multiplied by the weights of the samples' classes; ValueError unless y holds class numbers."""
+    if class_weight is None:
+        return sample_weight
+    if np.ndim(y) != 1:
+        raise ValueError(f"class_weight needs class numbers y of shape (n,), got shape {np.shape(y)}; use sample_weight")
+    weights = compute_sample_weight(class_weight, y)
+    return weights if sample_weight is None else weights * check_weights(sample_weight, len(weights))
+
+
 def check_layers(layers):
     """The layers as a tuple; ValueError unless it is a list of at least one."""
     if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(layer, Layer) for layer in layers):
@@ -45,6 +58,7 @@ class Network(NamedTuple):
     loss: object
     layout: Layout | None = None
     params: np.ndarray | None = None
+    state: np.ndarray | None = None  # running statistics
     idle: list | None = None  # `Inference` objects that no Python thread uses just now
     n_out: int = 0
 
@@ -57,9 +71,10 @@ class Model:
     layers : list of Layer
         At least one; the last one gives the scores that the loss works on.
     loss : str or Loss, default="squared_error"
-        Name in `fastdnn.losses`: "squared_error", "cross_entropy", "log_loss", "poisson".
+        Name in `fastdnn.losses.LOSSES_TABLE`, or an instance for other settings than the default.
     optimizer : str or Optimizer, default="adam"
-        Name in `fastdnn.optimizers`, or an instance for other settings than the default.
+        Name in `fastdnn.optimizers.OPTIMIZERS`, or an instance for other settings than the default. A schedule in it runs
+        once through each `fit`.
     dtype : {"float32", "float64"}, default="float32"
         Float type of everything: parameters, activations, results.
     random_state : int, RandomState, Generator or None, default=None
@@ -102,7 +117,8 @@ class Model:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
         self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
-        self._slots = self._grads = None
+        self._slots = self._grads = self._averaged = None
+        self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
 
     # Memory is laid out from these, so they are checked when assigned.
@@ -124,10 +140,12 @@ class Model:
 
     @layers.setter
     def layers(self, layers):
-        layers = check_layers(layers)
-        if self.layout is not None and not self.layout.fits(Layout(layers, self.layout.shapes[0])):
-            raise ValueError("other layers than those the model was built with must have the same parameters")
-        self.network = self.network._replace(layers=layers, idle=[])
+        layers, layout = check_layers(layers), None
+        if self.layout is not None:
+            layout = Layout(layers, self.layout.shapes[0])
+            if not self.layout.fits(layout):
+                raise ValueError("other layers than those the model was built with must have the same parameters and outputs")
+        self.network = self.network._replace(layers=layers, layout=layout, idle=[])
 
     @property
     def loss(self):
@@ -145,7 +163,8 @@ class Model:
 
     @optimizer.setter
     def optimizer(self, optimizer):
-        self._optimizer, self._slots, self.step = get_optimizer(optimizer), None, 0
+        self._optimizer, self._slots, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
+        self.rules, self.plateau = np.zeros(engine.RULES), {}
 
     @property
     def params(self):
@@ -159,6 +178,9 @@ class Model:
             raise ValueError(f"params has shape {self.params.shape}, got {values.shape}")
         self.make_writable()
         self.params[...] = values
+        self._averaged = None
+        if self._slots is not None:
+            self.optimizer.start(self.params, self._slots)
 
     # ------------------------------------------------------------ building
 
@@ -185,14 +207,16 @@ class Model:
         shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
         shape = tuple(check_count("input_shape", n) for n in shape)
         layout = Layout(self.layers, shape)
-        params = aligned(layout.size, self.dtype)
-        for i, entry in enumerate(layout.entries if initialize else ()):
-            fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
-            draw = rng.INITIALIZERS[entry.initializer]
-            entry.view(params)[...] = draw(rng.generator(self.seed, rng.WEIGHTS, i), entry.shape, fan_in, fan_out)
+        params, state = aligned(layout.size, self.dtype), aligned(layout.state_size, self.dtype)
+        for entries, flat in ((layout.entries if initialize else (), params), (layout.states, state)):
+            for i, entry in enumerate(entries):
+                fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
+                source = rng.generator(self.seed, rng.WEIGHTS, i)
+                entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         n_out = int(np.prod(layout.shapes[-1]))
-        self.network = self.network._replace(layout=layout, params=params, idle=[], n_out=n_out)
-        self._grads, self._slots = None, None
+        self.network = self.network._replace(layout=layout, params=params, state=state, idle=[], n_out=n_out)
+        self._grads = self._slots = self._averaged = None
+        self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
         return self
 
@@ -217,6 +241,34 @@ class Model:
         return network.layout.views(network.params)
 
     @property
+    def state(self):
+        """Running statistics of the layers that have some, flat."""
+        return self._built().state
+
+    @property
+    def states(self):
+        """dict of views into `state`, in layer order, "1.batch_norm.mean" for one."""
+        network = self._built()
+        return network.layout.state_views(network.state)
+
+    @property
+    def averaged(self):
+        """Moving average of `params` where the optimizer has `average`, otherwise None; a flat array like `params`.
+
+        ``model.params = model.averaged`` predicts with it.
+        """
+        if self.optimizer.average is None:
+            return None
+        if self._averaged is None:
+            self._averaged = realigned(self.params)
+        return self._averaged
+
+    @property
+    def skipped_steps(self):
+        """Steps that were left out because their loss or gradient was not finite, since the optimizer was set."""
+        return int(self.rules[engine.SKIPPED])
+
+    @property
     def gradients(self):
         """dict of views into `grads`, with the keys of `weights`."""
         return self._built().layout.views(self.grads)
@@ -224,7 +276,12 @@ class Model:
     def make_writable(self):
         """Give the model flat arrays of its own where they came read-only from a memory map."""
         if not self.params.flags.writeable:
-            self.network = self.network._replace(params=realigned(self.params), idle=[])
+            params, state = realigned(self.params), realigned(self.state)
+            self.network = self.network._replace(params=params, state=state, idle=[])
+        if not self.rules.flags.writeable:
+            self.rules = self.rules.copy()
+        if self._averaged is not None and not self._averaged.flags.writeable:
+            self._averaged = realigned(self._averaged)
         if self._slots is not None and not self._slots.flags.writeable:
             self._slots = realigned(self._slots)
 
@@ -238,6 +295,7 @@ class Model:
         """The optimizer's flat memory, made on first use."""
         if self._slots is None:
             self._slots = aligned(max(1, self.optimizer.n_slots) * self.layout.size, self.dtype)
+            self.optimizer.start(self.params, self._slots)
         return self._slots
 
     # ------------------------------------------------------------ data
@@ -266,19 +324,29 @@ class Model:
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def training(self, X, y, sample_weight=None, batch_size=32):
+    def training(self, X, y, sample_weight=None, batch_size=32, learns=True):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
         source, targets, weights = self._check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
-        return Training(self, source, targets, weights, batch_size)
+        return Training(self, source, targets, weights, batch_size, learns=learns)
 
     # ------------------------------------------------------------ training
 
     def fit(
-        self, X, y, epochs=1, batch_size=32, sample_weight=None, validation_data=None, callbacks=(), verbose=0, shuffle=True
-    ):  # fmt: skip
+        self,
+        X,
+        y,
+        epochs=1,
+        batch_size=32,
+        sample_weight=None,
+        validation_data=None,
+        callbacks=(),
+        verbose=0,
+        shuffle=True,
+        class_weight=None,
+    ):
         """Train for a number of epochs.
 
         Parameters
@@ -301,11 +369,15 @@ class Model:
             0 prints nothing, 1 a line an epoch.
         shuffle : bool, default=True
             Whether to take the samples in another random order each epoch.
+        class_weight : dict or "balanced", default=None
+            Weight of each class, for targets that are class numbers: they multiply the sample weights. "balanced" is
+            n / (number of classes * samples of the class).
 
         Returns
         -------
         History
             dict of lists, one value an epoch: "loss", and "val_loss" and the metrics with `validation_data`.
+            Penalties (l1, l2) are part of "loss".
 
         Raises
         ------
@@ -326,15 +398,22 @@ class Model:
             if np.shape(validation_data[0])[1:] != np.shape(X)[1:]:
                 raise ValueError("validation_data must hold samples of the shape of X")
             self._check(self.network, *validation_data, *(() if len(validation_data) == 3 else (None,)))
+        sample_weight = class_weights(class_weight, y, sample_weight)
         training = self.training(X, y, sample_weight, batch_size)
-        history = History()
+        if self.optimizer.full_batch:
+            return fit_lbfgs(self, training, epochs, verbose, validation_data, callbacks)
+        history, schedule = History(), get_schedule(self.optimizer.learning_rate)
+        training.first_step, training.total_steps = self.step, epochs * -(-training.source.n // training.batch_size)
         for epoch in range(epochs):
             order = rng.generator(self.seed, rng.SHUFFLE, self.epochs).permutation(training.source.n) if shuffle else None
+            training.rate_factor = self.plateau.get("factor", 1.0)
             history.add(loss=training.epoch(order))
             self.epochs += 1
             finite = np.isfinite(history["loss"][-1])
             if validation_data is not None and finite:
                 history.add(**{f"val_{k}": v for k, v in self.evaluate(*validation_data).items()})
+            if schedule.reacts and finite:
+                schedule.observe(history["val_loss" if validation_data is not None else "loss"][-1], self.plateau)
             if verbose:
                 print(f"Epoch {epoch + 1}/{epochs} " + "  ".join(f"{k} {v[-1]:.6g}" for k, v in history.items()))
             if not finite:
@@ -357,7 +436,8 @@ class Model:
         X, y, sample_weight
             As for `fit`.
         training : bool, default=False
-            Whether layers that behave differently in training do so (none of the present ones does).
+            Whether layers behave as in training: dropout, statistics of the batch. The random numbers are those of the next
+            step; running statistics stay as they are.
 
         Returns
         -------
@@ -365,7 +445,8 @@ class Model:
         gradient : ndarray, laid out as `params`
             A copy of `grads`.
         """
-        run = self.training(X, y, sample_weight, PIECE)
+        n = len(y) if np.ndim(y) else 0
+        run = self.training(X, y, sample_weight, max(n, 1), learns=training)
         return run.loss_and_grad(), self.grads.copy()
 
     # ------------------------------------------------------------ inference
@@ -448,7 +529,7 @@ class Model:
         losses, scale = np.zeros(source.n), np.array([1.0 / (source.n if weights is None else weights.sum())])
         arrays = {Y: targets.ctypes.data, LOSSES: losses.ctypes.data, SCALE: scale.ctypes.data}
         arrays[SAMPLE_WEIGHT] = 0 if weights is None else weights.ctypes.data
-        self._run(network, source, network.loss.kernel, arrays)
+        self._run(network, source, network.loss.kernel_for(targets), arrays)
         return {"loss": float(losses.sum()), **network.loss.metrics(self.predict(source), np.asarray(y), weights)}
 
     # ------------------------------------------------------------ looking inside
@@ -457,9 +538,11 @@ class Model:
         """Table of the layers, their output shapes and parameters, as a string."""
         self._built()
         rows = [("layer", "output", "parameters")]
-        for i, layer in enumerate(self.layers):
+        for i, (key, layer) in enumerate(self.layout.leaves):
+            if layer.internal:
+                continue
             count = sum(int(np.prod(e.shape)) for e in self.layout.entries if e.layer == i)
-            rows.append((f"{i}.{layer!r}", str(self.layout.shapes[i + 1]), f"{count:,}"))
+            rows.append((f"{key.rpartition('.')[0]}.{layer!r}", str(self.layout.shapes[i + 1]), f"{count:,}"))
         widths = [max(len(row[c]) for row in rows) for c in range(3)]
         lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         lines.insert(1, "-" * len(lines[0]))
@@ -479,6 +562,7 @@ class Model:
         self.__dict__.update(state)
         params = self.network.params
         if params is not None and params.flags.writeable:  # memory maps stay as they are
-            self.network = self.network._replace(params=realigned(params), idle=[])
+            state = realigned(self.network.state)
+            self.network = self.network._replace(params=realigned(params), state=state, idle=[])
         if self._slots is not None and self._slots.flags.writeable:
             self._slots = realigned(self._slots)

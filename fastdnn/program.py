@@ -1,12 +1,37 @@
 """From layers to numbers: the layout of the flat parameters, and the program table with its workspace."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from . import rng
 from .gemm import ALIGN, padded
 from .inputs import input_op
-from .layers.base import BACKWARD, CLAMPS, COLUMNS, D_IN, D_OUT, DERIVE, FORWARD, HYPER, IN, LD_IN, N_IN, ONE, OUT, PRE, ZEROS
+from .layers.base import (
+    BACKWARD,
+    BY_ROWS,
+    CLAMPS,
+    COLUMN_CONSTANTS,
+    COLUMNS,
+    D_IN,
+    D_OUT,
+    DERIVE,
+    FORWARD,
+    HYPER,
+    IN,
+    LD_IN,
+    LD_OUT,
+    N_IN,
+    N_OUT,
+    ONE,
+    OUT,
+    PRE,
+    SYNC_BACKWARD,
+    SYNC_FORWARD,
+    ZEROS,
+    Parameter,
+)
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
 PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
@@ -31,14 +56,35 @@ class Entry:
     """A parameter array in the flat buffer: `rows` x `columns` with row stride `stride`, from element `offset` on."""
 
     key: str
-    layer: int
-    name: str
-    shape: tuple
+    layer: int  # number of the leaf
+    parameter: Parameter
     offset: int
-    rows: int
-    stride: int
-    initializer: str
-    decays: bool
+
+    @property
+    def name(self):
+        return self.parameter.name
+
+    @property
+    def shape(self):
+        return self.parameter.shape
+
+    @property
+    def decays(self):
+        return self.parameter.decays
+
+    @property
+    def rows(self):
+        return self.shape[0] if len(self.shape) == 2 else 1
+
+    @property
+    def stride(self):
+        return padded(self.shape[-1])
+
+    @property
+    def end(self):
+        """Where the next array may start: a matrix has whole blocks of 16 rows, for the transposed copy."""
+        rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) == 2 else 1
+        return self.offset + rows * self.stride
 
     def view(self, flat):
         columns = self.shape[-1]
@@ -70,42 +116,54 @@ class Views(dict):
 
 
 class Layout:
-    """Where the parameters of the layers stand in the flat buffer.
+    """Where the parameters of the layers stand in the flat buffer, and their running statistics in another.
 
     Attributes
     ----------
-    entries : list of Entry
-        In layer order.
+    leaves : list of (str, Layer)
+        The layers with an op of their own, under the first part of their parameters' keys.
+    entries, states : list of Entry
+        Parameters and running statistics, in layer order.
     shapes : list of tuple
-        Input shape of each layer, then the output shape.
-    size : int
-        Elements of the flat buffer, padding included.
+        Input shape of each leaf, then the output shape.
+    size, state_size : int
+        Elements of the flat buffers, padding included.
     """
 
     def __init__(self, layers, input_shape):
-        self.entries, self.shapes, self.size = [], [tuple(input_shape)], 0
-        for number, layer in enumerate(layers):
+        self.leaves = [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{i}.{layer.name}")]
+        self.entries, self.states, self.shapes, ways = [], [], [tuple(input_shape)], []
+        for number, (key, layer) in enumerate(self.leaves):
             shape = self.shapes[-1]
             try:
-                output = layer.output_shape(shape)
+                output = tuple(layer.output_shape(shape))
                 wanted = layer.parameters(shape)
+                if layer.opens_way:
+                    ways.append(shape)
+                if layer.closes_way and (start := ways.pop()) != output:
+                    raise ValueError(f"the layers inside must give the shape that they take, {start}, and give {output}")
             except ValueError as error:
-                raise ValueError(f"layer {number}, {layer!r}: {error}") from error
+                what = "" if layer.internal else f", {layer!r}"
+                raise ValueError(f"layer {key.rpartition('.')[0]}{what}: {error}") from error
             for p in wanted:
-                rows, stride = (p.shape[0] if len(p.shape) == 2 else 1), padded(p.shape[-1])
-                key = f"{number}.{layer.name}.{p.name}"
-                self.entries.append(Entry(key, number, p.name, p.shape, self.size, rows, stride, p.initializer, p.decays))
-                # A matrix has whole blocks of 16 rows, for the transposed copy.
-                self.size += (-(-rows // ALIGN) * ALIGN if len(p.shape) == 2 else 1) * stride
-            self.shapes.append(tuple(output))
+                target = self.states if p.state else self.entries
+                target.append(Entry(f"{key}.{p.name}", number, p, target[-1].end if target else 0))
+            self.shapes.append(output)
+        self.size = self.entries[-1].end if self.entries else 0
+        self.state_size = self.states[-1].end if self.states else 0
 
     def views(self, flat):
         """Views into `flat` by key, in layer order."""
         return Views((e.key, e.view(flat)) for e in self.entries)
 
+    def state_views(self, flat):
+        """The same for the running statistics."""
+        return Views((e.key, e.view(flat)) for e in self.states)
+
     def fits(self, other):
         """Whether another layout has the same parameters in the same places."""
-        return [(e.key, e.shape, e.offset) for e in self.entries] == [(e.key, e.shape, e.offset) for e in other.entries]
+        mine, theirs = ([(e.key, e.shape, e.offset) for e in (*x.entries, *x.states)] for x in (self, other))
+        return mine == theirs and self.shapes[-1] == other.shapes[-1]
 
     def padding(self):
         """Positions of the flat buffer that belong to no parameter."""
@@ -131,6 +189,17 @@ class Layout:
             units[e.layer] = unit + e.rows
         return np.array(parts, np.int64).reshape(-1, 7)
 
+    def factors(self):
+        """(parts, 4) float64 for the engine: the layer's l2 and l1, factor of the rate, whether weight decay applies."""
+        of = [self.entries[number].parameter for number in self.parts()[:, 6]]
+        return np.array([(p.l2, p.l1, p.rate, p.decays) for p in of], float).reshape(-1, 4)
+
+    def limits(self):
+        """(k, 6) int64, op, rows, first parameter, row stride, columns, 0, and (k,) norms, of what has a `max_norm`."""
+        limited = [e for e in self.entries if e.parameter.max_norm is not None]
+        table = [(e.layer + 1, e.rows, e.offset, e.stride, e.shape[-1], 0) for e in limited]
+        return np.array(table, np.int64).reshape(-1, 6), np.array([e.parameter.max_norm for e in limited], float)
+
     @property
     def n_params(self):
         """Number of parameters, padding not counted."""
@@ -148,12 +217,41 @@ def share(costs, n_threads):
 
 
 class Place:
-    """Where an op stands, while its row is being filled: what it reads, and the workspace it asks for."""
+    """Where an op stands, while its row is being filled: what it reads, and the workspace it asks for.
 
-    def __init__(self, program, dtype, rows, training):
-        self._program, self.dtype, self.rows, self.training = program, dtype, rows, training
+    Attributes
+    ----------
+    training : bool
+        Whether gradients are wanted.
+    learns : bool
+        Whether layers behave as in training too: dropout, statistics of the batch.
+    """
+
+    def __init__(self, program, dtype, rows, training, learns, seed):
+        self._program, self.dtype, self.rows, self.training, self.learns = program, dtype, rows, training, learns
         self.input, self.d_input, self.input_shape, self.sparse = -1, -1, (), False
-        self._parameters, self._turn, self.number = {}, 0, 0
+        self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
+        self.open_ways = []  # rows of the ops where ways around other layers start
+
+    def in_place(self, row):
+        """Fill in the sizes; the output, and its gradient, stand where the input and its gradient do."""
+        n = math.prod(self.input_shape)
+        row[[N_IN, N_OUT, LD_IN, LD_OUT]] = n, n, padded(n), padded(n)
+        row[[IN, OUT, D_IN, D_OUT]] = self.input, self.input, self.d_input, self.d_input
+
+    @property
+    def before(self):
+        """Row of the op before."""
+        return self._program.table[self.number]
+
+    def numbers(self, *values):
+        """Address of these numbers as float64, kept as long as the program."""
+        self._program.kept.append(np.array(values, np.float64))
+        return self._program.kept[-1].ctypes.data
+
+    def key(self):
+        """Key of this op's random numbers."""
+        return rng.key(self._seed, self.number)
 
     @staticmethod
     def stride(n):
@@ -175,7 +273,12 @@ class Place:
 
         Whoever computes that gradient multiplies while it is in registers; (0, 0, 0) if there is nothing to multiply by.
         """
-        before = self._program.table[self.number]
+        number = self.number
+        while number and not self._program.table[number, [FORWARD, BACKWARD]].any():
+            number -= 1  # what passes its input on does not stand between
+        before = self._program.table[number]
+        if before[BY_ROWS]:
+            return 0, 0, 0
         found = before[DERIVE], before[PRE], before[DERIVE] != 0 and before[CLAMPS]
         before[DERIVE] = 0
         return found
@@ -198,44 +301,87 @@ class Place:
 class Program:
     """The program table of a network for one float type and number of rows, with its workspace.
 
+    Parameters
+    ----------
+    layout : Layout
+        Of the network.
+    loss : Loss
+        Of the network.
+    sparse : bool
+        Whether samples come as CSR matrices.
+    dtype : numpy.dtype
+        Float type.
+    rows : int
+        Most rows at once.
+    kernel : Kernel or None
+        The loss's, where gradients are wanted; otherwise the program only goes forward.
+    learns : bool
+        Whether layers behave as in training.
+    seed : int
+        Of the random numbers that layers draw.
+
     Attributes
     ----------
     table : (ops, COLUMNS) int64
         First the input, then the layers, last the loss.
+    segments : (k, 6) int64
+        What is done with all rows before the SYNC kernel at its end: ops [0, 1) forward, ops [2] down to [3] back, then
+        the kernel in column [5] of op [4], or none.
     work : flat array
         Workspace of one thread, or of all in training.
     """
 
-    def __init__(self, layers, layout, loss, sparse, dtype, rows, training):
-        self.rows, self.training = rows, training
-        self.dtype = np.dtype(dtype)
-        self.table = np.zeros((len(layers) + 2, COLUMNS), np.int64)
-        place = Place(self, self.dtype.name, rows, training)
-        place.sparse = sparse and layers[0].takes_sparse
-        widths = [padded(int(np.prod(shape))) for shape in layout.shapes[place.sparse :]]
+    def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, learns=False, seed=0):
+        self.rows, self.training = rows, kernel is not None
+        self.dtype, self.kept = np.dtype(dtype), []
+        self.table = np.zeros((len(layout.leaves) + 2, COLUMNS), np.int64)
+        place = Place(self, self.dtype.name, rows, self.training, learns, seed)
+        place.sparse = sparse and layout.leaves[0][1].takes_sparse
+        widths = [padded(math.prod(shape)) for shape in layout.shapes[place.sparse :]]
         self._size = ZEROS + max(widths)
-        if not training:
+        if not self.training:
             self.blocks = [self.reserve(rows * max(widths)) for _ in range(2)]
         place.input_shape = layout.shapes[0]
         input_op(self.table[0], place, sparse)
-        for number, layer in enumerate(layers):
+        for number, (_, layer) in enumerate(layout.leaves):
             row, place.number = self.table[number + 1], number
             place.input_shape, place.input = layout.shapes[number], self._output(number)
             place.d_input = self._d_output(number) if number else -1
-            place._parameters = {e.name: e.offset for e in layout.entries if e.layer == number}
+            place._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.op(row, place)
             place.sparse = False
-        last, n_out = self.table[-1], int(np.prod(layout.shapes[-1]))
-        self.hyper = np.ascontiguousarray(loss.hyper(n_out, self.dtype), np.float64)
-        last[[N_IN, LD_IN, IN, HYPER]] = n_out, padded(n_out), self._output(len(layers)), self.hyper.ctypes.data
-        if training:
-            last[BACKWARD], last[D_IN] = loss.kernel.address(self.dtype), self._d_output(len(layers))
+        last, n_out = self.table[-1], math.prod(layout.shapes[-1])
+        hyper = loss.hyper(n_out, self.dtype)
+        constants = np.zeros(n_out + 64, self.dtype)
+        constants[:n_out] = loss.output_constants(n_out)
+        self.kept.append(constants)
+        last[[N_IN, LD_IN, IN]] = n_out, padded(n_out), self._output(len(layout.leaves))
+        last[COLUMN_CONSTANTS] = constants.ctypes.data
+        last[HYPER] = place.numbers(*hyper)
+        if self.training:
+            last[BACKWARD], last[D_IN] = kernel.address(self.dtype), self._d_output(len(layout.leaves))
+            if last[D_IN] < 0:  # nothing to train
+                last[D_IN] = self.reserve(rows * padded(n_out))
         else:
             # Evaluation writes gradients too, into a block that nobody reads.
             last[D_IN] = self.reserve(rows * padded(n_out))
+        self.segments = self._cut()
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
+
+    def _cut(self):
+        """The `segments`, from the ops that have a SYNC kernel."""
+        segments, ops, forward = [], len(self.table), 0
+        for o in np.flatnonzero(self.table[:, SYNC_FORWARD]):
+            segments.append((forward, o + 1, -1, 0, o, SYNC_FORWARD))
+            forward = o + 1
+        back = ops - 1
+        for o in np.flatnonzero(self.table[:, SYNC_BACKWARD])[::-1]:
+            segments.append((forward, ops - 1, back, o, o, SYNC_BACKWARD))
+            forward, back = ops - 1, o - 1
+        segments.append((forward, ops - 1, back, 0, 0, -1))
+        return np.array(segments, np.int64)
 
     def reserve(self, size):
         start = self._size

@@ -1,4 +1,4 @@
-"""Random numbers: one counter-based generator per purpose, and the initializers of weights.
+"""Random numbers: one counter-based generator per purpose.
 
 Streams are keyed by (seed, purpose, index), never by thread or by how many numbers something else has drawn: adding a
 layer does not change the weights of another, and training can resume in the middle. Reference: Salmon et al. 2011,
@@ -9,12 +9,14 @@ import ctypes
 import functools
 
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from ._jit import kernel
-from ._simd import caller
+from ._simd import INT32, INT64, Emit, caller, intrinsic_of
 
-WEIGHTS, SHUFFLE, SPLIT = range(3)  # purposes
+WEIGHTS, SHUFFLE, SPLIT, NOISE = range(4)  # purposes
 
 
 def check_seed(random_state):
@@ -77,41 +79,65 @@ def _compiled_shuffle():
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(shuffle.address("float64"))
 
 
-def _uniform(scale):
-    def draw(rng, shape, fan_in, fan_out):
-        bound = np.sqrt(3.0 * scale(fan_in, fan_out))
-        return rng.uniform(-bound, bound, shape)
+# ---------------------------------------------------------------- random numbers inside kernels
 
-    return draw
+ROUNDS = 7  # the fewest with which Philox4x32 passes every test of TestU01's BigCrush, table 2 of the paper
+_FACTORS, _STEPS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
 
 
-def _normal(scale):
-    def draw(rng, shape, fan_in, fan_out):
-        return rng.standard_normal(shape) * np.sqrt(scale(fan_in, fan_out))
-
-    return draw
+def key(seed, *path):
+    """An int64 key for `uniform_row`, of its own for each seed and path of integers."""
+    return int(np.random.SeedSequence([seed, NOISE, *path]).generate_state(1, np.uint64)[0].view(np.int64))
 
 
-def _glorot(fan_in, fan_out):
-    return 2.0 / (fan_in + fan_out)
+def _uniform_row_typing(typingctx, target, n, key, row, step):
+    def codegen(context, builder, signature, values):
+        target, n, key, row, step = values
+        lanes, wide, narrow = 16, ir.VectorType(INT64, 16), ir.VectorType(INT32, 16)
+        e = Emit(builder, signature.args[0].dtype)
+
+        def constant(value):
+            return ir.Constant(wide, [value] * lanes)
+
+        def splat(scalar):
+            first = builder.insert_element(ir.Constant(wide, ir.Undefined), scalar, ir.Constant(INT32, 0))
+            return builder.shuffle_vector(first, first, ir.Constant(narrow, [0] * lanes))
+
+        word = constant(0xFFFFFFFF)
+        keys = splat(key)
+        index = ir.Constant(wide, list(range(lanes)))
+        with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), n, ir.Constant(INT64, 64), intp=INT64) as (j, _):
+            c = [
+                builder.add(splat(builder.lshr(j, ir.Constant(INT64, 2))), index),
+                builder.and_(splat(row), word),
+                builder.and_(splat(step), word),
+                builder.lshr(splat(step), constant(32)),
+            ]
+            k = [builder.and_(keys, word), builder.lshr(keys, constant(32))]
+            for _ in range(ROUNDS):
+                p, q = (builder.mul(x, constant(f)) for x, f in zip((c[0], c[2]), _FACTORS, strict=True))
+                high_p, high_q = (builder.lshr(x, constant(32)) for x in (p, q))
+                c = [
+                    builder.xor(builder.xor(high_q, c[1]), k[0]),
+                    builder.and_(q, word),
+                    builder.xor(builder.xor(high_p, c[3]), k[1]),
+                    builder.and_(p, word),
+                ]
+                k = [builder.and_(builder.add(x, constant(s)), word) for x, s in zip(k, _STEPS, strict=True)]
+            for w in range(4):
+                at = builder.add(j, ir.Constant(INT64, 16 * w))
+                with builder.if_then(builder.icmp_signed("<", at, n)):
+                    bits = builder.trunc(builder.lshr(c[w], constant(9)), narrow)
+                    kind = ir.VectorType(e.scalar, lanes)
+                    x = builder.fadd(builder.sitofp(bits, kind), ir.Constant(kind, [0.5] * lanes))
+                    x = builder.fmul(x, ir.Constant(kind, [2.0**-23] * lanes))
+                    builder.store(x, builder.bitcast(e.at(target, at), kind.as_pointer()), align=e.bits // 8)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, types.int64, types.int64, types.int64), codegen
 
 
-def _he(fan_in, fan_out):
-    return 2.0 / fan_in
-
-
-# name -> draw(rng, shape, fan_in, fan_out); the functions above give the variance. Glorot & Bengio 2010; He et al. 2015.
-INITIALIZERS = {
-    "glorot_uniform": _uniform(_glorot),
-    "glorot_normal": _normal(_glorot),
-    "he_uniform": _uniform(_he),
-    "he_normal": _normal(_he),
-    "zeros": lambda rng, shape, fan_in, fan_out: np.zeros(shape),
-}
-
-
-def check_initializer(name):
-    """The name itself if there is an initializer of that name; otherwise ValueError with the list of names."""
-    if not isinstance(name, str) or name not in INITIALIZERS:
-        raise ValueError(f"initializer must be one of {sorted(INITIALIZERS)}, got {name!r}")
-    return name
+# uniform_row(target, n, key, row, step): target[0:n] = uniform numbers between 0 and 1, (k + 1/2) / 2**23; n is a multiple of
+# 16. They depend on key, row, step and the column alone: number j comes from word j // 16 % 4 of Philox4x32's output for the
+# counter (j // 64 * 16 + j % 16, row, step).
+uniform_row = intrinsic_of(5, _uniform_row_typing)

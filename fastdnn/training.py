@@ -9,8 +9,8 @@ import numpy as np
 from . import engine
 from ._threads import get_num_threads, launch_seconds
 from .gemm import padded
-from .layers.base import DATA, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, Y
-from .optimizers import NUMBERS, add
+from .layers.base import DATA, LEARNS, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, STATE, STEP, Y
+from .optimizers.base import NUMBERS, add, average, limit, norm
 from .program import Program, aligned, share
 
 SLICE = 0.1  # seconds between two looks at pending signals
@@ -90,20 +90,29 @@ class Training:
         At least 1.
     skip_empty : bool
         What to do with a batch whose weights are all zero: nothing to learn from it, or ZeroDivisionError.
+    learns : bool
+        Whether layers behave as in training (dropout, statistics of the batch) or as in inference.
     """
 
-    def __init__(self, model, source, targets, sample_weight, batch_size, skip_empty=True):
+    def __init__(self, model, source, targets, sample_weight, batch_size, skip_empty=True, learns=True):
         self.model, self.source, self.targets, self.skip_empty = model, source, targets, skip_empty
+        # Of the schedule: its number of steps, the step of the model that is its first, what it has made of its rates.
+        self.total_steps, self.first_step, self.rate_factor = None, 0, 1.0
         model.make_writable()
         model.clear_padding()
         self.network = model.network
         self.sample_weight, self.batch_size = sample_weight, int(batch_size)
-        rows = min(self.batch_size, PIECE)
-        self.program = Program(model.layers, model.layout, model.loss, source.sparse, model.dtype, rows, training=True)
-        self.parts = model.layout.parts()
+        self.program, kernel = None, model.loss.kernel_for(targets)
+        for rows in (min(self.batch_size, PIECE), self.batch_size):
+            if self.program is None or len(self.program.segments) > 1:  # all rows of a batch must be there at once
+                self.program = Program(model.layout, model.loss, source.sparse, model.dtype, rows, kernel, learns, model.seed)
+        rows = self.program.rows
+        self.parts, self.factors = model.layout.parts(), model.layout.factors()
+        self.limits, self.limit_norms = model.layout.limits()
         self.scale, self.losses = np.zeros(1), np.zeros(rows)
         self.squares = np.zeros(len(self.parts))
-        self.data = np.zeros((SLOTS if model.layout.size <= SLOT_SIZE and rows >= SLOT_ROWS else 1, DATA), np.int64)
+        slots = model.layout.size <= SLOT_SIZE and rows >= SLOT_ROWS and len(self.program.segments) == 1
+        self.data = np.zeros((SLOTS if slots else 1, DATA), np.int64)
         source.fill(self.data[0])
         self.data[0, [Y, SCALE, LOSSES]] = targets.ctypes.data, self.scale.ctypes.data, self.losses.ctypes.data
         if sample_weight is not None:
@@ -113,7 +122,7 @@ class Training:
         self._equal_shares = (0, 0), None
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_row = 6 * model.layout.size
-        self._seconds_per_piece = rows * self.flops_per_row / RATE[model.dtype.itemsize]
+        self._seconds_per_piece = rows * max(1, self.flops_per_row) / RATE[model.dtype.itemsize]
 
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
@@ -134,39 +143,52 @@ class Training:
 
         Returns the mean over the samples of the loss (of each batch before its update), L2 term included.
         """
-        n = self.source.n if order is None else len(order)
-        rate = self.model.optimizer.learning_rate if learning_rate is None else learning_rate
-        *values, last = self._walk(order, n, self.batch_size, rate, float(l2)).tolist()
+        n, model = self.source.n if order is None else len(order), self.model
+        if model.step:
+            model.optimizer.to_training(model.params, model.slots)
+        skipped = model.skipped_steps
+        try:
+            values = self._walk(order, n, self.batch_size, True, learning_rate, float(l2))
+        finally:
+            model.optimizer.to_inference(model.params, model.slots)
+        if model.skipped_steps > skipped:  # what has been left out does not count
+            rows = np.minimum(self.batch_size, n - self.batch_size * np.arange(len(values)))
+            rows[~np.isfinite(values)] = 0
+            return float(np.dot(np.nan_to_num(values) * (rows > 0), rows) / rows.sum()) if rows.any() else math.nan
+        *values, last = values.tolist()
         return (math.fsum(values) * self.batch_size + last * (n - len(values) * self.batch_size)) / n
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
         return float(self._walk(None, self.source.n, self.source.n)[0])
 
-    def _walk(self, order, n, batch, rate=None, l2=0.0):
-        """Losses of the batches of n samples; with a rate the parameters are updated after each, otherwise gradients kept.
+    def _walk(self, order, n, batch, update=False, rate=None, l2=0.0):
+        """Losses of the batches of n samples; with `update` the parameters change after each, otherwise gradients are kept.
 
         The engine is called for slices: some batches, or some pieces of a batch that is larger than the workspace.
         """
-        model, update, shares = self.model, rate is not None, self.shares(order, n, batch)
-        values, team, piece = np.zeros(len(shares)), self._team(update), min(batch, PIECE)
+        model, shares = self.model, self.shares(order, n, batch)
+        values, team, piece = np.zeros(len(shares)), self._team(update), min(batch, self.program.rows)
         self._set_order(order)
         b, skip, numbers = 0, 0, np.zeros((1, NUMBERS))
         while b < len(shares):
             threads, seconds = team.next()
             pieces = max(1, int(seconds / self._seconds_per_piece))
-            last, most = (min(len(shares), b + pieces), batch) if batch <= PIECE else (b + 1, PIECE * pieces)
+            last, most = (min(len(shares), b + pieces), batch) if batch <= piece else (b + 1, piece * pieces)
             rows = min(n, last * batch) - b * batch - skip
             if update:
-                numbers = model.optimizer.numbers(rate, np.arange(model.step + 1, model.step + 1 + last - b))
+                steps = np.arange(model.step + 1, model.step + 1 + last - b)
+                schedule = self.first_step, self.total_steps, self.rate_factor
+                numbers = model.optimizer.step_numbers(steps, *schedule, rate)
             call, began = self._bound(threads, update), time.perf_counter()
+            self.data[:, STEP] = model.step
             call(b, last, skip, most, batch, n, shares, values, self.scale, self.losses, numbers, l2, self.squares)
-            seconds, done = time.perf_counter() - began, (rows if batch <= PIECE else min(rows, most)) / piece
+            seconds, done = time.perf_counter() - began, (rows if batch <= piece else min(rows, most)) / piece
             if done >= 1:  # a short last batch says nothing about the others
                 self._seconds_per_piece = max(1e-7, seconds / done)
                 team.took(threads, self._seconds_per_piece, seconds)
             skip += most
-            if batch <= PIECE or most >= rows:
+            if batch <= piece or most >= rows:
                 model.step += (last - b) * update
                 b, skip = last, 0
         return values
@@ -187,7 +209,10 @@ class Training:
     def _bound(self, threads, update):
         """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""
         model = self.model
-        owned = (model.params, model.optimizer, model.slots) if update else (model.params, model.grads)
+        if update:
+            owned = model.params, model.optimizer, model.slots, model.averaged, model.state
+        else:
+            owned = model.params, model.grads, model.state
         if self._owned is None or len(self._owned) != len(owned) or any(map(operator.is_not, self._owned, owned)):
             self._owned, self._calls = owned, {}
         if threads not in self._calls:
@@ -198,10 +223,10 @@ class Training:
         model, program, at = self.model, self.program, np.zeros(engine.AT, np.int64)
         bounds = share(self.parts[:, engine.SIZE], threads)
         arrays = {engine.PARAMS: model.params, engine.WORK: program.workspace()}
+        self.data[:, STATE], self.data[:, LEARNS] = model.state.ctypes.data, update
         if update:
-            arrays[engine.SLOTS] = model.slots
-            at[engine.UPDATE] = model.optimizer.update_kernel.address(model.dtype)
-        size = padded(int(self.parts[:, engine.SIZE].max()))
+            self._bind_update(at, arrays)
+        size = padded(int(self.parts[:, engine.SIZE].max(initial=1)))
         arrays[engine.SCRATCH] = aligned(threads * 2 * size, model.dtype)
         at[engine.SCRATCH_BYTES], at[engine.ADD] = size * model.dtype.itemsize, add.address(model.dtype)
         if not update or self.batch_size > program.rows:
@@ -209,12 +234,32 @@ class Training:
         elif threads <= len(self.data) > 1:
             arrays[engine.GRADS] = aligned(len(self.data) * len(model.params), model.dtype)
             at[engine.OWN] = arrays[engine.GRADS].nbytes // len(self.data)
+        elif at[engine.NORM]:
+            arrays[engine.GRADS] = model.grads
         for entry, array in arrays.items():
             at[entry] = array.ctypes.data
         at[engine.N_PARAMS], at[engine.ITEMSIZE] = len(model.params), model.dtype.itemsize
-        fixed = threads, program.table, self.parts, bounds, self.data, at
+        fixed = threads, program.table, program.segments, self.parts, bounds, self.data, at, model.rules
 
         def call(*rest, keep=arrays):
             return engine.train(*fixed, *rest)
 
         return call
+
+    def _bind_update(self, at, arrays):
+        """What the update needs: the kernel that knows the optimizer's rules, or the faster one that knows none."""
+        model, dtype = self.model, self.model.dtype
+        optimizer, factors = model.optimizer, model.optimizer.factors(self.factors)
+        kernel = optimizer.update_kernel if optimizer.is_plain(factors) else optimizer.full_kernel
+        at[engine.UPDATE], at[engine.SKIP] = kernel.address(dtype), optimizer.skip_nonfinite
+        arrays[engine.SLOTS], arrays[engine.FACTORS] = model.slots, factors
+        model.rules[engine.CLIP_NORM] = optimizer.clip_norm or 0.0
+        if optimizer.clip_norm is not None or optimizer.skip_nonfinite:
+            at[engine.NORM] = norm.address(dtype)
+        if optimizer.average is not None:
+            at[engine.AVERAGE], arrays[engine.AVERAGED] = average.address(dtype), model.averaged
+            model.rules[engine.AVERAGE_DECAY] = optimizer.average
+        if len(self.limits):
+            optimizer.refuse("max_norm")
+            at[engine.LIMIT], at[engine.N_LIMITS] = limit.address(dtype), len(self.limits)
+            arrays[engine.LIMITS], arrays[engine.LIMIT_NORMS] = self.limits, self.limit_norms

@@ -31,22 +31,32 @@ def softmax(z):
 
 
 def loss(name, z, y, weights=None):
-    """Weighted mean of a loss over the rows of scores z."""
+    """Weighted mean of a loss over the rows of scores z, y as `targets` of the tests give it."""
     if name == "cross_entropy":
-        rows = -np.log(softmax(z)[np.arange(len(y)), y])
-    else:
-        y = np.reshape(y, z.shape)
-        if name == "squared_error":
-            rows = (0.5 * (z - y) ** 2).sum(axis=1)
-        elif name == "log_loss":
-            p = 1 / (1 + np.exp(-z))
-            rows = -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=1)
-        elif name == "poisson":
-            logs = np.where(y > 0, y * np.log(np.where(y > 0, y, 1)), 0)
-            rows = (logs - y - y * z + np.exp(z)).sum(axis=1)
-        else:
-            raise ValueError(f"write an oracle for the loss {name!r} here")
-    return np.average(rows, weights=weights)
+        logs = z - z.max(axis=1, keepdims=True)
+        logs = logs - np.log(np.exp(logs).sum(axis=1, keepdims=True))
+        rows = -(y * logs).sum(axis=1) if np.ndim(y) == 2 else -logs[np.arange(len(y)), y]
+        return np.average(rows, weights=weights)
+    if name == "quantile":
+        r = np.reshape(y, (len(z), -1)) - z
+        return np.average(np.maximum(0.5 * r, -0.5 * r).sum(axis=1), weights=weights)
+    y = np.reshape(y, z.shape)
+    p = 1 / (1 + np.exp(-z))
+    r, right = np.abs(z - y), np.where(y > 0.5, p, 1 - p)
+    values = {
+        "squared_error": lambda: 0.5 * r**2,
+        "absolute_error": lambda: r,
+        "huber": lambda: np.where(r <= 1, 0.5 * r**2, r - 0.5),
+        "log_cosh": lambda: np.log(np.cosh(r)),
+        "log_loss": lambda: -(y * np.log(p) + (1 - y) * np.log(1 - p)),
+        "hinge": lambda: np.maximum(0, 1 - (2 * y - 1) * z),
+        "focal": lambda: -((1 - right) ** 2) * np.log(right),
+        "poisson": lambda: np.where(y > 0, y * np.log(np.where(y > 0, y, 1)), 0) - y - y * z + np.exp(z),
+        "gamma": lambda: y * np.exp(-z) + z - np.log(y) - 1,
+    }
+    if name not in values:
+        raise ValueError(f"write an oracle for the loss {name!r} here")
+    return np.average(values[name]().sum(axis=1), weights=weights)
 
 
 def sgd(p, g, state, learning_rate, momentum, nesterov):
@@ -55,8 +65,57 @@ def sgd(p, g, state, learning_rate, momentum, nesterov):
     return p + (momentum * v - learning_rate * g if nesterov else v)
 
 
-def adam(p, g, state, learning_rate, beta_1, beta_2, epsilon):
+def adam(p, g, state, learning_rate, beta_1, beta_2, epsilon, correct_epsilon=True):
     t = state["t"] = state.get("t", 0) + 1
     m = state["m"] = beta_1 * state.get("m", 0.0) + (1 - beta_1) * g
     v = state["v"] = beta_2 * state.get("v", 0.0) + (1 - beta_2) * g**2
-    return p - learning_rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
+    root = np.sqrt(1 - beta_2**t)
+    epsilon = epsilon * root if correct_epsilon else epsilon
+    return p - learning_rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
+
+
+def adamw(p, g, state, weight_decay, **settings):
+    return adam(p, g, state, **settings) - settings["learning_rate"] * weight_decay * p * (p.ndim == 2)
+
+
+def rmsprop(p, g, state, learning_rate, rho, momentum, epsilon):
+    v = state["v"] = rho * state.get("v", 0.0) + (1 - rho) * g**2
+    b = state["b"] = momentum * state.get("b", 0.0) + g / (np.sqrt(v) + epsilon)
+    return p - learning_rate * b
+
+
+def adagrad(p, g, state, learning_rate, epsilon):
+    v = state["v"] = state.get("v", 0.0) + g**2
+    return p - learning_rate * g / (np.sqrt(v) + epsilon)
+
+
+def nadam(p, g, state, learning_rate, beta_1, beta_2, epsilon, momentum_decay):
+    t = state["t"] = state.get("t", 0) + 1
+    mu, following = (beta_1 * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
+    product = state["product"] = state.get("product", 1.0) * mu
+    m = state["m"] = beta_1 * state.get("m", 0.0) + (1 - beta_1) * g
+    v = state["v"] = beta_2 * state.get("v", 0.0) + (1 - beta_2) * g**2
+    mean = (1 - mu) / (1 - product) * g + following / (1 - product * following) * m
+    return p - learning_rate * mean / (np.sqrt(v / (1 - beta_2**t)) + epsilon)
+
+
+def schedule_free_adamw(p, g, state, learning_rate, beta_1, beta_2, epsilon, warmup):
+    """p is y. The reference implementation's step, written out."""
+    t = state["t"] = state.get("t", 0) + 1
+    z, rate = state.get("z", p.copy()), learning_rate * np.sqrt(1 - beta_2**t) * min(1, t / max(1, warmup))
+    v = state["v"] = beta_2 * state.get("v", 0.0) + (1 - beta_2) * g**2
+    state["largest"] = max(state.get("largest", 0.0), rate)
+    state["sum"] = state.get("sum", 0.0) + state["largest"] ** 2
+    share, step = state["largest"] ** 2 / state["sum"], g / (np.sqrt(v) + epsilon)
+    state["z"] = z - rate * step
+    return p + share * (z - p) + rate * (beta_1 * (1 - share) - 1) * step
+
+
+def philox4x32(counter, key, rounds):
+    """Four 32-bit words. Reference: Salmon et al. 2011, as its authors' Random123 writes it."""
+    c, k = [int(x) for x in counter], [int(x) for x in key]
+    for _ in range(rounds):
+        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [q >> 32 ^ c[1] ^ k[0], q & 0xFFFFFFFF, p >> 32 ^ c[3] ^ k[1], p & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c

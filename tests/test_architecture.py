@@ -3,6 +3,8 @@
 import ast
 import pathlib
 
+import pytest
+
 import fastdnn
 
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
@@ -14,19 +16,34 @@ ORDER = [
     "_math",
     "gemm",
     "rng",
+    "initializers",
     "layers.base",
     "layers.activations",
     "layers.dense",
+    "layers.elementwise",
+    "layers.norm",
+    "layers.shape",
     "layers",
     "inputs",
+    "losses.base",
+    "losses.classification",
+    "losses.regression",
     "losses",
+    "schedules",
+    "optimizers.base",
+    "optimizers.sgd",
+    "optimizers.adaptive",
+    "optimizers.schedule_free",
+    "optimizers.lbfgs",
     "optimizers",
     "program",
     "engine",
     "training",
     "inference",
     "history",
+    "lbfgs",
     "model",
+    "extending",
     "estimators._docs",
     "estimators._weights",
     "estimators._blas",
@@ -85,3 +102,21 @@ def test_public_names_are_documented():
         for member in getattr(thing, "__all__", [m for m in dir(thing) if not m.startswith("_")]):
             value = getattr(thing, member, None)
             assert not callable(value) or value.__doc__, f"{name}.{member}"
+
+
+TABLES = {
+    "layers": fastdnn.layers.LAYERS,
+    "activations": {name: type(f) for name, f in fastdnn.layers.ACTIVATIONS.items()},
+    "initializers": fastdnn.initializers.INITIALIZERS,
+    "losses": fastdnn.losses.LOSSES_TABLE,
+    "optimizers": fastdnn.optimizers.OPTIMIZERS,
+    "schedules": fastdnn.schedules.SCHEDULES,
+}
+
+
+@pytest.mark.parametrize(("table", "name"), [(table, name) for table, names in TABLES.items() for name in names])
+def test_every_name_of_a_table_has_formula_reference_and_example(table, name):
+    doc = TABLES[table][name].__doc__  # the examples are run as doctests
+    assert ">>> " in doc
+    assert "Reference" in doc
+    assert any(sign in doc.split("Examples")[0] for sign in "=^(<-|") or table in ("layers", "activations", "initializers")

@@ -2,10 +2,17 @@
 
 import gzip
 import importlib.util
+import os
 import pathlib
+import subprocess
+import sys
+import tarfile
 
+import naive
 import numpy as np
 import pytest
+
+from fastdnn import Model
 
 FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 
@@ -15,13 +22,19 @@ CASES = {
     "grid_search": ({"max_iter": 30}, 0.9),
     "online_learning": ({"pieces": 60}, 0.8),
     "step_by_step": ({"steps": 600}, 0.95),
+    "residual": ({"epochs": 12, "blocks": 40}, 0.9),
+    "schedules": ({}, 9),
 }
 
 
 def example(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(FOLDER))  # examples import each other
+    try:
+        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(FOLDER))
     return module
 
 
@@ -37,7 +50,76 @@ def test_regression(capsys):
     assert example("regression").main() < 0.9
 
 
+def test_quantiles(tmp_path, capsys):
+    inside, crossing = example("quantiles").main(epochs=60)
+    assert 0.6 < inside < 0.95
+    assert crossing < 0.1
+    (tmp_path / "table.csv").write_text("a,b\n" + "\n".join(f"{i},{i % 7}" for i in range(50)))
+    X, y = example("quantiles").read(tmp_path / "table.csv")
+    assert X.shape == (50, 1)
+    assert y[9] == 2
+
+
+def test_small_data(tmp_path, capsys):
+    assert example("small_data").main(epochs=10) < 1.0
+    rng = np.random.default_rng(0)
+    table = np.column_stack([rng.standard_normal((60, 3)), np.zeros(60)])
+    table[:, 3] = table[:, 0] - 2 * table[:, 1]
+    parts = {"data": table, "index_features": [0, 1, 2], "index_target": [3]}
+    for k in range(6):
+        rows = rng.permutation(60)
+        parts |= {f"index_train_{k}": rows[:50], f"index_test_{k}": rows[50:]}
+    (tmp_path / "toy").mkdir()
+    with tarfile.open(tmp_path / "toy_splits.tar.gz", "w:gz") as archive:
+        for name, values in parts.items():
+            np.savetxt(tmp_path / "toy" / f"{name}.txt", values)
+            archive.add(tmp_path / "toy" / f"{name}.txt", f"toy/{name}.txt")
+    assert example("small_data").main(tmp_path / "toy_splits.tar.gz", epochs=60) < 0.5
+
+
+def test_own_parts_come_from_the_cache_in_a_second_process(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "FASTDNN_QUIET": "0"}
+    runs = [
+        subprocess.run([sys.executable, FOLDER / "own_parts.py"], capture_output=True, text=True, env=environment, check=True)
+        for _ in range(2)
+    ]
+    assert float(runs[0].stdout.split()[-1]) < 0.65
+    assert runs[0].stdout.split()[-1] == runs[1].stdout.split()[-1]
+    assert "compiling" in runs[0].stderr
+    assert not runs[1].stderr
+
+
+def test_own_parts_are_right():
+    """Gradient of the example's network against central differences, its optimizer against its formula."""
+    parts = example("own_parts")
+    model = parts.network()
+    double = Model(model.layers, loss=model.loss, optimizer=parts.Lion(0.01), dtype="float64", random_state=0).build(5)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 5)), rng.standard_normal(40)
+    _, gradient = double.loss_and_grad(X, y)
+    numeric = naive.central_difference(lambda: double.loss_and_grad(X, y)[0], double.params)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+    run, p, m = double.training(X, y, batch_size=40), double.params.copy(), 0.0
+    for _ in range(5):
+        double.loss_and_grad(X, y)
+        g = double.grads.copy()
+        p, m = p - 0.01 * np.sign(0.9 * m + 0.1 * g), 0.99 * m + 0.01 * g
+        run.epoch()
+        np.testing.assert_allclose(double.params, p, rtol=1e-9, atol=1e-12)
+
+
+def test_regularized(tmp_path, capsys):
+    write_images(tmp_path)
+    assert example("regularized").main(tmp_path, epochs=20, hidden=(32, 16)) > 0.9
+
+
 def test_fashion_mnist(tmp_path, capsys):
+    write_images(tmp_path)
+    assert example("fashion_mnist").main(tmp_path, epochs=10, hidden=(32,)) > 0.9
+
+
+def write_images(tmp_path):
+    """Files in Fashion-MNIST's format whose classes are easy to tell."""
     rng = np.random.default_rng(0)
     for name, rows in (("train", 600), ("t10k", 200)):
         labels = np.arange(rows, dtype=np.uint8) % 10
@@ -46,7 +128,6 @@ def test_fashion_mnist(tmp_path, capsys):
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (tmp_path / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
-    assert example("fashion_mnist").main(tmp_path, epochs=10, hidden=(32,)) > 0.9
 
 
 def test_fashion_mnist_refuses_other_files(tmp_path):
@@ -57,4 +138,4 @@ def test_fashion_mnist_refuses_other_files(tmp_path):
 
 def test_every_example_is_tested():
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {*CASES, "regression", "fashion_mnist"}
+    assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts"}

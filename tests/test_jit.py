@@ -144,12 +144,12 @@ def test_processes_that_start_at_once_on_an_empty_cache(tmp_path):
 
 USER = """
 from fastdnn import Model, layers
-from fastdnn.layers import Activation, activation
+from fastdnn.layers import ActivationFunction, activation
 from fastdnn._simd import where
 
 def make(slope):
     @activation
-    class leaky(Activation):
+    class leaky(ActivationFunction):
         def forward(x):
             return where(x < 0.0, slope * x, x)
         def derivative(y):

@@ -1,12 +1,17 @@
 """Every activation and layer, from the tables: gradient, dtype, PyTorch. A new one is tested without a new test."""
 
+import pickle
+
 import naive
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
-from fastdnn import Model, layers
+from fastdnn import Model, config_context, layers
+from fastdnn.initializers import INITIALIZERS
 from fastdnn.layers.activations import ACTIVATIONS, get_activation
-from fastdnn.rng import INITIALIZERS
+from fastdnn.layers.base import DERIVE, LD_OUT, OUT, PRE
+from fastdnn.optimizers import SGD
 
 EXTREMES = np.array([0.0, -0.0, 1e-45, -1e-45, 1e-38, 88, -88, 89, -89, 1e4, -1e4, 1e30, -1e30])
 
@@ -72,6 +77,8 @@ def test_same_as_pytorch(activation):
     peer = next((getattr(m, name) for m in (torch.nn.functional, torch) if hasattr(m, name)), None)
     if activation == "identity":
         peer = lambda x: x  # noqa: E731
+    if activation == "softmax":
+        peer = lambda x: torch.softmax(x, dim=1)  # noqa: E731
     assert peer is not None, f"set torch_name of {activation}, or write its formula here if PyTorch has none"
     X, y = data()
     model = two_layers(activation)
@@ -89,6 +96,314 @@ def test_same_as_pytorch(activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activation_is_documented(activation):
     assert type(ACTIVATIONS[activation]).__doc__
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_layer_of_its_own_is_the_one_within_dense(activation, dtype):
+    X, y = data(dtype)
+    fused = two_layers(activation, dtype)
+    split = Model([layers.Dense(19), layers.Activation(activation), layers.Dense(2)], dtype=dtype, random_state=1).build(5)
+    split.params = fused.params
+    np.testing.assert_array_equal(split.forward(X), fused.forward(X))
+    np.testing.assert_allclose(split.loss_and_grad(X, y)[1], fused.loss_and_grad(X, y)[1], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("activation", [a for a in ACTIVATIONS if a != "softmax"])
+def test_calling_an_activation_gives_its_values(activation):
+    x = np.array([[-1e4, -3.0, -0.5], [0.0, 0.5, 1e4]])
+    np.testing.assert_array_equal(ACTIVATIONS[activation](x).ravel(), alone(activation, x.ravel()))
+
+
+def test_aliases_and_instances_of_activations():
+    assert layers.Dense(2, activation="sigmoid") == layers.Dense(2, activation="logistic")
+    assert layers.Dense(2, activation=ACTIVATIONS["relu"]) == layers.Dense(2, activation="relu")
+
+
+# ---------------------------------------------------------------- every layer
+
+N_IN = 6
+LAYER_CASES = [
+    [layers.Dense(7, activation="tanh")],
+    [layers.Activation("gelu")],
+    [layers.Activation("softmax")],
+    [layers.PReLU()],
+    [layers.Dropout(0.3)],
+    [layers.AlphaDropout(0.3)],
+    [layers.GaussianNoise(0.2)],
+    [layers.BatchNorm()],
+    [layers.BatchNorm(), layers.Activation("relu"), layers.Dropout(0.2)],
+    [layers.LayerNorm()],
+    [layers.Reshape((2, 3)), layers.Activation("softplus"), layers.Flatten()],
+    [layers.Residual([layers.Dense(6, activation="tanh")])],
+    [
+        layers.Residual(
+            [layers.BatchNorm(), layers.Activation("relu"), layers.Residual([layers.LayerNorm(), layers.Dense(6)])]
+        )
+    ],
+]
+CASE_NAMES = [" ".join(layer.name for layer in case) for case in LAYER_CASES]
+every_case = pytest.mark.parametrize("case", LAYER_CASES, ids=CASE_NAMES)
+
+
+def test_every_layer_has_a_case():
+    assert {type(layer) for case in LAYER_CASES for layer in case} >= set(layers.LAYERS.values())
+
+
+def around(case, first, dtype="float64"):
+    """A network with the layers of the case at its start or in its middle, and odd numbers everywhere."""
+    before = [] if first else [layers.Dense(N_IN, activation="tanh")]
+    model = Model([*before, *case, layers.Dense(3)], dtype=dtype, random_state=1).build(N_IN)
+    rng = np.random.default_rng(4)
+    for view in (*model.weights.values(), *model.states.values()):
+        view[...] = np.abs(view + 0.3 * rng.standard_normal(view.shape))
+    return model
+
+
+def layer_data(rows, dtype="float64"):
+    rng = np.random.default_rng(7)
+    return rng.standard_normal((rows, N_IN)).astype(dtype), rng.standard_normal((rows, 3))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+@every_case
+def test_gradient_of_the_layer(case, first, training):
+    model, (X, y) = around(case, first), layer_data(70)
+    state = model.state.copy()
+    _, gradient = model.loss_and_grad(X, y, training=training)
+    numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, training=training)[0], model.params)
+    numeric[model.layout.padding()] = gradient[model.layout.padding()]
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(model.state, state)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@every_case
+def test_layer_in_float32(case, training):
+    double, (X, y) = around(case, False), layer_data(70, "float32")
+    single = around(case, False, "float32")
+    double.params, double.state[...] = single.params, single.state
+    loss, gradient = single.loss_and_grad(X, y, training=training)
+    exact, exact_gradient = double.loss_and_grad(X.astype(float), y, training=training)
+    np.testing.assert_allclose(loss, exact, rtol=2e-4)
+    np.testing.assert_allclose(single.forward(X), double.forward(X.astype(float)), rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(gradient, exact_gradient, rtol=2e-4, atol=2e-4 * np.abs(exact_gradient).max())
+
+
+@every_case
+def test_same_bits_on_any_number_of_threads(case, monkeypatch):
+    X, y = layer_data(333, "float32")
+    results = set()
+    for threads in (1, 2, 3, 4):
+        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
+        monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
+        with config_context(n_threads=threads):
+            model = around(case, False, "float32")
+            loss = model.fit(X, y, epochs=3, batch_size=100)["loss"]
+            results.add((model.params.tobytes(), model.state.tobytes(), model.predict(X).tobytes(), *loss))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("first", [False, True])
+@every_case
+def test_a_row_does_not_depend_on_the_others_and_nan_stays(case, first):
+    model, (X, _) = around(case, first, "float32"), layer_data(40, "float32")
+    together = model.forward(X)
+    np.testing.assert_array_equal(np.concatenate([model.forward(X[i : i + 1]) for i in range(40)]), together)
+    X[3, 2] = np.nan
+    bad = model.forward(X)
+    assert np.isnan(bad[3]).all()
+    np.testing.assert_array_equal(np.delete(bad, 3, 0), np.delete(together, 3, 0))
+
+
+@every_case
+def test_layers_pickle_print_and_compare(case):
+    model = around(case, False)
+    X, _ = layer_data(5)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.forward(X), model.forward(X))
+    assert eval(repr(case), vars(layers)) == case
+    assert str(model.layout.n_params) in model.summary()
+
+
+def torch_twin(torch, case, weights, state, training):
+    """The layers of a case as PyTorch's, with the weights and statistics of ours."""
+    modules = []
+    for layer in case:
+        kind = layer.name
+        if kind == "dense":
+            made = torch.nn.Linear(N_IN, layer.units)
+            made.weight.data, made.bias.data = torch.tensor(next(weights).T.copy()), torch.tensor(next(weights))
+            modules += [made, torch.nn.Tanh()] if layer.activation == "tanh" else [made]
+        elif kind == "activation":
+            modules.append({"gelu": torch.nn.GELU(), "relu": torch.nn.ReLU(), "softplus": torch.nn.Softplus(),
+                            "softmax": torch.nn.Softmax(dim=1)}[layer.activation])  # fmt: skip
+        elif kind == "prelu":
+            modules.append(torch.nn.PReLU(N_IN))
+            modules[-1].weight.data = torch.tensor(next(weights))
+        elif kind in ("batch_norm", "layer_norm"):
+            made = torch.nn.BatchNorm1d(N_IN) if kind == "batch_norm" else torch.nn.LayerNorm(N_IN)
+            made.weight.data, made.bias.data = torch.tensor(next(weights)), torch.tensor(next(weights))
+            if kind == "batch_norm":
+                made.running_mean, made.running_var = torch.tensor(next(state)), torch.tensor(next(state))
+            modules.append(made)
+        elif kind == "residual":
+            modules.append(Around(torch_twin(torch, layer.layers, weights, state, training)))
+        elif kind not in ("flatten", "reshape"):
+            assert not training, f"write PyTorch's form of {kind} here"
+    return torch.nn.Sequential(*modules).double().train(training)
+
+
+def Around(inside):
+    import torch
+
+    class Sum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = inside
+
+        def forward(self, x):
+            return x + self.inside(x)
+
+    return Sum()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@every_case
+def test_layer_same_as_pytorch(case, training):
+    torch = pytest.importorskip("torch")
+    if training and any(isinstance(layer, (layers.Dropout, layers.AlphaDropout, layers.GaussianNoise)) for layer in case):
+        return  # other random numbers; `test_gradient_of_the_layer` has the gradient, the tests below the distribution
+    model, (X, y) = around(case, True), layer_data(70)
+    loss, _ = model.loss_and_grad(X, y, training=training)
+    weights, state = (iter([v.copy() for v in views.values()]) for views in (model.weights, model.states))
+    last = layers.Dense(3)
+    twin = torch_twin(torch, [*case], weights, state, training)
+    width = 7 if case[-1].name == "dense" else N_IN
+    end = torch.nn.Linear(width, last.units).double()
+    end.weight.data, end.bias.data = torch.tensor(next(weights).T.copy()), torch.tensor(next(weights))
+    scores = end(twin(torch.tensor(X)))
+    expected = 0.5 * ((scores - torch.tensor(y)) ** 2).sum(dim=1).mean()
+    expected.backward()
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-9)
+    if not training:
+        np.testing.assert_allclose(model.forward(X), scores.detach(), rtol=1e-9, atol=1e-12)
+    theirs = [p.grad.numpy() for p in (*twin.parameters(), *end.parameters())]
+    for ours, peer in zip(model.gradients.values(), theirs, strict=True):
+        np.testing.assert_allclose(ours, peer.T if peer.ndim == 2 else peer, rtol=1e-9, atol=1e-12)
+
+
+# ---------------------------------------------------------------- dropout and noise
+
+
+def noised(layer, rows=400, features=333, dtype="float64", seed=3):
+    """What the layer makes of ones in training: the gradient of the sum of its outputs, or the outputs themselves."""
+    model = Model([layers.Dense(features, initializer=0.0, bias_initializer="ones"), layer], dtype=dtype, random_state=seed)
+    model.build(1)
+    run = model.training(np.zeros((rows, 1)), np.zeros((rows, features)), None, rows)
+    run.loss_and_grad()
+    row = run.program.table[2]
+    ld = row[LD_OUT]
+    return run.program.work[row[OUT] : row[OUT] + rows * ld].reshape(rows, ld)[:, :features].copy()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_dropout_keeps_the_mean_and_has_its_rate(rate):
+    y = noised(layers.Dropout(rate))
+    deviation = np.sqrt(rate * (1 - rate) / y.size)
+    np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - rate)])
+    assert abs((y == 0).mean() - rate) < 4 * deviation
+    assert abs(y.mean() - 1) < 4 * deviation / (1 - rate)
+    for axis in (0, 1):  # no row and no column stands out
+        share = (y == 0).mean(axis=axis)
+        assert abs(share - rate).max() < 6 * np.sqrt(rate * (1 - rate) / y.shape[axis])
+
+
+def test_dropout_masks_differ_by_layer_step_row_and_seed():
+    model = Model([layers.Dropout(0.5), layers.Dropout(0.5), layers.Dense(1)], random_state=0).build(500)
+    run = model.training(np.ones((2, 500)), np.zeros(2), None, 2)
+    masks = []
+    for _ in range(2):
+        run.epoch()
+        for o in (1, 2):
+            row = run.program.table[o]
+            masks += list(run.program.work[row[PRE] : row[PRE] + 2 * row[LD_OUT]].reshape(2, -1)[:, :500].copy())
+    masks.append(noised(layers.Dropout(0.5), 1, 500, seed=4)[0])
+    for i, a in enumerate(masks):
+        for b in masks[:i]:
+            assert 0.35 < np.mean((a == 0) == (b == 0)) < 0.65
+
+
+def test_alpha_dropout_keeps_mean_and_variance_of_selu_networks():
+    model = Model([layers.AlphaDropout(0.2)], dtype="float64", random_state=0).build(300)
+    X = np.random.default_rng(0).standard_normal((500, 300))
+    run = model.training(X, X, None, 500)
+    run.loss_and_grad()
+    row = run.program.table[1]
+    y = run.program.work[row[OUT] : row[OUT] + 500 * row[LD_OUT]].reshape(500, -1)[:, :300]
+    assert abs(y.mean()) < 0.02
+    assert abs(y.var() - 1) < 0.02
+
+
+def test_gaussian_noise_is_normal():
+    scipy_stats = pytest.importorskip("scipy.stats")
+    y = (noised(layers.GaussianNoise(0.5), rows=100) - 1) / 0.5
+    assert scipy_stats.kstest(y.ravel(), "norm").pvalue > 1e-3
+
+
+def test_nothing_random_in_inference():
+    X, _ = layer_data(10)
+    noisy = Model([layers.Dense(4), layers.Dropout(0.5), layers.AlphaDropout(0.5), layers.GaussianNoise(1.0)], random_state=0)
+    plain = Model([layers.Dense(4)], random_state=0)
+    np.testing.assert_array_equal(noisy.build(N_IN).forward(X), plain.build(N_IN).forward(X))
+
+
+# ---------------------------------------------------------------- batch normalization
+
+
+@pytest.mark.parametrize("n", [70, 3, 2])
+def test_running_statistics_as_in_pytorch(n):
+    torch = pytest.importorskip("torch")
+    X = np.random.default_rng(0).standard_normal((n, N_IN)) * 3 + 5
+    model = Model([layers.BatchNorm(), layers.Dense(1)], dtype="float64", optimizer=SGD(1e-9), random_state=0).build(N_IN)
+    peer = torch.nn.BatchNorm1d(N_IN).double()
+    run = model.training(X, np.zeros(n), None, n)
+    for _ in range(3):
+        run.epoch()
+        peer(torch.tensor(X))
+    for ours, theirs in zip(model.states.values(), (peer.running_mean, peer.running_var), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+
+
+def test_a_last_batch_of_one_row():
+    X, y = layer_data(101)
+    model = Model([layers.Dense(9), layers.BatchNorm(), layers.Dense(3)], dtype="float64", random_state=0)
+    model.fit(X, y, epochs=2, batch_size=50)
+    assert np.isfinite(model.params).all()
+    before = model.state.copy()
+    model.training(X[:1], y[:1], None, 1).epoch()
+    np.testing.assert_array_equal(model.state, before)
+
+
+def test_batches_larger_than_a_piece_have_one_mean():
+    X, y = layer_data(3000)
+    model = around([layers.BatchNorm()], True)
+    loss, _ = model.loss_and_grad(X, y, training=True)
+    scores = (X - X.mean(axis=0)) / np.sqrt(X.var(axis=0) + 1e-5)
+    w = list(model.weights.values())
+    expected = (0.5 * ((scores * w[0] + w[1]) @ w[2] + w[3] - y) ** 2).sum(axis=1).mean()
+    assert loss == pytest.approx(expected, rel=1e-12)
+
+
+def test_300_residual_layers():
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype("float32")
+    block = [layers.LayerNorm(), layers.Dense(32, activation="relu"), layers.Dense(32, initializer=0.0)]
+    shapes = [layers.Dense(32), *[layers.Residual(block)] * 150, layers.LayerNorm(), layers.Dense(10)]
+    model = Model(shapes, loss="cross_entropy", random_state=0)
+    model.fit(X[:1200], y[:1200], epochs=12, batch_size=50)
+    assert model.evaluate(X[1200:], y[1200:])["accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -110,9 +425,24 @@ def test_dense_against_the_oracle(features, units, use_bias):
 def test_initializers(name):
     model = Model([layers.Dense(300, initializer=name)], dtype="float64", random_state=0).build(200)
     W = model.weights["0.dense.kernel"]
-    variance = {"glorot": 2 / 500, "he": 2 / 200, "zeros": 0}[name.split("_")[0]]
+    if name == "orthogonal":
+        np.testing.assert_allclose(W @ W.T, np.eye(200), atol=1e-12)
+        return
+    mean = {"ones": 1}.get(name, 0)
+    variance = {"glorot": 2 / 500, "he": 2 / 200, "lecun": 1 / 200, "zeros": 0, "ones": 0}[name.split("_")[0]]
     assert W.var() == pytest.approx(variance, rel=0.03)
-    assert W.mean() == pytest.approx(0, abs=0.01)
+    assert W.mean() == pytest.approx(mean, abs=0.01)
+    if name.endswith("uniform"):
+        assert np.abs(W).max() <= np.sqrt(3 * variance)
+
+
+def test_a_number_as_initializer_and_the_default_of_each_activation():
+    model = Model([layers.Dense(3, initializer=0.5, bias_initializer="ones"), layers.Dense(2)]).build(4)
+    assert (model.weights["0.dense.kernel"] == 0.5).all()
+    assert (model.weights["0.dense.bias"] == 1).all()
+    for activation, gain in (("relu", 2 / 200), ("selu", 1 / 200), ("tanh", 2 / 500)):
+        W = Model([layers.Dense(300, activation)], random_state=0).build(200).weights["0.dense.kernel"]
+        assert W.var() == pytest.approx(gain, rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +451,17 @@ def test_initializers(name):
         (lambda: layers.Dense(0), "units must be an integer >= 1, got 0"),
         (lambda: layers.Dense(2.5), "units must be an integer"),
         (lambda: layers.Dense(2, activation="rellu"), "activation must be one of .*relu.*got 'rellu'"),
-        (lambda: layers.Dense(2, initializer="best"), "initializer must be one of"),
+        (lambda: layers.Dense(2, initializer="best"), "initializer must be a finite number or one of"),
         (lambda: Model([layers.Dense(2)]).build((3, 3)), r"layer 0, Dense\(units=2\): Dense takes vectors"),
+        (lambda: layers.Dropout(1.0), r"rate must be a number in \[0, 1\), got 1.0"),
+        (lambda: layers.GaussianNoise(-1), "stddev must be a number"),
+        (lambda: layers.BatchNorm(momentum=2), "momentum must be a number"),
+        (lambda: layers.LayerNorm(0), "epsilon must be a number"),
+        (lambda: layers.Reshape((-1, -1)), "at most one of them -1"),
+        (lambda: Model([layers.Reshape((4, -1))]).build(6), "6 numbers of shape .* do not fit"),
+        (lambda: layers.Residual([]), "layers must be a list of at least one"),
+        (lambda: Model([layers.Residual([layers.Dense(3)])]).build(2), "must give the shape that they take"),
+        (lambda: Model([layers.Residual([layers.Flatten()])]).build((2, 3)), "must give the shape that they take"),
     ],
 )
 def test_errors_say_what_to_do(make, message):
@@ -135,3 +474,42 @@ def test_specs_compare_and_print():
     assert repr(layers.Dense(3, activation="tanh")) == "Dense(units=3, activation='tanh')"
     assert len({layers.Dense(3), layers.Dense(3)}) == 1
     assert get_activation("relu") is ACTIVATIONS["relu"]
+
+
+def test_an_overflow_does_not_poison_the_running_statistics():
+    X, y = layer_data(40, "float32")
+    X[3] = 1e25
+    model = Model([layers.Dense(4), layers.BatchNorm(), layers.Dense(3)], random_state=0)
+    model.fit(X, y, epochs=2, batch_size=10)
+    assert np.isfinite(model.state).all()
+    assert np.isfinite(model.forward(X[:3])).all()
+
+
+def test_what_passes_its_input_on_does_not_slow_down_the_way_back():
+    X, y = layer_data(30)
+    plain = Model([layers.Dense(9, "tanh"), layers.Dense(3)], dtype="float64", random_state=0).build(N_IN)
+    around = [layers.Dense(9, "tanh"), layers.Dropout(0.0), layers.Reshape((3, 3)), layers.Flatten(), layers.Dense(3)]
+    other = Model(around, dtype="float64", random_state=0).build(N_IN)
+    other.params = plain.params
+    np.testing.assert_array_equal(other.loss_and_grad(X, y)[1], plain.loss_and_grad(X, y)[1])
+    row = other.training(X, y).program.table[1]
+    assert row[DERIVE] == 0  # the next product does it
+
+
+def test_user_activations_pickle():
+    model = Model([layers.Dense(4, activation=Wavy()), layers.Dense(1)], random_state=0).build(3)
+    again = pickle.loads(pickle.dumps(model))
+    X = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(again.forward(X), model.forward(X))
+
+
+class Wavy(layers.ActivationFunction):
+    """x + x^2."""
+
+    needs_input = True
+
+    def forward(x):
+        return x + x * x
+
+    def derivative(x):
+        return 1.0 + 2.0 * x

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastdnn import Model, layers
-from fastdnn.losses import LOSSES_TABLE, ClippedLogLoss, CrossEntropy, SquaredError
+from fastdnn.losses import LOSSES_TABLE, ClippedLogLoss, CrossEntropy, Focal, Hinge, Huber, Quantile, SquaredError
 
 N = 29
 
@@ -13,8 +13,10 @@ N = 29
 def targets(name, n_out, rng):
     if name == "cross_entropy":
         return rng.integers(0, n_out, N)
-    if name == "log_loss":
+    if name in ("log_loss", "hinge", "focal"):
         return rng.integers(0, 2, (N, n_out))
+    if name == "gamma":
+        return rng.gamma(2.0, size=(N, n_out))
     return rng.poisson(2.0, (N, n_out)) if name == "poisson" else rng.standard_normal((N, n_out))
 
 
@@ -32,8 +34,8 @@ def test_value_and_gradient(name, n_out, weighted):
     w = w if weighted else None
     expected = naive.loss(name, model.forward(X), y, w)
     loss, gradient = model.loss_and_grad(X, y, sample_weight=w)
-    np.testing.assert_allclose(loss, expected, rtol=1e-12)
-    np.testing.assert_allclose(model.evaluate(X, y, sample_weight=w)["loss"], expected, rtol=1e-12)
+    np.testing.assert_allclose(loss, expected, rtol=1e-11)
+    np.testing.assert_allclose(model.evaluate(X, y, sample_weight=w)["loss"], expected, rtol=1e-11)
     numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, sample_weight=w)[0], model.params)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
 
@@ -49,16 +51,111 @@ def test_float32(name):
 
 @pytest.mark.parametrize(
     ("name", "link"),
-    [("squared_error", lambda z: z), ("poisson", np.exp), ("log_loss", lambda z: 1 / (1 + np.exp(-z))),
-     ("cross_entropy", naive.softmax)],
-)  # fmt: skip
+    [
+        *[(name, lambda z: z) for name in ("squared_error", "absolute_error", "huber", "log_cosh", "quantile", "hinge")],
+        *[(name, np.exp) for name in ("poisson", "gamma")],
+        *[(name, lambda z: 1 / (1 + np.exp(-z))) for name in ("log_loss", "focal")],
+        ("cross_entropy", naive.softmax),
+    ],
+)
 def test_link(name, link):
     model, X, _, _ = problem(name, 5)
     np.testing.assert_allclose(model.predict(X), link(model.forward(X)), rtol=1e-13)
 
 
+TORCH = {  # the same loss from PyTorch's functions, on scores z and targets y
+    "squared_error": lambda F, z, y: 0.5 * F.mse_loss(z, y, reduction="none").sum(1),
+    "absolute_error": lambda F, z, y: F.l1_loss(z, y, reduction="none").sum(1),
+    "huber": lambda F, z, y: F.huber_loss(z, y, reduction="none").sum(1),
+    "log_cosh": lambda F, z, y: (z - y).cosh().log().sum(1),
+    "quantile": lambda F, z, y: (0.5 * (y - z).abs()).sum(1),
+    "poisson": lambda F, z, y: (F.poisson_nll_loss(z, y, reduction="none") + y.xlogy(y) - y).sum(1),
+    "gamma": lambda F, z, y: (y * (-z).exp() + z - y.log() - 1).sum(1),
+    "log_loss": lambda F, z, y: F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),
+    "hinge": lambda F, z, y: (1 - (2 * y - 1) * z).relu().sum(1),
+    "focal": lambda F, z, y: (
+        F.binary_cross_entropy_with_logits(z, y, reduction="none") * ((2 * y - 1) * -z).sigmoid() ** 2
+    ).sum(1),
+    "cross_entropy": lambda F, z, y: F.cross_entropy(z, y, reduction="none"),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES_TABLE)
+def test_same_as_pytorch(name):
+    torch = pytest.importorskip("torch")
+    assert name in TORCH, f"write PyTorch's form of {name} into TORCH"
+    model, X, y, _ = problem(name, 3)
+    loss, _ = model.loss_and_grad(X, y)
+    W, b = (torch.tensor(w, requires_grad=True) for w in model.weights.values())
+    expected = TORCH[name](
+        torch.nn.functional, torch.tensor(X) @ W + b, torch.tensor(y if name == "cross_entropy" else y * 1.0)
+    )
+    expected.mean().backward()
+    np.testing.assert_allclose(loss, expected.mean().item(), rtol=1e-9)
+    for ours, theirs in zip(model.gradients.values(), (W, b), strict=True):
+        np.testing.assert_allclose(ours, theirs.grad, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_out", [3, 17])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("soft", [False, True])
+def test_soft_targets_and_label_smoothing_as_in_pytorch(soft, smoothing, n_out):
+    torch = pytest.importorskip("torch")
+    model, X, y, w = problem("cross_entropy", n_out)
+    model.loss = CrossEntropy(label_smoothing=smoothing)
+    rng = np.random.default_rng(5)
+    y = rng.dirichlet(np.ones(n_out), N) if soft else y
+    loss, gradient = model.loss_and_grad(X, y, sample_weight=w)
+    z = torch.tensor(model.forward(X))
+    rows = torch.nn.functional.cross_entropy(z, torch.tensor(y), reduction="none", label_smoothing=smoothing)
+    np.testing.assert_allclose(loss, np.average(rows.numpy(), weights=w), rtol=1e-9)
+    np.testing.assert_allclose(model.evaluate(X, y, sample_weight=w)["loss"], loss, rtol=1e-12)
+    numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, sample_weight=w)[0], model.params)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Huber(0.3), Hinge(squared=True), Focal(0.0), Focal(1.5, alpha=0.2), Quantile((0.1, 0.5, 0.9)), Quantile(0.25)],
+    ids=repr,
+)
+def test_gradients_of_other_settings(loss):
+    model, X, y, w = problem(loss.name, 3)
+    model.loss = loss
+    y = y[:, 0] if isinstance(loss.__dict__.get("quantiles"), tuple) else y
+    _, gradient = model.loss_and_grad(X, y, sample_weight=w)
+    numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, sample_weight=w)[0], model.params)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+
+
+def test_focal_without_focus_is_the_log_loss():
+    model, X, y, _ = problem("log_loss", 3)
+    expected = model.loss_and_grad(X, y)
+    model.loss = Focal(0.0)
+    for ours, theirs in zip(model.loss_and_grad(X, y), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hinge", "focal"])
+def test_class_numbers_are_taken_one_against_the_rest(name):
+    model, X, _, _ = problem(name, 4)
+    y = np.arange(N) % 4
+    assert model.loss_and_grad(X, y)[0] == model.loss_and_grad(X, np.eye(4)[y])[0]
+    assert model.evaluate(X, y)["accuracy"] == np.mean(model.predict(X).argmax(axis=1) == y)
+
+
+def test_several_quantiles_of_several_targets():
+    model, X, _, _ = problem("quantile", 6)
+    model.loss = Quantile((0.1, 0.5, 0.9))
+    y = np.random.default_rng(3).standard_normal((N, 2))
+    r = np.repeat(y, 3, axis=1) - model.forward(X)
+    q = np.tile([0.1, 0.5, 0.9], 2)
+    assert model.loss_and_grad(X, y)[0] == pytest.approx(np.maximum(q * r, (q - 1) * r).sum(axis=1).mean(), rel=1e-12)
+    assert model.evaluate(X, y)["coverage_0.9"] == pytest.approx(np.mean(r[:, 2::3] <= 0))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["cross_entropy", "log_loss"])
+@pytest.mark.parametrize("name", ["cross_entropy", "log_loss", "focal"])
 def test_huge_scores(name, dtype):
     model = Model([layers.Dense(2)], loss=name, dtype=dtype, random_state=0).build(2)
     model.weights["0.dense.kernel"][...] = np.eye(2)
@@ -110,6 +207,10 @@ def test_clipped_losses_are_bounded_by_the_epsilon(loss, labels):
         ("cross_entropy", np.array([0, 1, 3]), "class numbers must be 0 to 2"),
         ("cross_entropy", np.array([0.5, 1, 2]), "class numbers"),
         ("cross_entropy", np.zeros((3, 2)), "class numbers"),
+        ("cross_entropy", np.full((3, 3), -1.0), "probabilities >= 0"),
+        ("gamma", np.zeros((3, 3)), "gamma needs targets > 0"),
+        ("hinge", np.full((3, 3), 0.5), "hinge needs targets 0 and 1"),
+        ("focal", np.full((3, 3), 2.0), "focal needs targets 0 and 1"),
         ("log_loss", np.full((3, 3), 2.0), "between 0 and 1"),
         ("poisson", np.full((3, 3), -1.0), "targets >= 0"),
         ("squared_error", np.zeros((3, 2)), r"y must have shape \(n, 3\) .*got \(3, 2\)"),
@@ -127,3 +228,19 @@ def test_wrong_targets(name, y, message):
     model = Model([layers.Dense(3)], loss=name).build(2)
     with pytest.raises(ValueError, match=message):
         model.loss_and_grad(np.zeros((3, 2)), y)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Quantile(1.5), "a quantile must be a number in"),
+        (lambda: Quantile(()), "at least one"),
+        (lambda: Huber(0), "delta must be a number"),
+        (lambda: Focal(-1), "gamma must be a number"),
+        (lambda: CrossEntropy(label_smoothing=1.0), "label_smoothing"),
+        (lambda: Model([layers.Dense(2)], loss=Quantile((0.1, 0.5, 0.9))).fit([[0.0]], [0.0]), "multiple of 3 outputs"),
+    ],
+)
+def test_wrong_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

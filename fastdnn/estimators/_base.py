@@ -1,6 +1,7 @@
 """What the two drop-in estimators share: scikit-learn's fit, step by step in its order, on fastdnn's engine."""
 
 import copy
+import inspect
 import warnings
 from itertools import pairwise
 from numbers import Integral, Real
@@ -17,15 +18,16 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..inputs import Source, check_sparse
-from ..layers import Dense
+from ..layers import ACTIVATIONS, ActivationFunction, Dense, Dropout
+from ..layers.activations import ALIASES, check_activation
+from ..layers.base import check_number
 from ..model import Model
 from ..rng import shuffle_as_numpy
+from ..schedules import Schedule
 from ..training import Training
 from ._blas import one_blas_thread
-from ._solver import StochasticSolver
+from ._solver import SOLVERS, StochasticSolver
 from ._weights import views, weights_property, write_all
-
-STOCHASTIC_SOLVERS = ("sgd", "adam")
 
 
 class BaseMLP(BaseEstimator):
@@ -33,8 +35,8 @@ class BaseMLP(BaseEstimator):
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), ActivationFunction, list, tuple],
+        "solver": [StrOptions({"lbfgs", *SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -55,61 +57,19 @@ class BaseMLP(BaseEstimator):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "l1": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "clip_value": [Interval(Real, 0, None, closed="neither"), None],
+        "schedule": [Schedule, None],
     }
 
-    def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-
-    # The classifier has no parameter of its own and inherits this; a misspelt one is reported under its name.
-    __init__.__qualname__ = "MLPClassifier.__init__"
+    def _set(self, given):
+        """Set the parameters, from the `locals()` of a subclass's `__init__`, whose signature lists them."""
+        for name in inspect.signature(type(self).__init__).parameters:
+            if name != "self":
+                setattr(self, name, given[name])
 
     coefs_ = weights_property(".kernel", "coefs_")
     intercepts_ = weights_property(".bias", "intercepts_")
@@ -145,7 +105,7 @@ class BaseMLP(BaseEstimator):
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _check_solver(self):
-        if self.solver not in STOCHASTIC_SOLVERS:
+        if self.solver not in SOLVERS:
             raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
         return True
 
@@ -155,28 +115,31 @@ class BaseMLP(BaseEstimator):
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-
+        self._check_extras(len(hidden))
         before = self._snapshot(first_pass)
         check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         source = Source(X, X.dtype if first_pass or "_model" not in self.__dict__ else self._model.dtype)
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
+        sample_weight = self._class_weighted(y, sample_weight)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         self._random_state = check_random_state(self.random_state)
-        sizes = [X.shape[1], *hidden, y.shape[1]]
+        sizes = [X.shape[1], *hidden, self._make_loss().n_scores(y.shape[1])]
         if first_pass:
             self._initialize(sizes, X.dtype)
         elif "_model" not in self.__dict__:  # weights that the user set before the first partial_fit
             self._make_model(sizes, X.dtype, self._given_weights)
         model = self._network()
-        built = [shape[0] for shape in model.layout.shapes]
+        built = [model.layout.shapes[0][0], *(layer.units for layer in model.layers if isinstance(layer, Dense))]
         if built != sizes or (type(model.loss), model.loss) != (type(self._make_loss()), self._make_loss()):
             raise ValueError(
                 f"the network was built with layers of {built} units and {model.loss!r}, now these would be {sizes} and "
                 f"{self._make_loss()!r}; call fit with warm_start=False to start anew"
             )
         self.n_outputs_ = y.shape[1]
+        if any(self._dropout_rates(len(hidden))):  # without a draw from the stream, which scikit-learn's weights come from
+            model.seed = int(copy.deepcopy(self._random_state).randint(2**31))
         if self.solver == "lbfgs":
             self._fit_lbfgs(source, y, sample_weight)
         else:
@@ -206,8 +169,7 @@ class BaseMLP(BaseEstimator):
 
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""
-        layers = [Dense(int(n), self.activation) for n in sizes[1:-1]] + [Dense(int(sizes[-1]))]
-        model = Model(layers, loss=self._make_loss(), dtype=dtype, random_state=0)
+        model = Model(self._layers(sizes[1:]), loss=self._make_loss(), dtype=dtype, random_state=0)
         model.build(int(sizes[0]), initialize=False)
         for part, name in ((".kernel", "coefs_"), (".bias", "intercepts_")):
             write_all(views(model, part), weights[name], name)
@@ -215,11 +177,58 @@ class BaseMLP(BaseEstimator):
         self.__dict__.pop("_given_weights", None)
 
     def _network(self):
-        """The network, with the activation that the parameter names now: it may be changed between calls."""
+        """The network, with the activations and dropout that the parameters name now: they may be changed between calls."""
         model = self._model
-        if len(model.layers) > 1 and model.layers[0].activation != self.activation:
-            model.layers = [Dense(layer.units, self.activation) for layer in model.layers[:-1]] + [model.layers[-1]]
+        units = [layer.units for layer in model.layers if isinstance(layer, Dense)]
+        several = isinstance(self.activation, (list, tuple)) or np.ndim(self.dropout)
+        if not several and self.__dict__.get("_named") == (self.activation, self.dropout):
+            return model  # one row is predicted in 6 us
+        try:
+            layers = self._layers(units)
+        except ValueError:  # parameters for the next fit, of another number of layers
+            return model
+        if list(model.layers) != layers:
+            model.layers = layers
+        self._named = self.activation, self.dropout
         return model
+
+    def _layers(self, units):
+        """The layers for the units of the hidden layers and the outputs; a dropout of rate 0 passes its input on."""
+        *hidden, outputs = map(int, units)
+        parts = zip(hidden, self._activations(len(hidden)), self._dropout_rates(len(hidden)), strict=True)
+        return [layer for n, activation, rate in parts for layer in (Dense(n, activation), Dropout(rate))] + [Dense(outputs)]
+
+    def _activations(self, n):
+        """The activation of each of n hidden layers; ValueError unless there is one for all or one for each."""
+        several = isinstance(self.activation, (list, tuple))
+        if several and len(self.activation) != n:
+            raise ValueError(f"activation must be one, or one for each of the {n} hidden layers, got {self.activation!r}")
+        return [check_activation(a) for a in (self.activation if several else [self.activation] * n)]
+
+    def _dropout_rates(self, n):
+        """The rate of each of n hidden layers."""
+        rates = [self.dropout] * n if np.ndim(self.dropout) == 0 else list(self.dropout)
+        if len(rates) != n:
+            raise ValueError(f"dropout must be one, or one for each of the {n} hidden layers, got {self.dropout!r}")
+        return [check_number("dropout", rate, 0, 1, high_open=True) for rate in rates]
+
+    def _check_extras(self, n_hidden):
+        """ValueError if parameters that scikit-learn does not have do not fit each other or the layers."""
+        self._activations(n_hidden)
+        rules = {name: getattr(self, name) for name in ("l1", "weight_decay", "clip_norm", "clip_value", "schedule")}
+        given = [name for name, value in rules.items() if value] + ["dropout"] * any(self._dropout_rates(n_hidden))
+        if self.solver == "lbfgs" and given:
+            raise ValueError(f"{', '.join(given)} cannot be used with solver='lbfgs'; take 'adam', 'adamw' or 'sgd'")
+        if self.schedule is not None and self.solver == "schedule_free_adamw":
+            raise ValueError("schedule cannot be used with solver='schedule_free_adamw', which needs none")
+        if self.schedule is not None and self.learning_rate != "constant":
+            raise ValueError(
+                f"schedule takes the place of learning_rate, which must be 'constant', got {self.learning_rate!r}"
+            )
+
+    def _class_weighted(self, y, sample_weight):
+        """Sample weights with those of the classes in them; regressors have none."""
+        return sample_weight
 
     def _initialize(self, sizes, dtype):
         """Everything that a first fit starts from. Weights are drawn in float64 and in scikit-learn's order."""
@@ -227,12 +236,14 @@ class BaseMLP(BaseEstimator):
         self.n_layers_ = len(sizes)
         self.out_activation_ = self._output_activation()
         weights = {"coefs_": [], "intercepts_": []}
-        for fan_in, fan_out in pairwise(sizes):
-            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + fan_out))
+        hidden = self._activations(len(sizes) - 2)
+        last = hidden[-1:] or self._activations(0 if isinstance(self.activation, (list, tuple)) else 1) or [None]
+        for (fan_in, fan_out), activation in zip(pairwise(sizes), [*hidden, *last], strict=True):
+            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
             weights["coefs_"].append(self._random_state.uniform(-bound, bound, (fan_in, fan_out)))
             weights["intercepts_"].append(self._random_state.uniform(-bound, bound, fan_out))
         self._make_model(sizes, dtype, weights)
-        if self.solver in STOCHASTIC_SOLVERS:
+        if self.solver in SOLVERS:
             self.loss_curve_ = []
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
@@ -244,7 +255,7 @@ class BaseMLP(BaseEstimator):
     def _training(self, source, y, sample_weight, batch_size):
         model = self._model
         targets = y.argmax(axis=1) if model.loss.labels else y
-        targets = model.loss.check_targets(targets, self.n_outputs_, model.dtype)
+        targets = model.loss.check_targets(targets, model.n_out, model.dtype)
         return Training(model, source, targets, sample_weight, batch_size, skip_empty=False)
 
     def _packed(self):
@@ -296,7 +307,8 @@ class BaseMLP(BaseEstimator):
     def _fit_stochastic(self, source, y, sample_weight, first_pass, incremental):
         model = self._model
         if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = StochasticSolver(self)
+            size = len(y) if self.batch_size == "auto" else self.batch_size
+            self._optimizer = StochasticSolver(self, min(200 if self.batch_size == "auto" else size, len(y)))
             model.optimizer = self._optimizer.optimizer
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -313,6 +325,8 @@ class BaseMLP(BaseEstimator):
                 )
             batch_size = min(self.batch_size, n)
         training = self._training(source, y, sample_weight, batch_size)
+        if not incremental:
+            training.first_step, training.total_steps = model.step, self.max_iter * -(-n // batch_size)
         # Only what is better than before this fit is put back at its end: so does scikit-learn, whose best weights are
         # the trained arrays themselves from the second fit on. A first fit starts with the initial weights as the best.
         best = model.params.copy() if self.early_stopping and first_pass else None
@@ -323,6 +337,7 @@ class BaseMLP(BaseEstimator):
                 if self.shuffle:
                     shuffle_as_numpy(self._random_state, order)
                 natural = not self.shuffle and rows is None
+                training.rate_factor = self._optimizer.rate_factor
                 loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
                 self.n_iter_ += 1
                 self.loss_ = loss
@@ -334,7 +349,7 @@ class BaseMLP(BaseEstimator):
                     break  # what has no number any more will not get one again; `_fit` says so
                 if self._update_no_improvement_count(validation):
                     best = model.params.copy()
-                self._optimizer.iteration_ends(self.t_)
+                self._optimizer.iteration_ends(self.t_, loss if validation is None else -self.validation_scores_[-1])
                 if self._no_improvement_count > self.n_iter_no_change:
                     what = "Validation score" if self.early_stopping else "Training loss"
                     message = (

@@ -3,11 +3,13 @@
 PARAMETERS = """hidden_layer_sizes : int or array-like of shape (n_layers - 2,), default=(100,)
         Units of each hidden layer; () for none.
 
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
+    activation : str, ActivationFunction or list of them, default='relu'
+        Activation of the hidden layers: 'identity', 'logistic', 'tanh', 'relu' as scikit-learn has them, and all the others
+        of `fastdnn.layers.ACTIVATIONS`. A list gives each hidden layer its own.
 
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
-        'lbfgs' (SciPy's, on all samples at once) suits small data, 'adam' everything else.
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'schedule_free_adamw'}, default='adam'
+        'lbfgs' (SciPy's, on all samples at once) suits small data, 'adam' everything else. The last five are not
+        scikit-learn's.
 
     alpha : float, default=0.0001
         Strength of the L2 penalty on the weights (not on the intercepts), >= 0. It is divided by the number of samples
@@ -70,7 +72,25 @@ PARAMETERS = """hidden_layer_sizes : int or array-like of shape (n_layers - 2,),
         Epochs without improvement after which 'sgd' and 'adam' stop.
 
     max_fun : int, default=15000
-        Largest number of function calls of 'lbfgs'."""
+        Largest number of function calls of 'lbfgs'.
+
+    dropout : float or array-like of shape (n_layers - 2,), default=0.0
+        Rate of dropout after each hidden layer, in [0, 1). Not scikit-learn's, nor are those that follow.
+
+    l1 : float, default=0.0
+        Strength of the L1 penalty on the weights, >= 0, divided by the batch size like alpha.
+
+    weight_decay : float or None, default=None
+        Decoupled weight decay of the stochastic solvers, >= 0; None is the solver's own, 0.01 for 'adamw', otherwise 0.
+
+    clip_norm : float or None, default=None
+        Largest norm of the gradient; longer ones are shortened to it.
+
+    clip_value : float or None, default=None
+        Where each gradient is cut off, on either side of 0.
+
+    schedule : Schedule or None, default=None
+        Learning rate of each step, from `fastdnn.schedules`, in place of `learning_rate` and `learning_rate_init`."""
 
 ATTRIBUTES = """coefs_ : list of ndarray of shape (n_in, n_out)
         Weights of each layer, views into the network's flat buffer: what is written to them, in place or by assignment

@@ -4,11 +4,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..losses import ClippedLogLoss, CrossEntropy
+from ..losses import ClippedLogLoss, CrossEntropy, Focal, LogLoss, get_loss
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, NOTES, PARAMETERS
 
@@ -22,6 +24,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Parameters
     ----------
     {PARAMETERS}
+
+    loss : {{'log_loss', 'focal'}} or Loss, default='log_loss'
+        Not scikit-learn's. 'focal' (two classes, multilabel), or `fastdnn.losses.Focal`, `LogLoss` or, for several classes,
+        `CrossEntropy(label_smoothing=...)`.
+
+    class_weight : dict, 'balanced' or None, default=None
+        Not scikit-learn's. Weight of each class by its label, multiplied with the sample weights; 'balanced' is
+        n_samples / (n_classes * samples of the class).
 
     Attributes
     ----------
@@ -58,13 +68,76 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     0.88
     """
 
-    loss = "log_loss"  # not a parameter; scikit-learn's has the attribute too
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"log_loss", "focal"}), CrossEntropy, LogLoss, Focal],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        dropout=0.0,
+        l1=0.0,
+        weight_decay=None,
+        clip_norm=None,
+        clip_value=None,
+        schedule=None,
+        loss="log_loss",
+        class_weight=None,
+    ):
+        self._set(locals())
 
     def _output_activation(self):
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
     def _make_loss(self):
-        return CrossEntropy(clip=True) if self._output_activation() == "softmax" else ClippedLogLoss()
+        softmax = self._output_activation() == "softmax"
+        if self.loss == "log_loss":
+            return CrossEntropy(clip=True) if softmax else ClippedLogLoss()
+        loss = get_loss(self.loss)
+        if softmax != (loss.link is CrossEntropy.link):
+            kind = "several classes" if softmax else "two classes or a multilabel problem"
+            raise ValueError(f"loss={self.loss!r} does not fit {kind}; 'log_loss' fits all")
+        return loss
+
+    def _class_weighted(self, y, sample_weight):
+        if self.class_weight is None:
+            return sample_weight
+        if self._label_binarizer.y_type_ == "multilabel-indicator":
+            if self.class_weight != "balanced":
+                raise ValueError("class_weight must be 'balanced' or None for label indicators; use sample_weight")
+            weights = compute_sample_weight("balanced", y)
+        else:
+            labels = self._label_binarizer.inverse_transform(y)
+            of_classes = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=labels), float)
+            if not np.isfinite(of_classes).all() or (of_classes < 0).any():
+                raise ValueError(f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}")
+            weights = of_classes[np.searchsorted(self.classes_, labels)]
+        return weights if sample_weight is None else weights * sample_weight
 
     def _validate_input(self, X, y, incremental, reset):
         X, y = validate_data(
@@ -121,6 +194,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             If `classes` is missing in the first call, another one in a later call, or y has a class not among them.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all samples at once; for partial_fit give a dict, which "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) makes"
+            )
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)

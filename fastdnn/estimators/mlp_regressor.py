@@ -8,9 +8,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from ..losses import Poisson, SquaredError
+from ..losses import Focal, Gamma, Hinge, LogLoss, Loss, Poisson, SquaredError, get_loss, scores_link
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, NOTES, PARAMETERS
+
+LOSSES = {"squared_error", "poisson", "absolute_error", "huber", "log_cosh", "quantile", "gamma"}
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -20,9 +22,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {{'squared_error', 'poisson'}}, default='squared_error'
-        Half the squared error, or half the Poisson deviance with exp as the link (then y >= 0). It is the first
-        positional parameter, as in scikit-learn since 1.7.
+    loss : {{'squared_error', 'poisson', 'absolute_error', 'huber', 'log_cosh', 'quantile', 'gamma'}} or Loss, \
+            default='squared_error'
+        Half the squared error, half the Poisson deviance with exp as the link (then y >= 0), and what scikit-learn does not
+        have: any regression loss of `fastdnn.losses`, by name or as it is. It is the first positional parameter, as in
+        scikit-learn since 1.7. ``losses.Quantile((0.1, 0.5, 0.9))`` predicts one column for each quantile.
 
     {PARAMETERS}
 
@@ -64,7 +68,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions(LOSSES), Loss],
     }
 
     def __init__(
@@ -94,39 +98,53 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon=1e-8,
         n_iter_no_change=10,
         max_fun=15000,
+        dropout=0.0,
+        l1=0.0,
+        weight_decay=None,
+        clip_norm=None,
+        clip_value=None,
+        schedule=None,
     ):
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-        )
-        self.loss = loss
+        self._set(locals())
 
     def _output_activation(self):
-        return "exp" if self.loss == "poisson" else "identity"
+        loss = self._make_loss()
+        if loss.link is scores_link:
+            return "identity"
+        return "exp" if isinstance(loss, (Poisson, Gamma)) else loss.name
 
     def _make_loss(self):
-        return Poisson() if self.loss == "poisson" else SquaredError(mean_over_outputs=True)
+        loss = SquaredError(mean_over_outputs=True) if self.loss == "squared_error" else get_loss(self.loss)
+        if loss.labels or isinstance(loss, (LogLoss, Focal, Hinge)):
+            raise ValueError(f"loss must be one for numbers, got {self.loss!r}, which is one for classes: take MLPClassifier")
+        return loss
+
+    def _central(self, p):
+        """The predictions that are scored: of several quantiles the one nearest the median."""
+        quantiles = getattr(self._model.loss, "quantiles", None)
+        if not isinstance(quantiles, tuple):
+            return p
+        return p[:, int(np.argmin(np.abs(np.array(quantiles) - 0.5))) :: len(quantiles)]
+
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            R2, at most 1.
+        """
+        p = self.predict(X)
+        return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
 
     def _validate_input(self, X, y, incremental, reset):
         X, y = validate_data(
@@ -184,4 +202,4 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """R2 of predictions p for targets y; NaN where a prediction is not finite."""
         if not np.isfinite(p).all():
             return float("nan")
-        return float(r2_score(y, p, sample_weight=sample_weight))
+        return float(r2_score(y, self._central(p), sample_weight=sample_weight))

@@ -1,9 +1,44 @@
 """Table of contents of the layers: one line a layer, each family in a file of its own."""
 
-from .activations import ACTIVATIONS, Activation, activation
+from .activations import ACTIVATIONS, ActivationFunction, activation
 from .base import Layer
 from .dense import Dense
+from .elementwise import Activation, AlphaDropout, Dropout, GaussianNoise, PReLU
+from .norm import BatchNorm, LayerNorm
+from .shape import Flatten, Reshape, Residual
 
-LAYERS = {layer.name: layer for layer in (Dense,)}
+LAYERS = {
+    layer.name: layer
+    for layer in (
+        Dense,
+        Activation,
+        PReLU,
+        Dropout,
+        AlphaDropout,
+        GaussianNoise,
+        BatchNorm,
+        LayerNorm,
+        Residual,
+        Flatten,
+        Reshape,
+    )
+}
 
-__all__ = ["ACTIVATIONS", "LAYERS", "Activation", "Dense", "Layer", "activation"]
+__all__ = [
+    "ACTIVATIONS",
+    "LAYERS",
+    "Activation",
+    "ActivationFunction",
+    "AlphaDropout",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GaussianNoise",
+    "Layer",
+    "LayerNorm",
+    "PReLU",
+    "Reshape",
+    "Residual",
+    "activation",
+]

@@ -4,7 +4,7 @@ An activation is written with the vectors of `_simd` and the functions of `_math
 vectors:
 
     @activation
-    class softsign(Activation):
+    class softsign(ActivationFunction):
         "x / (1 + |x|). Reference: Turian et al. 2009."
 
         def forward(x):
@@ -15,20 +15,27 @@ vectors:
 
 `absolute` comes from `.._math`, `where(mask, a, b)` and comparisons from `.._simd`. `derivative` gets the output y, the
 usual case, because then nothing else must be kept; with `needs_input = True` it gets the input x. It must be finite
-wherever the function is, and NaN must give NaN.
+wherever the function is, and NaN must give NaN. A user's own activation is such a class in the user's own file; pass its
+instance, ``Dense(10, activation=softsign())``.
 """
 
-from .._jit import kernel_from
-from .._math import sigmoid
+import ctypes
+import math
+
+import numpy as np
+
+from .._jit import kernel, kernel_from
+from .._math import absolute, exp, expm1_below, fma, log1p, maximum, minimum, normal_cdf, sigmoid
 from .._math import tanh as vector_tanh
-from .._simd import offset, row_op, where
-from ..gemm import epilogue_signature
+from .._simd import caller, offset, real, row_op, where
+from ..gemm import ALIGN, epilogue_signature
 
-ACTIVATIONS = {}  # name -> Activation instance
+ACTIVATIONS = {}  # name -> ActivationFunction instance
+ALIASES = {"sigmoid": "logistic"}  # other names of the same functions
 
 
-class Activation:
-    """One activation function.
+class ActivationFunction:
+    """One activation function; called with numbers it gives its values, computed by the kernel that networks use.
 
     Attributes
     ----------
@@ -40,20 +47,23 @@ class Activation:
         Whether it is max(x, 0): the dense product then applies it in registers.
     initializer : str
         Default initializer of the weights before it (see `fastdnn.rng`).
+    by_rows : bool
+        Whether a value depends on the whole row; then the class gives its two kernels itself.
     torch_name : str or None
         Name of the same function in PyTorch if it differs, for the tests.
     """
 
     needs_input = False
     clamps = False
+    by_rows = False
     initializer = "glorot_uniform"
     torch_name = None
 
     def __init__(self):
         cls = type(self)
         self.name = cls.__name__
-        self.is_identity = "forward" not in vars(cls)
-        if not self.is_identity:
+        self.is_identity = "forward" not in vars(cls) and not self.by_rows
+        if not self.is_identity and not self.by_rows:
             forward, derivative = row_op(1, 1)(cls.forward), row_op(2, 1)(_chained(cls.derivative))
             self.forward_kernel = kernel_from(
                 _activate, f"{self.name}_forward", epilogue_signature, cls.forward, apply=forward
@@ -62,8 +72,32 @@ class Activation:
                 _derive, f"{self.name}_backward", epilogue_signature, cls.derivative, apply=derivative
             )
 
+    def __call__(self, x):
+        """Values at the numbers x (rows of the last dimension where the function is one of rows), a float64 array."""
+        x = np.asarray(x, np.float64)
+        n = x.shape[-1] if self.by_rows else x.size
+        rows = x.size // n if n else 0
+        padded = np.zeros((rows, -(-n // ALIGN) * ALIGN))
+        padded[:, :n] = x.reshape(rows, n)
+        if not self.is_identity:
+            run = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)(self.forward_kernel.address("float64"))
+            run(padded.ctypes.data, padded.ctypes.data, rows, n, padded.shape[1], padded.shape[1])
+        return padded[:, :n].reshape(x.shape)
+
     def __repr__(self):
-        return f"<activation {self.name}>"
+        return f"{self.name}()"
+
+    def __reduce__(self):
+        return type(self), ()  # kernels are made anew
+
+    def __eq__(self, other):
+        return type(self) is type(other)
+
+    def __hash__(self):
+        return hash(type(self))
+
+
+call_on_tile = caller(epilogue_signature, 6)
 
 
 def apply(*args):
@@ -97,22 +131,46 @@ def activation(cls):
 
 
 def get_activation(name):
-    """The `Activation` of that name; ValueError with the list of names if there is none."""
-    if isinstance(name, Activation):
+    """The `ActivationFunction` of that name, or itself; ValueError with the list of names if there is none."""
+    if isinstance(name, ActivationFunction):
         return name
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]
+    if not isinstance(name, str) or ALIASES.get(name, name) not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {sorted([*ACTIVATIONS, *ALIASES])}, got {name!r}")
+    return ACTIVATIONS[ALIASES.get(name, name)]
+
+
+def check_activation(given):
+    """What a layer keeps of an activation: its name in the table, or the user's own instance."""
+    function = get_activation(given)
+    return function.name if ACTIVATIONS.get(function.name) is function else function
+
+
+# Of selu: the solution of mean 0 and variance 1 going to mean 0 and variance 1.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 @activation
-class identity(Activation):
-    """x."""
+class identity(ActivationFunction):
+    """x, the linear unit. Reference: Widrow & Hoff 1960, Adaptive switching circuits.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["identity"]([-2.0, 0.0, 3.0]).round(4)
+    array([-2.,  0.,  3.])
+    """
 
 
 @activation
-class relu(Activation):
-    """max(x, 0). Reference: Glorot, Bordes & Bengio 2011. The derivative at 0 is 0."""
+class relu(ActivationFunction):
+    """max(x, 0). The derivative at 0 is 0. Reference: Glorot, Bordes & Bengio 2011.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["relu"]([-2.0, 0.0, 3.0]).round(4)
+    array([0., 0., 3.])
+    """
 
     clamps = True
     initializer = "he_uniform"
@@ -125,8 +183,167 @@ class relu(Activation):
 
 
 @activation
-class logistic(Activation):
-    """1 / (1 + exp(-x)), also called sigmoid."""
+class leaky_relu(ActivationFunction):
+    """x where x > 0, 0.01 x elsewhere. Reference: Maas, Hannun & Ng 2013.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["leaky_relu"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.02,  0.  ,  3.  ])
+    """
+
+    initializer = "he_uniform"
+
+    def forward(x):
+        return where(x < 0.0, 0.01 * x, x)
+
+    def derivative(y):
+        return where(y > 0.0, 1.0, 0.01)
+
+
+@activation
+class elu(ActivationFunction):
+    """x where x > 0, exp(x) - 1 elsewhere. Reference: Clevert, Unterthiner & Hochreiter 2016, arXiv:1511.07289.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["elu"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.8647,  0.    ,  3.    ])
+    """
+
+    initializer = "he_uniform"
+
+    def forward(x):
+        return where(x < 0.0, expm1_below(minimum(x, 0.0)), x)
+
+    def derivative(y):
+        return where(y < 0.0, y + 1.0, 1.0)
+
+
+@activation
+class selu(ActivationFunction):
+    """scale * (x where x > 0, alpha (exp(x) - 1) elsewhere), whose fixed point has mean 0 and variance 1.
+
+    Reference: Klambauer et al. 2017, arXiv:1706.02515.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["selu"]([-2.0, 0.0, 3.0]).round(4)
+    array([-1.5202,  0.    ,  3.1521])
+    """
+
+    initializer = "lecun_normal"
+
+    def forward(x):
+        return where(x < 0.0, SELU_SCALE * SELU_ALPHA * expm1_below(minimum(x, 0.0)), SELU_SCALE * x)
+
+    def derivative(y):
+        return where(y < 0.0, y + SELU_SCALE * SELU_ALPHA, SELU_SCALE)
+
+
+@activation
+class gelu(ActivationFunction):
+    """x P(x), P being the distribution function of the standard normal (not its tanh approximation).
+
+    Reference: Hendrycks & Gimpel 2016, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["gelu"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.0455,  0.    ,  2.996 ])
+    """
+
+    needs_input = True
+    initializer = "he_uniform"
+
+    def forward(x):
+        return x * normal_cdf(x)
+
+    def derivative(x):
+        return fma(x, exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)), normal_cdf(x))
+
+
+@activation
+class silu(ActivationFunction):
+    """x sigmoid(x), also called swish. Reference: Elfwing, Uchibe & Doya 2018, arXiv:1702.03118.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["silu"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.2384,  0.    ,  2.8577])
+    """
+
+    needs_input = True
+    initializer = "he_uniform"
+
+    def forward(x):
+        return x * sigmoid(x)
+
+    def derivative(x):
+        s = sigmoid(x)
+        return s * fma(x, 1.0 - s, x.e.constant(1.0))
+
+
+@activation
+class mish(ActivationFunction):
+    """x tanh(log(1 + exp(x))). Reference: Misra 2020, arXiv:1908.08681.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["mish"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.2525,  0.    ,  2.9865])
+    """
+
+    needs_input = True
+    initializer = "he_uniform"
+
+    # With w = exp(x) the tangent is n / (n + 2), n = w (w + 2): no logarithm. Beyond 40 it is 1 in either float type.
+
+    def forward(x):
+        w = exp(minimum(x, 40.0))
+        n = w * (w + 2.0)
+        return x * (n / (n + 2.0))
+
+    def derivative(x):
+        w = exp(minimum(x, 40.0))
+        n = w * (w + 2.0)
+        return n / (n + 2.0) + x * (4.0 * ((n + 1.0) / (n + 2.0) / (n + 2.0))) * (w / (w + 1.0))
+
+
+@activation
+class tanh(ActivationFunction):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)). Reference: LeCun et al. 1998.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["tanh"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.964 ,  0.    ,  0.9951])
+    """
+
+    def forward(x):
+        return vector_tanh(x)
+
+    def derivative(y):
+        return 1.0 - y * y
+
+
+@activation
+class logistic(ActivationFunction):
+    """1 / (1 + exp(-x)), also called sigmoid. Reference: Rumelhart, Hinton & Williams 1986.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["logistic"]([-2.0, 0.0, 3.0]).round(4)
+    array([0.1192, 0.5   , 0.9526])
+    """
 
     torch_name = "sigmoid"
 
@@ -138,11 +355,142 @@ class logistic(Activation):
 
 
 @activation
-class tanh(Activation):
-    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+class softplus(ActivationFunction):
+    """log(1 + exp(x)). Reference: Dugas et al. 2001.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["softplus"]([-2.0, 0.0, 3.0]).round(4)
+    array([0.1269, 0.6931, 3.0486])
+    """
 
     def forward(x):
-        return vector_tanh(x)
+        return maximum(x, 0.0) + log1p(exp(-absolute(x)))
 
     def derivative(y):
-        return 1.0 - y * y
+        return -expm1_below(-y)
+
+
+@activation
+class softsign(ActivationFunction):
+    """x / (1 + |x|). Reference: Turian, Bergstra & Bengio 2009.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["softsign"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.6667,  0.    ,  0.75  ])
+    """
+
+    def forward(x):
+        return x / (1.0 + absolute(x))
+
+    def derivative(y):
+        return (1.0 - absolute(y)) * (1.0 - absolute(y))
+
+
+@activation
+class hard_swish(ActivationFunction):
+    """x min(max(x + 3, 0), 6) / 6. Reference: Howard et al. 2019, arXiv:1905.02244.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["hard_swish"]([-2.0, 0.0, 3.0]).round(4)
+    array([-0.3333,  0.    ,  3.    ])
+    """
+
+    needs_input = True
+    initializer = "he_uniform"
+    torch_name = "hardswish"
+
+    def forward(x):
+        return x * (minimum(maximum(x + 3.0, 0.0), 6.0) * (1 / 6))
+
+    def derivative(x):
+        return where(x < -3.0, 0.0, where(x > 3.0, 1.0, x * (1 / 3) + 0.5))
+
+
+@activation
+class relu6(ActivationFunction):
+    """min(max(x, 0), 6). Reference: Krizhevsky 2010, Convolutional deep belief networks on CIFAR-10.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["relu6"]([-2.0, 3.0, 7.0]).round(4)
+    array([0., 3., 6.])
+    """
+
+    initializer = "he_uniform"
+
+    def forward(x):
+        return minimum(maximum(x, 0.0), 6.0)
+
+    def derivative(y):
+        return where(y > 0.0, where(y < 6.0, 1.0, 0.0), 0.0)
+
+
+# ---------------------------------------------------------------- functions of whole rows
+
+
+@row_op(1, 0, reduce="max")
+def row_max(z):
+    return z
+
+
+@row_op(1, 1, scalars=1, reduce="sum")
+def exp_minus(z, top):
+    p = exp(z - top)
+    return p, p
+
+
+@row_op(1, 1, scalars=1)
+def times(p, factor):
+    return p * factor
+
+
+@row_op(2, 0, reduce="sum")
+def _dot(y, dy):
+    return y * dy
+
+
+@row_op(2, 1, scalars=1)
+def _softmax_gradient(y, dy, mean):
+    return y * (dy - mean)
+
+
+@kernel(epilogue_signature)
+def softmax_rows(x, y, rows, columns, ldx, ldy):
+    """y = softmax of each row of x; x and y may be the same."""
+    for i in range(rows):
+        z, p = offset(x, i * ldx), offset(y, i * ldy)
+        total = exp_minus(z, p, row_max(z, columns), columns)
+        times(p, p, real(x, 1.0) / total, columns)
+
+
+@kernel(epilogue_signature)
+def softmax_rows_gradient(dy, saved, rows, columns, ldd, lds):
+    """dy = y (dy - sum(y dy)) for each row, in place, `saved` being y."""
+    for i in range(rows):
+        y, d = offset(saved, i * lds), offset(dy, i * ldd)
+        _softmax_gradient(y, d, d, _dot(y, d, columns), columns)
+
+
+@activation
+class softmax(ActivationFunction):
+    """exp(x_j) / sum_k exp(x_k) over the values of a row. Reference: Bridle 1990.
+
+    For hidden layers (attention, mixtures); a classifier's output layer has none, its loss "cross_entropy" comes with it.
+
+    Examples
+    --------
+    >>> from fastdnn import layers
+    >>> layers.ACTIVATIONS["softmax"]([[0.0, 0.0], [0.0, 10000.0]])
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+    """
+
+    by_rows = True
+    forward_kernel, backward_kernel = softmax_rows, softmax_rows_gradient

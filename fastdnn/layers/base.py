@@ -11,7 +11,9 @@ gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a u
 refresh   the same units, after the parameters have changed: whatever is derived from them (a transposed copy)
 
 Rows are independent in forward and backward, units in gradient and refresh: any split of either over threads gives the
-same bits, because each result is one sum in one fixed order.
+same bits, because each result is one sum in one fixed order. An op that needs all rows of the batch at once (batch
+normalization) sums blocks of BLOCK rows, which no split of the rows cuts; once all rows have passed it, a fifth kernel,
+SYNC_FORWARD or SYNC_BACKWARD, is run once, by one thread, before any row goes on.
 """
 
 import inspect
@@ -28,12 +30,15 @@ from .._simd import integers_at
 FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
 (GEMM, TRANSPOSE, N_IN, N_OUT, LD_IN, LD_OUT, IN, OUT, D_IN, D_OUT) = range(4, 14)
 (KERNEL, BIAS, TURNED, PRE, CLAMPS, ACTIVATE, DERIVE, HYPER, PRE_IN, MASK_IN, DERIVE_IN, WATCH) = range(14, 26)
-COLUMNS = 32
+(COLUMN_CONSTANTS, BY_ROWS, KEY, SYNC_FORWARD, SYNC_BACKWARD, MOMENTS, SUMS, MEAN, STATE_AT, FROZEN, OTHER) = range(26, 37)
+COLUMNS = 40
 
 # Entries of `data`, the table of what one call works on: addresses (0: none) and counts.
 X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT = range(11)
-ROWS, FIRST_ROW, BASE, FLAG = range(11, 15)
-DATA = 16
+ROWS, FIRST_ROW, BASE, FLAG, STEP, STATE, LEARNS = range(11, 18)
+DATA = 24
+
+BLOCK = 32  # rows that a kernel before a SYNC kernel sums up; split rows only at its multiples there
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
 ONE, ZEROS = 0, 16
@@ -65,16 +70,36 @@ class Parameter:
         Last part of its key in `Model.weights`.
     shape : tuple of int
         (n,) or (rows, columns); rows of a matrix stand in `params` with a padded stride.
-    initializer : str
-        Name in `fastdnn.rng.INITIALIZERS`.
+    initializer : str or float
+        Name in `fastdnn.initializers.INITIALIZERS`, or the number that all values have.
     decays : bool
         Whether weight decay (L2) applies to it.
+    state : bool
+        Whether it is not trained but measured (running statistics): it then stands in `Model.state`.
+    l1, l2 : float
+        Penalty of the layer's own, l1 sum |w| + l2 / 2 sum w^2.
+    rate : float
+        Factor of the learning rate; 0 freezes it.
+    max_norm : float or None
+        Largest norm of a column.
     """
 
     name: str
     shape: tuple
-    initializer: str
+    initializer: str | float
     decays: bool
+    state: bool = False
+    l1: float = 0.0
+    l2: float = 0.0
+    rate: float = 1.0
+    max_norm: float | None = None
+
+
+def same(a, b):
+    """Whether two settings are equal, arrays by their values."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b)
+    return bool(a == b)
 
 
 class Spec:
@@ -90,14 +115,16 @@ class Spec:
 
     def __repr__(self):
         defaults = inspect.signature(type(self).__init__).parameters
-        given = {k: v for k, v in vars(self).items() if k not in defaults or v != defaults[k].default}
+        given = {k: v for k, v in vars(self).items() if k not in defaults or not same(v, defaults[k].default)}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
     def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
+        if type(self) is not type(other) or vars(self).keys() != vars(other).keys():
+            return False
+        return all(same(v, vars(other)[k]) for k, v in vars(self).items())
 
     def __hash__(self):
-        return hash((type(self).__name__, *vars(self).items()))
+        return hash((type(self).__name__, *(f"{k}={v!r}" for k, v in vars(self).items())))
 
 
 class Layer(Spec):
@@ -108,6 +135,12 @@ class Layer(Spec):
 
     name = "layer"
     takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (place.sparse), not rows made dense
+    internal = False  # whether it is no layer of a user's, but a part of one
+    opens_way = closes_way = False  # whether a way around other layers starts or ends here (same shape at both ends)
+
+    def leaves(self, key):
+        """The layers with an op of their own that it is made of, as pairs (key, layer); most are one."""
+        return [(key, self)]
 
     def output_shape(self, input_shape):
         """Shape of one sample after the layer, for one of `input_shape`; raises ValueError if that does not fit."""
@@ -118,8 +151,11 @@ class Layer(Spec):
         return []
 
     def op(self, row, place):
-        """Fill the program row (int64 array of COLUMNS) for the place where the layer stands (see `program.Place`)."""
-        raise NotImplementedError(f"{type(self).__name__} must define op(row, place)")
+        """Fill the program row (int64 array of COLUMNS) for the place where the layer stands (see `program.Place`).
+
+        What is not overridden passes its input on.
+        """
+        place.in_place(row)
 
 
 def check_count(name, value, least=1):
@@ -127,3 +163,12 @@ def check_count(name, value, least=1):
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(value)
+
+
+def check_number(name, value, low, high, low_open=False, high_open=False):
+    """`value` as a float, or ValueError if it is not a number between low and high (included unless `open`)."""
+    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+    if not good or not (low < value if low_open else low <= value) or not (value < high if high_open else value <= high):
+        ends = ("(" if low_open else "["), (")" if high_open else "]")
+        raise ValueError(f"{name} must be a number in {ends[0]}{low}, {high}{ends[1]}, got {value!r}")
+    return float(value)

@@ -1,15 +1,18 @@
 """Dense layer: y = f(x W + b)."""
 
+import math
+
 from .._jit import inner, kernel
 from .._math import fma
-from .._simd import caller, copy, integers_at, offset, pointer_at, row_op
-from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, epilogue_signature, gemm, padded, transpose
-from ..rng import check_initializer
-from .activations import get_activation
+from .._simd import copy, integers_at, offset, pointer_at, row_op
+from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, padded, transpose
+from ..initializers import check_initializer
+from .activations import call_on_tile, check_activation, get_activation
 from .base import (
     ACTIVATE,
     BACKWARD,
     BIAS,
+    BY_ROWS,
     CLAMPS,
     D_IN,
     D_OUT,
@@ -41,11 +44,10 @@ from .base import (
     Parameter,
     X,
     check_count,
+    check_number,
     op_signature,
     sample,
 )
-
-_call_on_tile = caller(epilogue_signature, 6)
 
 
 class Dense(Layer):
@@ -55,12 +57,21 @@ class Dense(Layer):
     ----------
     units : int
         Number of outputs, at least 1.
-    activation : str, default="identity"
-        Name in `fastdnn.layers.ACTIVATIONS`.
+    activation : str or ActivationFunction, default="identity"
+        Name in `fastdnn.layers.ACTIVATIONS`, or one of your own.
     use_bias : bool, default=True
         Whether there is a b.
-    initializer : str or None, default=None
-        Name in `fastdnn.rng.INITIALIZERS` for W; None takes the activation's own. b starts at zero.
+    initializer : str, float or None, default=None
+        Name in `fastdnn.initializers.INITIALIZERS` for W, or the number that all have; None takes the activation's own.
+    bias_initializer : str or float, default="zeros"
+        The same for b.
+    l1, l2 : float, default=0.0
+        Penalty l1 sum |W| + l2 / 2 sum W^2 that is added to the loss, >= 0.
+    rate : float, default=1.0
+        Factor of the learning rate for this layer, >= 0; 0 freezes it.
+    max_norm : float or None, default=None
+        Largest Euclidean norm of the weights into one unit; longer ones are shortened after each step. Reference: Srebro,
+        Rennie & Jaakkola 2005.
 
     Raises
     ------
@@ -77,26 +88,53 @@ class Dense(Layer):
     >>> from fastdnn import layers
     >>> layers.Dense(3, activation="relu")
     Dense(units=3, activation='relu')
+
+    References
+    ----------
+    Rumelhart, D., Hinton, G. & Williams, R. (1986). Learning representations by back-propagating errors. Nature 323.
     """
 
     name = "dense"
     takes_sparse = True
 
-    def __init__(self, units, activation="identity", use_bias=True, initializer=None):
+    def __init__(
+        self,
+        units,
+        activation="identity",
+        use_bias=True,
+        initializer=None,
+        bias_initializer="zeros",
+        l1=0.0,
+        l2=0.0,
+        rate=1.0,
+        max_norm=None,
+    ):
         self.units = check_count("units", units)
-        self.activation = get_activation(activation).name
+        self.activation = check_activation(activation)
         self.use_bias = bool(use_bias)
         self.initializer = None if initializer is None else check_initializer(initializer)
+        self.bias_initializer = check_initializer(bias_initializer)
+        self.l1, self.l2 = (
+            check_number(name, value, 0, math.inf, high_open=True) for name, value in (("l1", l1), ("l2", l2))
+        )
+        self.rate = check_number("rate", rate, 0, math.inf, high_open=True)
+        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, 0, math.inf, low_open=True)
 
     def output_shape(self, input_shape):
         if len(input_shape) != 1:
-            raise ValueError(f"Dense takes vectors of shape (features,), got samples of shape {tuple(input_shape)}")
+            raise ValueError(
+                f"Dense takes vectors of shape (features,), got samples of shape {tuple(input_shape)}; "
+                "put Flatten() before it"
+            )
         return (self.units,)
 
     def parameters(self, input_shape):
-        initializer = self.initializer or get_activation(self.activation).initializer
-        kernel_ = Parameter("kernel", (input_shape[0], self.units), initializer, decays=True)
-        bias = Parameter("bias", (self.units,), "zeros", decays=False)
+        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
+        shape = input_shape[0], self.units
+        kernel_ = Parameter(
+            "kernel", shape, initializer, True, l1=self.l1, l2=self.l2, rate=self.rate, max_norm=self.max_norm
+        )
+        bias = Parameter("bias", (self.units,), self.bias_initializer, decays=False, rate=self.rate)
         return [kernel_, bias] if self.use_bias else [kernel_]
 
     def op(self, row, place):
@@ -110,7 +148,7 @@ class Dense(Layer):
         row[BIAS] = place.parameter("bias") if self.use_bias else -1
         if place.sparse:
             row[[FORWARD, GRADIENT]] = place.addresses(dense_forward_sparse, dense_gradient_sparse)
-        row[CLAMPS] = f.clamps
+        row[CLAMPS], row[BY_ROWS] = f.clamps, f.by_rows
         row[PRE] = row[OUT]
         if not f.is_identity:
             if not f.clamps or place.sparse:
@@ -144,8 +182,10 @@ def dense_forward(row, data, params, grads, work, start, lo, n):
     columns = whole_columns(row[N_OUT])
     call_gemm(
         row[GEMM], x, offset(params, row[KERNEL]), z, bias, y, n, columns, row[N_IN], ldx, 1, ldy, ldy, ldy,
-        CLAMP if row[CLAMPS] else 0, row[ACTIVATE]
+        CLAMP if row[CLAMPS] else 0, 0 if row[BY_ROWS] else row[ACTIVATE]
     )  # fmt: skip
+    if row[BY_ROWS]:
+        call_on_tile(row[ACTIVATE], z, y, n, row[N_OUT], ldy, ldy)
 
 
 @kernel(op_signature)
@@ -157,8 +197,8 @@ def dense_backward(row, data, params, grads, work, start, lo, n):
     ldx, ldy = row[LD_IN], row[LD_OUT]
     dy = offset(work, row[D_OUT] + lo * ldy)
     if row[DERIVE]:
-        columns = whole_columns(row[N_OUT])
-        _call_on_tile(row[DERIVE], dy, offset(work, row[PRE] + lo * ldy), n, columns, ldy, ldy)
+        columns = row[N_OUT] if row[BY_ROWS] else whole_columns(row[N_OUT])
+        call_on_tile(row[DERIVE], dy, offset(work, row[PRE] + lo * ldy), n, columns, ldy, ldy)
     if row[D_IN] >= 0:
         dx, saved = offset(work, row[D_IN] + lo * ldx), offset(work, row[PRE_IN] + lo * ldx)
         columns = whole_columns(row[N_IN])
@@ -243,7 +283,7 @@ def dense_forward_sparse(row, data, params, grads, work, start, lo, n):
             add_scaled(z, offset(params, row[KERNEL] + indices[k] * ldy), z, values[k], columns)
     if row[ACTIVATE]:
         z, y = offset(work, row[PRE] + lo * ldy), offset(work, row[OUT] + lo * ldy)
-        _call_on_tile(row[ACTIVATE], z, y, n, columns, ldy, ldy)
+        call_on_tile(row[ACTIVATE], z, y, n, row[N_OUT] if row[BY_ROWS] else columns, ldy, ldy)
 
 
 @kernel(op_signature)

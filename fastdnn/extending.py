@@ -1,0 +1,103 @@
+"""What a layer, an activation, a loss or an optimizer of your own is written with, in a file of your own.
+
+The public names of the code generator: vectors with operators and functions (`where`, `exp`, `fma`, ...), loops over rows
+made of them (`row_op`), kernels (`kernel`), and the tables that a layer fills in. `examples/own_parts.py` uses all of it.
+Kernels from a file of your own are compiled on first use and kept on disk like fastdnn's.
+"""
+
+from ._jit import inner, kernel
+from ._math import (
+    absolute,
+    exp,
+    expm1,
+    fma,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    normal_cdf,
+    reciprocal,
+    sigmoid,
+    sqrt,
+    tanh,
+    with_sign,
+)
+from ._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
+from .layers.activations import ActivationFunction, activation
+from .layers.base import (
+    BACKWARD,
+    D_IN,
+    D_OUT,
+    FIRST_ROW,
+    FORWARD,
+    GRADIENT,
+    HYPER,
+    IN,
+    KERNEL,
+    LD_IN,
+    LD_OUT,
+    N_IN,
+    N_OUT,
+    OUT,
+    PRE,
+    ROWS,
+    ZEROS,
+    Layer,
+    Parameter,
+    op_signature,
+)
+from .losses.base import Loss, loss
+from .optimizers.base import Optimizer, numbers, optimizer
+
+__all__ = [
+    "BACKWARD",
+    "D_IN",
+    "D_OUT",
+    "FIRST_ROW",
+    "FORWARD",
+    "GRADIENT",
+    "HYPER",
+    "IN",
+    "KERNEL",
+    "LD_IN",
+    "LD_OUT",
+    "N_IN",
+    "N_OUT",
+    "OUT",
+    "PRE",
+    "ROWS",
+    "ZEROS",
+    "ActivationFunction",
+    "Layer",
+    "Loss",
+    "Optimizer",
+    "Parameter",
+    "absolute",
+    "activation",
+    "copy",
+    "doubles_at",
+    "exp",
+    "expm1",
+    "fma",
+    "inner",
+    "kernel",
+    "log",
+    "log1p",
+    "loss",
+    "maximum",
+    "minimum",
+    "normal_cdf",
+    "numbers",
+    "offset",
+    "op_signature",
+    "optimizer",
+    "pointer_at",
+    "real",
+    "reciprocal",
+    "row_op",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+    "where",
+    "with_sign",
+]

@@ -1,0 +1,355 @@
+"""Layers that work on each number by itself: activations, dropout, noise.
+
+Those without parameters work in place on the gradient of the layer before them: their output's gradient stands where that
+of their input will. What multiplies the gradient may also be taken over by the product that computes it (`take_derivative`).
+"""
+
+import math
+
+from .._jit import kernel
+from .._math import fma, inverse_normal
+from .._simd import copy, doubles_at, offset, real, row_op, where
+from ..gemm import epilogue_signature
+from ..initializers import check_initializer
+from ..rng import uniform_row
+from .activations import call_on_tile, check_activation, get_activation
+from .base import (
+    ACTIVATE,
+    BACKWARD,
+    BY_ROWS,
+    CLAMPS,
+    D_IN,
+    D_OUT,
+    DERIVE,
+    FIRST_ROW,
+    FORWARD,
+    GRADIENT,
+    HYPER,
+    IN,
+    KERNEL,
+    KEY,
+    LD_OUT,
+    N_OUT,
+    OUT,
+    PRE,
+    ROWS,
+    STEP,
+    ZEROS,
+    Layer,
+    Parameter,
+    check_number,
+    op_signature,
+)
+
+# ---------------------------------------------------------------- activations
+
+
+class Activation(Layer):
+    """An activation function as a layer of its own, y = f(x); within `Dense(activation=...)` it is faster.
+
+    Parameters
+    ----------
+    activation : str or ActivationFunction
+        Name in `fastdnn.layers.ACTIVATIONS`, or one of your own. Its formula and reference stand there.
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers
+    >>> Model([layers.Activation("relu")]).build(2).forward([[-1.0, 2.0]])
+    array([[0., 2.]], dtype=float32)
+
+    References
+    ----------
+    Goodfellow, I., Bengio, Y. & Courville, A. (2016). Deep Learning, section 6.3. MIT Press.
+    """
+
+    name = "activation"
+
+    def __init__(self, activation):
+        self.activation = check_activation(activation)
+
+    def op(self, row, place):
+        f = get_activation(self.activation)
+        place.in_place(row)
+        if f.is_identity:
+            return
+        row[FORWARD], row[ACTIVATE] = activation_forward.address(place.dtype), f.forward_kernel.address(place.dtype)
+        if place.training:
+            row[OUT] = place.new_rows(row[N_OUT])
+            row[BACKWARD], row[DERIVE] = derived_backward.address(place.dtype), f.backward_kernel.address(place.dtype)
+            row[PRE], row[CLAMPS] = row[IN] if f.needs_input else row[OUT], f.clamps
+        row[BY_ROWS] = f.by_rows
+
+
+@kernel(op_signature)
+def activation_forward(row, data, params, grads, work, start, lo, n):
+    """Y[lo:lo+n] = f(X[lo:lo+n]); writes its own rows of Y, stride LD_OUT as X's."""
+    ld = row[LD_OUT]
+    call_on_tile(row[ACTIVATE], offset(work, row[IN] + lo * ld), offset(work, row[OUT] + lo * ld), n, row[N_OUT], ld, ld)
+
+
+@kernel(op_signature)
+def derived_backward(row, data, params, grads, work, start, lo, n):
+    """dY[lo:lo+n] *= what DERIVE makes of the rows at PRE, in place, where no layer after this one did it."""
+    ld = row[LD_OUT]
+    if row[DERIVE] and row[D_OUT] >= 0:
+        dy, saved = offset(work, row[D_OUT] + lo * ld), offset(work, row[PRE] + lo * ld)
+        call_on_tile(row[DERIVE], dy, saved, n, row[N_OUT], ld, ld)
+
+
+class PReLU(Layer):
+    """y = x where x > 0, a x elsewhere, with a slope a of each feature that is trained.
+
+    Parameters
+    ----------
+    init : float or str, default=0.25
+        First value of the slopes (a number, or a name in `fastdnn.initializers.INITIALIZERS`).
+
+    Notes
+    -----
+    Weights "slope" of shape (features,), without weight decay, as the paper has it.
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers
+    >>> Model([layers.PReLU()]).build(2).forward([[-1.0, 2.0]])
+    array([[-0.25,  2.  ]], dtype=float32)
+
+    References
+    ----------
+    He, K. et al. (2015). Delving deep into rectifiers. arXiv:1502.01852.
+    """
+
+    name = "prelu"
+
+    def __init__(self, init=0.25):
+        self.init = check_initializer(init)
+
+    def parameters(self, input_shape):
+        return [Parameter("slope", (math.prod(input_shape),), self.init, decays=False)]
+
+    def op(self, row, place):
+        place.in_place(row)
+        row[FORWARD], row[KERNEL] = prelu_forward.address(place.dtype), place.parameter("slope")
+        if place.training:
+            row[OUT], row[D_OUT] = place.new_rows(row[N_OUT]), place.new_deltas(row[N_OUT])
+            row[[BACKWARD, GRADIENT]] = place.addresses(prelu_backward, prelu_gradient)
+
+
+@row_op(2, 1)
+def _prelu(x, slope):
+    return where(x < 0.0, slope * x, x)
+
+
+@row_op(3, 1)
+def _prelu_derivative(x, slope, dy):
+    return where(x < 0.0, slope * dy, dy)
+
+
+@row_op(3, 1)
+def _prelu_slope(x, dy, total):
+    return where(x < 0.0, fma(x, dy, total), total)
+
+
+@kernel(op_signature)
+def prelu_forward(row, data, params, grads, work, start, lo, n):
+    """Y = X where X > 0, slope X elsewhere, for rows lo..lo+n; writes its own rows of Y."""
+    ld, slope = row[LD_OUT], offset(params, row[KERNEL])
+    for i in range(lo, lo + n):
+        _prelu(offset(work, row[IN] + i * ld), slope, offset(work, row[OUT] + i * ld), row[N_OUT])
+
+
+@kernel(op_signature)
+def prelu_backward(row, data, params, grads, work, start, lo, n):
+    """dX = dY where X > 0, slope dY elsewhere, for rows lo..lo+n; writes its own rows of dX."""
+    ld, slope = row[LD_OUT], offset(params, row[KERNEL])
+    if row[D_IN] >= 0:
+        for i in range(lo, lo + n):
+            x, dy = offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld)
+            _prelu_derivative(x, slope, dy, offset(work, row[D_IN] + i * ld), row[N_OUT])
+
+
+@kernel(op_signature)
+def prelu_gradient(row, data, params, grads, work, start, lo, n):
+    """dslope = sum over the rows of X dY where X < 0; one unit."""
+    ld, target = row[LD_OUT], offset(grads, row[KERNEL])
+    copy(offset(work, ZEROS), target, ld)
+    for i in range(data[FIRST_ROW], data[FIRST_ROW] + data[ROWS]):
+        _prelu_slope(offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld), target, target, row[N_OUT])
+
+
+# ---------------------------------------------------------------- noise
+
+
+class Noise(Layer):
+    """Base of the layers that do something random in training and nothing in inference.
+
+    What they draw depends on the model's seed, the layer, the step and the row, never on the threads.
+    """
+
+    def __init__(self, rate):
+        self.rate = check_number("rate", rate, 0, 1, high_open=True)
+
+    def _random_op(self, row, place, forward, *numbers):
+        """Fill the row; whether there is something random to do."""
+        place.in_place(row)
+        if not place.learns or not numbers[0]:
+            return False
+        row[FORWARD], row[OUT] = forward.address(place.dtype), place.new_rows(row[N_OUT])
+        row[KEY], row[HYPER] = place.key(), place.numbers(*numbers)
+        row[PRE] = place.new_rows(row[N_OUT])
+        return True
+
+
+@kernel(epilogue_signature)
+def multiply_saved(dy, saved, rows, columns, ldd, lds):
+    """dy *= saved, in place, for a block of rows x columns."""
+    for i in range(rows):
+        _times(offset(dy, i * ldd), offset(saved, i * lds), offset(dy, i * ldd), columns)
+
+
+@row_op(2, 1)
+def _times(dy, factor):
+    return dy * factor
+
+
+class Dropout(Noise):
+    """Each number is 0 with probability `rate` in training, the others are divided by 1 - rate; nothing in inference.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Probability, in [0, 1).
+
+    Notes
+    -----
+    The mask depends on the model's `random_state`, the layer, the step and the row: the same bits on any number of threads.
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers
+    >>> Model([layers.Dropout(0.5)]).build(2).forward([[1.0, 2.0]])
+    array([[1., 2.]], dtype=float32)
+
+    References
+    ----------
+    Srivastava, N. et al. (2014). Dropout: a simple way to prevent neural networks from overfitting. JMLR 15.
+    """
+
+    name = "dropout"
+
+    def __init__(self, rate=0.5):
+        super().__init__(rate)
+
+    def op(self, row, place):
+        if self._random_op(row, place, dropout_forward, self.rate, 1 / (1 - self.rate)):
+            row[[BACKWARD, DERIVE]] = place.addresses(derived_backward, multiply_saved)
+
+
+@row_op(2, 2, scalars=2)
+def _drop(x, u, rate, scale):
+    factor = where(u < rate, 0.0, scale)
+    return x * factor, factor
+
+
+@kernel(op_signature)
+def dropout_forward(row, data, params, grads, work, start, lo, n):
+    """Y = X times 0 or 1 / (1 - rate) for rows lo..lo+n; writes its own rows of Y and of the factors at PRE."""
+    ld, numbers = row[LD_OUT], doubles_at(row[HYPER])
+    rate, scale = real(work, numbers[0]), real(work, numbers[1])
+    for i in range(lo, lo + n):
+        x, factor = offset(work, row[IN] + i * ld), offset(work, row[PRE] + i * ld)
+        uniform_row(factor, ld, row[KEY], start + i, data[STEP])
+        _drop(x, factor, offset(work, row[OUT] + i * ld), factor, rate, scale, row[N_OUT])
+
+
+class AlphaDropout(Noise):
+    """Dropout for selu networks: dropped numbers become selu's lower bound, and mean and variance are kept.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Probability, in [0, 1).
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers
+    >>> Model([layers.AlphaDropout(0.1)]).build(2).forward([[1.0, 2.0]])
+    array([[1., 2.]], dtype=float32)
+
+    References
+    ----------
+    Klambauer, G. et al. (2017). Self-normalizing neural networks. arXiv:1706.02515.
+    """
+
+    name = "alpha_dropout"
+
+    def __init__(self, rate=0.5):
+        super().__init__(rate)
+
+    def op(self, row, place):
+        low, keep = -1.7580993408473766, 1 - self.rate  # selu at minus infinity
+        a = (keep + low * low * keep * self.rate) ** -0.5
+        b = -a * self.rate * low
+        if self._random_op(row, place, alpha_dropout_forward, self.rate, a, a * low + b, b):
+            row[[BACKWARD, DERIVE]] = place.addresses(derived_backward, multiply_saved)
+
+
+@row_op(2, 2, scalars=4)
+def _drop_to(x, u, rate, scale, dropped, kept):
+    factor = where(u < rate, 0.0, scale)
+    return fma(x, factor, where(u < rate, dropped, kept)), factor
+
+
+@kernel(op_signature)
+def alpha_dropout_forward(row, data, params, grads, work, start, lo, n):
+    """Y = a X + b, or a constant where dropped, for rows lo..lo+n; writes its own rows of Y and of the factors at PRE."""
+    ld, c = row[LD_OUT], doubles_at(row[HYPER])
+    rate, scale, dropped, kept = real(work, c[0]), real(work, c[1]), real(work, c[2]), real(work, c[3])
+    for i in range(lo, lo + n):
+        x, factor = offset(work, row[IN] + i * ld), offset(work, row[PRE] + i * ld)
+        uniform_row(factor, ld, row[KEY], start + i, data[STEP])
+        _drop_to(x, factor, offset(work, row[OUT] + i * ld), factor, rate, scale, dropped, kept, row[N_OUT])
+
+
+class GaussianNoise(Noise):
+    """y = x + noise in training, normal with mean 0; nothing in inference.
+
+    Parameters
+    ----------
+    stddev : float, default=0.1
+        Standard deviation of the noise, >= 0.
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers
+    >>> Model([layers.GaussianNoise(0.1)]).build(2).forward([[1.0, 2.0]])
+    array([[1., 2.]], dtype=float32)
+
+    References
+    ----------
+    Bishop, C. (1995). Training with noise is equivalent to Tikhonov regularization. Neural Computation 7.
+    """
+
+    name = "gaussian_noise"
+
+    def __init__(self, stddev=0.1):
+        self.stddev = check_number("stddev", stddev, 0, math.inf, high_open=True)
+
+    def op(self, row, place):
+        self._random_op(row, place, gaussian_noise_forward, self.stddev)
+
+
+@row_op(2, 1, scalars=1)
+def _add_normal(x, u, stddev):
+    return fma(inverse_normal(u), stddev, x)
+
+
+@kernel(op_signature)
+def gaussian_noise_forward(row, data, params, grads, work, start, lo, n):
+    """Y = X + stddev times a normal number for rows lo..lo+n; writes its own rows of Y and of the numbers drawn at PRE."""
+    ld, stddev = row[LD_OUT], real(work, doubles_at(row[HYPER])[0])
+    for i in range(lo, lo + n):
+        x, u = offset(work, row[IN] + i * ld), offset(work, row[PRE] + i * ld)
+        uniform_row(u, ld, row[KEY], start + i, data[STEP])
+        _add_normal(x, u, offset(work, row[OUT] + i * ld), stddev, row[N_OUT])

@@ -1,0 +1,268 @@
+"""What a loss is: a link and a gradient, fused, computed from the raw scores.
+
+A loss of scores z and targets y has a link p (softmax, sigmoid, exp, none) for predictions, and a kernel that writes for
+each row the gradient of the batch's loss with respect to z and the row's share of that loss. The batch's loss is the
+mean over its rows, weighted by the sample weights: sum(w_i loss_i) / sum(w_i).
+
+To add one whose value is a sum over the outputs, write a class with two functions of vectors (see `_math` and `_simd` for
+what may be done with them), here or in your own file; its kernels are compiled on first use and kept on disk:
+
+    class Cauchy(Loss):
+        "log(1 + (z - y)^2)"
+
+        def pointwise(z, y, a, b):
+            r = z - y
+            return 2.0 * r / (1.0 + r * r), log(1.0 + r * r)  # the derivative with respect to z, and the value
+"""
+
+import numpy as np
+
+from .._jit import inner, kernel_from
+from .._simd import copy, doubles_at, local, offset, pointer_at, real, row_op
+from ..inputs import as_numbers
+from ..layers.base import (
+    BASE,
+    COLUMN_CONSTANTS,
+    D_IN,
+    HYPER,
+    IN,
+    LD_IN,
+    LOSSES,
+    N_IN,
+    RESULT,
+    SAMPLE_WEIGHT,
+    SCALE,
+    Spec,
+    Y,
+    op_signature,
+    sample,
+)
+
+LOSSES_TABLE = {}  # name -> class
+
+
+class Loss(Spec):
+    """Base of the losses; a subclass with a function `pointwise` gets its kernels from it.
+
+    Attributes
+    ----------
+    name : str
+        Its name, by default that of the class.
+    labels : bool
+        Whether targets may be class numbers (n,).
+    kernel : Kernel
+        Op kernel writing the gradient of the scores to D_IN and row losses to data[LOSSES]. Made from
+        `pointwise(z, y, a, b)` -> (gradient, value), functions of vectors; with `per_output` it gets a third constant, one
+        of each output.
+    link : Kernel
+        Op kernel writing predictions to data[RESULT], (n, n_out) without padding. Made from `inverse(z)` where the class has
+        that function; otherwise the scores are the predictions.
+    """
+
+    name = "loss"
+    labels = False
+    per_output = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+        if "pointwise" in vars(cls):
+            cls.kernel = _gradient_kernel(cls.name, cls.pointwise, cls.per_output)
+        if "inverse" in vars(cls):
+            link = row_op(1, 1)(cls.inverse)
+            cls.link = kernel_from(_linked, f"{cls.name}_link", op_signature, cls.inverse, apply=link)
+
+    def constants(self, dtype):
+        """Numbers a and b of `pointwise`."""
+        return 0.0, 0.0
+
+    def n_scores(self, n_targets):
+        """Outputs that a network needs for so many targets."""
+        return n_targets
+
+    def report(self, n_out):
+        """Factor of the reported loss, not of its gradient."""
+        return 1.0
+
+    def output_constants(self, n_out):
+        """The constant of each output, (n_out,), where `per_output` is set."""
+        return np.zeros(n_out)
+
+    def hyper(self, n_out, dtype):
+        """Numbers for the kernel, float64: a, b and the factor of the reported loss."""
+        return np.array([*self.constants(dtype), self.report(n_out)])
+
+    def kernel_for(self, targets):
+        """The `Kernel` for targets as `check_targets` made them."""
+        return self.kernel
+
+    def check_targets(self, y, n_out, dtype):
+        """Targets as the kernel reads them; ValueError if they do not fit. See `as_targets`."""
+        return as_targets(y, n_out, dtype)
+
+    def metrics(self, predictions, y, sample_weight):
+        """dict of figures that users look at beside the loss, from what `Model.predict` gave."""
+        from sklearn.metrics import r2_score
+
+        y = np.asarray(y, float).reshape(len(predictions), -1)
+        if not np.isfinite(predictions).all() or y.shape != predictions.shape:
+            return {"r2": float("nan")} if y.shape == predictions.shape else {}
+        with np.errstate(over="ignore"):  # -inf is an answer
+            return {"r2": float(r2_score(y, predictions, sample_weight=sample_weight))}
+
+
+def as_targets(y, n_out, dtype):
+    """y as a flat float array, row after row, with a vector's room behind it (kernels read whole vectors)."""
+    y = as_numbers(y, "y", np.float64 if np.asarray(y).dtype != dtype else dtype)
+    if y.shape != (len(y), n_out) and not (n_out == 1 and y.ndim == 1):
+        wanted = "(n,) or (n, 1)" if n_out == 1 else f"(n, {n_out})"
+        raise ValueError(f"y must have shape {wanted} for a network with {n_out} outputs, got {y.shape}")
+    if not np.isfinite(y).all():
+        raise ValueError("y contains NaN or infinity; remove those rows or replace the values")
+    if y.size and np.abs(y).max() > np.finfo(dtype).max:
+        raise ValueError(f"y contains values too large for {np.dtype(dtype).name}; scale y or use float64 samples")
+    flat = np.zeros(y.size + 64, dtype)
+    flat[: y.size] = y.reshape(-1)
+    return flat
+
+
+def within(flat, low, high, name, wanted):
+    """The targets themselves if all are in [low, high]; otherwise ValueError."""
+    if flat.min(initial=low) < low or flat.max(initial=low) > high:
+        raise ValueError(f"{name} needs targets {wanted}, got {flat.min():g} to {flat.max():g}")
+    return flat
+
+
+def loss(cls):
+    """Class decorator: put a loss into the table, under its name."""
+    LOSSES_TABLE[cls.name] = cls
+    return cls
+
+
+def get_loss(given):
+    """A `Loss` from its name or as it is; ValueError with the list of names otherwise."""
+    if isinstance(given, Loss):
+        return given
+    if not isinstance(given, str) or given not in LOSSES_TABLE:
+        raise ValueError(f"loss must be a Loss or one of {sorted(LOSSES_TABLE)}, got {given!r}")
+    return LOSSES_TABLE[given]()
+
+
+def number(name, value, low, high=np.inf, closed=False):
+    """`value` as a float if it lies between low and high (the ends excluded, unless `closed`); otherwise ValueError."""
+    real_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real_number or not (low <= value <= high if closed else low < value < high):
+        raise ValueError(
+            f"{name} must be a number in {'[' if closed else '('}{low}, {high}{']' if closed else ')'}, got {value!r}"
+        )
+    return float(value)
+
+
+# ---------------------------------------------------------------- templates
+
+
+def apply(*args):
+    """Placeholder in the templates for the `row_op` at hand."""
+
+
+def apply_column(*args):
+    """Placeholder for the one that works on one output of 16 samples."""
+
+
+@inner
+def weight_of(data, position):
+    """Weight of the sample that stands at `position` of the order."""
+    return doubles_at(data[SAMPLE_WEIGHT])[sample(data, position)] if data[SAMPLE_WEIGHT] else 1.0
+
+
+def _elementwise(row, data, params, grads, work, start, lo, n):
+    """Gradient of the scores and loss of rows lo..lo+n, by one pass of the loss's row_op; writes its own rows.
+
+    Scores and their gradient have stride LD_IN, targets n_out; losses are float64. A single output is taken from 16 samples
+    at a time: one by one it is a sixteenth of a vector, and 80 cycles a sample.
+    """
+    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
+    y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
+    if n_out == 1:
+        scores, targets, weights, values = local(work), local(work), local(work), local(work)
+        for r in range(16):
+            scores[r] = targets[r] = weights[r] = real(work, 0.0)
+        for first in range(lo, lo + n, 16):
+            rows = min(16, lo + n - first)
+            for r in range(rows):
+                scores[r], targets[r] = work[row[IN] + (first + r) * ld], y[sample(data, start + first + r)]
+                weights[r] = real(work, doubles_at(data[SCALE])[0] * weight_of(data, start + first + r))
+            apply_column(scores, targets, weights, scores, values, a, b, 16)
+            for r in range(rows):
+                scale = doubles_at(data[SCALE])[0] * weight_of(data, start + first + r)
+                work[row[D_IN] + (first + r) * ld] = scores[r]
+                losses[start - data[BASE] + first + r] = report * scale * values[r]
+        return
+    for i in range(lo, lo + n):
+        scale = doubles_at(data[SCALE])[0] * weight_of(data, start + i)
+        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+        total = apply(z, offset(y, sample(data, start + i) * n_out), dz, real(work, scale), a, b, n_out)
+        losses[start - data[BASE] + i] = report * scale * total
+
+
+def _elementwise_per_output(row, data, params, grads, work, start, lo, n):
+    """`_elementwise` with a row of constants, one of each output, at COLUMN_CONSTANTS."""
+    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
+    y, losses, constants = pointer_at(data[Y], work), doubles_at(data[LOSSES]), pointer_at(row[COLUMN_CONSTANTS], work)
+    a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
+    for i in range(lo, lo + n):
+        scale = doubles_at(data[SCALE])[0] * weight_of(data, start + i)
+        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+        total = apply(z, offset(y, sample(data, start + i) * n_out), constants, dz, real(work, scale), a, b, n_out)
+        losses[start - data[BASE] + i] = report * scale * total
+
+
+def _gradient_kernel(name, pointwise, per_output):
+    """The kernel of a loss that is a sum over the outputs."""
+    if per_output:
+
+        def body(z, y, c, scale, a, b):
+            gradient, value = pointwise(z, y, a, b, c)
+            return gradient * scale, value
+
+    else:
+
+        def body(z, y, scale, a, b):
+            gradient, value = pointwise(z, y, a, b)
+            return gradient * scale, value
+
+    body.__name__ = f"{name}_row"
+    op = row_op(2 + per_output, 1, scalars=3, reduce="sum")(body)
+    if per_output:
+        return kernel_from(_elementwise_per_output, f"{name}_gradient", op_signature, pointwise, apply=op)
+    column = row_op(3, 2, scalars=2, whole=True)(body)
+    return kernel_from(_elementwise, f"{name}_gradient", op_signature, pointwise, apply=op, apply_column=column)
+
+
+@inner
+def room_for_vectors(n_out, rows):
+    """Whether a row of results may be written in whole vectors: `rows` of them, from it on, are this call's to write."""
+    return rows * n_out >= (n_out + 15) // 16 * 16
+
+
+def _linked(row, data, params, grads, work, start, lo, n):
+    """Link of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores may be overwritten."""
+    ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
+    for i in range(lo, lo + n):
+        z, target = offset(work, row[IN] + i * ld), offset(result, (start + i) * n_out)
+        if room_for_vectors(n_out, lo + n - i):  # what stands behind the row is written by the next ones
+            apply(z, target, n_out)
+        else:
+            apply(z, z, n_out)
+            copy(z, target, n_out)
+
+
+def _identity(z):
+    return z
+
+
+# Raw scores, for every loss.
+scores_link = kernel_from(_linked, "scores_link", op_signature, _identity, apply=row_op(1, 1)(_identity))
+Loss.link = scores_link

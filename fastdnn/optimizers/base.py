@@ -1,0 +1,372 @@
+"""Optimizers, each one fused pass of vector code over a range of the flat arrays. To add one, add one class here.
+
+    @optimizer
+    class SignDescent(Optimizer):
+        "p <- p - rate sign(g)"
+
+        name, n_slots = "sign_descent", 0
+
+        def update(p, g, rate, *_):
+            return (p - where(g.equals(0.0), 0.0, with_sign(rate, g)),)
+
+        def numbers(self, rates, steps):
+            return numbers(len(steps), rates)
+
+`update` gets the vectors of parameters p, gradients g and slots, and the six numbers that `numbers` gave for the step (the
+function `numbers` fills them up); it returns the new parameters and slots. Where all of them are 0 they must stay 0: there
+is padding between the parameters. L1, L2, clipping, weight decay and rates of layers go around it, in the same pass.
+Outside the package the same decorator is `fastdnn.optimizers.optimizer`.
+"""
+
+import inspect
+import math
+
+import numpy as np
+from numba import types
+
+from .._jit import kernel, kernel_from
+from .._math import absolute, fma, maximum, minimum, with_sign
+from .._simd import doubles_at, offset, real, row_op, where
+from ..layers.base import Spec, same
+from ..schedules import Schedule
+
+OPTIMIZERS = {}  # name -> class
+
+BLOCK = 1024  # elements summed in the float type before they join the float64 total
+OF_UPDATE = 6  # scalars of an update, then:
+RATE, SCALE_OF_GRADIENT, CLIP_VALUE = range(OF_UPDATE, OF_UPDATE + 3)
+NUMBERS = OF_UPDATE + 3
+L2, L1, RATE_FACTOR, DECAY = range(4)  # columns of the factors of a part, see `program.Layout.factors`
+
+
+def update_signature(kind):
+    """(numbers f64*, factors f64*, params, grads, slots, n_params, lo, n, l2) -> penalty of the parameters before it."""
+    p = types.CPointer(kind)
+    return types.float64(types.int64, types.int64, p, p, p, types.intp, types.intp, types.intp, types.float64)
+
+
+def norm_signature(kind):
+    """(grads, lo, n) -> sum of squares."""
+    return types.float64(types.CPointer(kind), types.intp, types.intp)
+
+
+def average_signature(kind):
+    """(averaged, params, lo, n, decay) -> None."""
+    p = types.CPointer(kind)
+    return types.void(p, p, types.intp, types.intp, types.float64)
+
+
+def limit_signature(kind):
+    """(params, lo, rows, columns, stride, limit) -> None."""
+    return types.void(types.CPointer(kind), *[types.intp] * 4, types.float64)
+
+
+def add_signature(kind):
+    """(target, source, lo, n) -> None."""
+    p = types.CPointer(kind)
+    return types.void(p, p, types.intp, types.intp)
+
+
+@row_op(2, 1, whole=True)
+def _sum(a, b):
+    return a + b
+
+
+@kernel(add_signature)
+def add(target, source, lo, n):
+    """target[lo:lo+n] += source[lo:lo+n]; n a multiple of 16."""
+    _sum(offset(target, lo), offset(source, lo), offset(target, lo), n)
+
+
+@row_op(1, 0, reduce="sum", whole=True)
+def _square(g):
+    return g * g
+
+
+@kernel(norm_signature)
+def norm(grads, lo, n):
+    """Sum of the squares of grads[lo:lo+n], n a multiple of 16, in float64 beyond blocks of 1024."""
+    total = 0.0
+    for j in range(lo, lo + n, BLOCK):
+        total += _square(offset(grads, j), min(BLOCK, lo + n - j))
+    return total
+
+
+@row_op(2, 1, scalars=1, whole=True)
+def _toward(average, p, gain):
+    return fma(p - average, gain, average)
+
+
+@kernel(average_signature)
+def average(averaged, params, lo, n, decay):
+    """averaged <- decay averaged + (1 - decay) params, for lo..lo+n."""
+    target = offset(averaged, lo)
+    _toward(target, offset(params, lo), target, real(target, 1.0 - decay), n)
+
+
+@kernel(limit_signature)
+def limit(params, lo, rows, columns, stride, most):
+    """Shorten each column of a matrix to at most the norm `most`."""
+    for j in range(columns):
+        total = 0.0
+        for i in range(rows):
+            total += float(params[lo + i * stride + j]) ** 2
+        if total > most * most:
+            factor = real(params, most / math.sqrt(total))
+            for i in range(rows):
+                params[lo + i * stride + j] *= factor
+
+
+def numbers(n, *values):
+    """(n, NUMBERS) float64, the first columns filled with the values (each a number or an array of n)."""
+    table = np.zeros((n, NUMBERS))
+    for column, value in enumerate(values):
+        table[:, column] = value
+    return table
+
+
+class Optimizer(Spec):
+    """Base of the optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Greater than 0.
+    weight_decay : float, default=0.0
+        Decoupled: p <- p - rate weight_decay p for matrices, not for biases and scales of normalizations. >= 0.
+    l1, l2 : float, default=0.0
+        Penalty l1 sum |p| + l2 / 2 sum p^2 on matrices, added to the loss. >= 0.
+    clip_norm : float or None, default=None
+        Gradients whose norm (over all parameters, penalties not included) is larger are shortened to it.
+    clip_value : float or None, default=None
+        Each gradient is cut off at minus and plus it.
+    average : float or None, default=None
+        Decay of the exponential moving average of the parameters that `Model.averaged` holds, in (0, 1).
+    skip_nonfinite : bool, default=True
+        Whether a step whose loss, or measured norm of the gradient, is NaN or infinite is left out and counted
+        (`Model.skipped_steps`). The norm is measured where there is a `clip_norm`.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the table.
+    n_slots : int
+        Arrays of the size of the parameters that it keeps (moments, velocities).
+    update_kernel, full_kernel : Kernel
+        Compiled from the static method `update(p, g, *slots, *numbers)` -> (p, *slots), functions of vectors; the full one
+        knows the rules above too.
+
+    References
+    ----------
+    Loshchilov, I. & Hutter, F. (2019). Decoupled weight decay regularization. arXiv:1711.05101.
+    Pascanu, R., Mikolov, T. & Bengio, Y. (2013). On the difficulty of training recurrent neural networks (clipping).
+    Polyak, B. & Juditsky, A. (1992). Acceleration of stochastic approximation by averaging.
+    """
+
+    n_slots = 0
+    full_batch = False  # whether it works on all samples at once, through SciPy
+    decays_itself = False  # whether `update` gets the decay and the layer's rate factor as last numbers, and applies them
+    __setattr__ = object.__setattr__  # unlike other specs: a rate may be changed between epochs
+
+    def __init__(
+        self,
+        learning_rate,
+        *,
+        weight_decay=0.0,
+        l1=0.0,
+        l2=0.0,
+        clip_norm=None,
+        clip_value=None,
+        average=None,
+        skip_nonfinite=True,
+    ):
+        self.learning_rate = (
+            learning_rate if isinstance(learning_rate, Schedule) else check("learning_rate", learning_rate, "(0, inf)")
+        )
+        self.weight_decay = check("weight_decay", weight_decay, "[0, inf)")
+        self.l1, self.l2 = check("l1", l1, "[0, inf)"), check("l2", l2, "[0, inf)")
+        self.clip_norm = None if clip_norm is None else check("clip_norm", clip_norm, "(0, inf)")
+        self.clip_value = None if clip_value is None else check("clip_value", clip_value, "(0, inf)")
+        self.average = None if average is None else check("average", average, "(0, 1)")
+        self.skip_nonfinite = bool(skip_nonfinite)
+
+    def __repr__(self):
+        own, base = (inspect.signature(f).parameters for f in (type(self).__init__, Optimizer.__init__))
+        defaults = {k: p.default for k, p in {**base, **own}.items()}
+        given = {k: v for k, v in vars(self).items() if not same(v, defaults.get(k))}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+    def numbers(self, rates, steps):
+        """(len(steps), NUMBERS) float64, see `numbers`: the scalars of `update` for each of the steps (1, 2, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} must define numbers(rates, steps)")
+
+    def refuse(self, what):
+        """ValueError if the optimizer cannot do what another part of the network asks for; most can."""
+
+    def step_numbers(self, steps, first=0, total=None, factor=1.0, rate=None):
+        """`numbers` with the rules' own, for steps 1, 2, ... of the model: a rate, or the schedule's times `factor`.
+
+        The schedule begins after step `first` and has `total` steps.
+        """
+        given = self.learning_rate if rate is None else rate
+        if isinstance(given, Schedule):
+            rates = np.asarray(given.rates(steps - 1 - first, total), float)
+            if rates.shape != steps.shape or not np.isfinite(rates).all() or (rates < 0).any():
+                raise ValueError(
+                    f"{given!r}.rates must give a finite number >= 0 for each of {len(steps)} steps, got {rates}"
+                )
+            rates = rates * factor
+        else:
+            rates = np.full(len(steps), given)
+        table = self.numbers(rates, steps)
+        table[:, RATE], table[:, SCALE_OF_GRADIENT] = rates, 1.0
+        table[:, CLIP_VALUE] = math.inf if self.clip_value is None else self.clip_value
+        return table
+
+    def factors(self, layers):
+        """What a part's factors are, from those of the layers (columns L2, L1, rate, whether it decays)."""
+        table = layers.copy()
+        table[:, L2] += self.l2 * layers[:, DECAY]
+        table[:, L1] += self.l1 * layers[:, DECAY]
+        table[:, DECAY] *= self.weight_decay
+        return table
+
+    def is_plain(self, factors):
+        """Whether `update_kernel` does all there is to do, for the factors of the parts."""
+        rules = self.clip_norm is not None or self.clip_value is not None
+        return not rules and not factors[:, [L1, DECAY]].any() and (factors[:, RATE_FACTOR] == 1).all()
+
+    def start(self, params, slots):
+        """First values of the slots, which are 0 when this is called."""
+
+    def to_training(self, params, slots):
+        """Turn the parameters that predict into those that train, in place, where they differ."""
+
+    def to_inference(self, params, slots):
+        """The other way round."""
+
+
+def apply(*args):
+    """Placeholder in the templates for the optimizer's `row_op`."""
+
+
+def _update_0(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16): one pass, 12 bytes a parameter in float32."""
+    c, total = doubles_at(numbers), 0.0
+    for j in range(lo, lo + n, BLOCK):
+        p, g = offset(params, j), offset(grads, j)
+        m = min(BLOCK, lo + n - j)
+        total += apply(p, g, p, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
+                       real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+    return 0.5 * l2 * total if l2 != 0.0 else 0.0
+
+
+def _update_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16) and one slot: one pass, 20 bytes a parameter in float32."""
+    c, total = doubles_at(numbers), 0.0
+    for j in range(lo, lo + n, BLOCK):
+        p, g, a = offset(params, j), offset(grads, j), offset(slots, j)
+        m = min(BLOCK, lo + n - j)
+        total += apply(p, g, a, p, a, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
+                       real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+    return 0.5 * l2 * total if l2 != 0.0 else 0.0
+
+
+def _update_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16) and two slots: one pass, 28 bytes a parameter in float32."""
+    c, total = doubles_at(numbers), 0.0
+    for j in range(lo, lo + n, BLOCK):
+        p, g, a, b = offset(params, j), offset(grads, j), offset(slots, j), offset(slots, n_params + j)
+        m = min(BLOCK, lo + n - j)
+        total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
+                       real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+    return 0.5 * l2 * total if l2 != 0.0 else 0.0
+
+
+def _full_0(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """`_update_0` with all the rules."""
+    c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
+    decay = c[RATE] * f[DECAY]
+    for j in range(lo, lo + n, BLOCK):
+        p, g = offset(params, j), offset(grads, j)
+        m = min(BLOCK, lo + n - j)
+        total += apply(p, g, p, real(p, l2), real(p, f[L1]), real(p, c[SCALE_OF_GRADIENT]),
+                       real(p, c[CLIP_VALUE]), real(p, f[RATE_FACTOR]), real(p, decay), real(p, c[0]),
+                       real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+    return total
+
+
+def _full_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """`_update_1` with all the rules."""
+    c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
+    decay = c[RATE] * f[DECAY]
+    for j in range(lo, lo + n, BLOCK):
+        p, g, a = offset(params, j), offset(grads, j), offset(slots, j)
+        m = min(BLOCK, lo + n - j)
+        total += apply(p, g, a, p, a, real(p, l2), real(p, f[L1]), real(p, c[SCALE_OF_GRADIENT]),
+                       real(p, c[CLIP_VALUE]), real(p, f[RATE_FACTOR]), real(p, decay), real(p, c[0]),
+                       real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+    return total
+
+
+def _full_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """`_update_2` with all the rules."""
+    c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
+    decay = c[RATE] * f[DECAY]
+    for j in range(lo, lo + n, BLOCK):
+        p, g, a, b = offset(params, j), offset(grads, j), offset(slots, j), offset(slots, n_params + j)
+        m = min(BLOCK, lo + n - j)
+        total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, f[L1]), real(p, c[SCALE_OF_GRADIENT]),
+                       real(p, c[CLIP_VALUE]), real(p, f[RATE_FACTOR]), real(p, decay), real(p, c[0]),
+                       real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+    return total
+
+
+def optimizer(cls):
+    """Class decorator: make the update's loops (compiled on first use) and put the optimizer into the table."""
+
+    def plain(p, g, *rest):
+        slots, (l2, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
+        numbers = [*numbers, p.e.constant(0.0), p.e.constant(1.0)] if cls.decays_itself else numbers
+        return *cls.update(p, fma(l2, p, g), *slots, *numbers), p * p
+
+    def full(p, g, *rest):
+        slots, (l2, l1, scale, clip, factor, decay, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
+        g = minimum(maximum(g * scale, -clip), clip)
+        g = fma(l2, p, g) + where(p.equals(0.0), 0.0, with_sign(l1, p))
+        if cls.decays_itself:
+            new, *slots = cls.update(p, g, *slots, *numbers, decay, factor)
+            return new, *slots, l1 * absolute(p) + 0.5 * l2 * p * p
+        new, *slots = cls.update(p, g, *slots, *numbers)
+        return fma(factor, new - p - decay * p, p), *slots, l1 * absolute(p) + 0.5 * l2 * p * p
+
+    for body, scalars, attribute, templates in (
+        (plain, 1, "update_kernel", (_update_0, _update_1, _update_2)),
+        (full, 6, "full_kernel", (_full_0, _full_1, _full_2)),
+    ):
+        body.__name__ = f"{cls.name}_{body.__name__}_row"
+        n = cls.n_slots
+        op = row_op(2 + n, 1 + n, scalars=scalars + OF_UPDATE, reduce="sum", whole=True)(body)
+        name = f"{cls.name}_{attribute}"
+        setattr(cls, attribute, kernel_from(templates[n], name, update_signature, cls.update, apply=op))
+    OPTIMIZERS[cls.name] = cls
+    return cls
+
+
+def get_optimizer(given):
+    """An `Optimizer` from its name or as it is; ValueError with the list of names otherwise."""
+    if isinstance(given, Optimizer):
+        return given
+    if not isinstance(given, str) or given not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be an Optimizer or one of {sorted(OPTIMIZERS)}, got {given!r}")
+    return OPTIMIZERS[given]()
+
+
+def check(name, value, interval):
+    """`value` as a float if it is a number in the interval, written "(0, inf)" or "[0, 1)" or "[0, 1]"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    above = number and (value > low if interval[0] == "(" else value >= low)
+    if not above or not (value < high if interval[-1] == ")" else value <= high):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+    return float(value)
