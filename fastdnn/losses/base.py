@@ -180,7 +180,7 @@ def _elementwise(row, data, params, grads, work, start, lo, n):
     """Gradient of the scores and loss of rows lo..lo+n, by one pass of the loss's row_op; writes its own rows.
 
     Scores and their gradient have stride LD_IN, targets n_out; losses are float64. A single output is taken from 16 samples
-    at a time: one by one it is a sixteenth of a vector, and 80 cycles a sample.
+    at a time: one by one it is a sixteenth of a vector, and 22 ns a sample against 5.
     """
     ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
     y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])

@@ -249,8 +249,8 @@ def _product(a, b):
 def exps_of_16(scores, n_out, turned, tops, totals):
     """turned[j, r] = exp(scores[r, j] - tops[r]) for 16 rows of at most 16 scores, tops their largest, totals the sums.
 
-    One by one, rows of 2 or 10 scores leave most lanes of a vector empty and wait for their two reductions: 55 to 80 cycles
-    a row against 25 so.
+    One by one, rows of 2 or 10 scores leave most lanes of a vector empty and wait for their two reductions: 14 ns a row
+    against 7 to 8 so.
     """
     transpose_blocks(scores, turned, 16, 16, 16, 16)
     move(turned, tops, 16)
