@@ -15,7 +15,7 @@ from fastdnn import _math
 from fastdnn._jit import kernel_from
 from fastdnn._simd import row_op
 from fastdnn.gemm import COLUMNS, epilogue_signature, gemm, padded
-from fastdnn.layers.activations import _activate
+from fastdnn.layers.activation_function import _activate
 from fastdnn.optimizers import Adam
 from fastdnn.optimizers.base import NUMBERS
 from fastdnn.program import aligned

@@ -46,7 +46,7 @@ class Lion(e.Optimizer):
         self.beta_1, self.beta_2 = beta_1, beta_2
 
     def numbers(self, rates, steps):
-        return e.numbers(len(steps), rates, 1 - self.beta_1, 1 - self.beta_2)
+        return e.scalars(len(steps), rates, 1 - self.beta_1, 1 - self.beta_2)
 
     def update(p, g, m, rate, gain_1, gain_2, *_):
         u = e.fma(g - m, gain_1, m)

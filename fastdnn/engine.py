@@ -125,7 +125,7 @@ def limit_norms(table, parts, n_parts, at, average_decay):
     """Shorten the columns of the matrices that have a largest norm; the average, if there is one, takes what is left."""
     norms = doubles_at(at[LIMIT_NORMS])
     for k in range(at[N_LIMITS]):
-        row = integers_at(at[LIMITS], 6 * k)
+        row = integers_at(at[LIMITS], 5 * k)
         _call_limit(at[LIMIT], at[PARAMS], row[2], row[1], row[4], row[3], norms[k])
         run(REFRESH, table, row[0], 0, at[PARAMS], 0, at[WORK], 0, 0, row[1])
     if at[AVERAGED]:

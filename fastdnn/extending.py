@@ -23,7 +23,7 @@ from ._math import (
     with_sign,
 )
 from ._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
-from .layers.activations import ActivationFunction, activation
+from .layers.activation_function import ActivationFunction, activation
 from .layers.base import (
     BACKWARD,
     D_IN,
@@ -47,7 +47,7 @@ from .layers.base import (
     op_signature,
 )
 from .losses.base import Loss, loss
-from .optimizers.base import Optimizer, numbers, optimizer
+from .optimizers.base import Optimizer, optimizer, scalars
 
 __all__ = [
     "BACKWARD",
@@ -87,7 +87,6 @@ __all__ = [
     "maximum",
     "minimum",
     "normal_cdf",
-    "numbers",
     "offset",
     "op_signature",
     "optimizer",
@@ -95,6 +94,7 @@ __all__ = [
     "real",
     "reciprocal",
     "row_op",
+    "scalars",
     "sigmoid",
     "sqrt",
     "tanh",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.sparse
+from sklearn.utils.class_weight import compute_sample_weight
 
 from ._jit import inner, kernel
 from ._simd import copy, integers_at, move, offset, pointer_at, prefetch, real, row_op
@@ -34,6 +35,28 @@ def as_numbers(a, name, dtype):
         return a.astype(dtype, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must hold real numbers, got {getattr(a, 'dtype', type(a).__name__)}") from error
+
+
+def check_weights(sample_weight, n):
+    """float64 array of shape (n,) or None; ValueError unless finite, not negative and not all zero."""
+    if sample_weight is None:
+        return None
+    weights = np.ascontiguousarray(as_numbers(sample_weight, "sample_weight", np.float64))
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError("sample_weight must be finite, not negative and not all zero")
+    return weights
+
+
+def class_weights(class_weight, y, sample_weight):
+    """Sample weights multiplied by the weights of the samples' classes; ValueError unless y holds class numbers."""
+    if class_weight is None:
+        return sample_weight
+    if np.ndim(y) != 1:
+        raise ValueError(f"class_weight needs class numbers y of shape (n,), got shape {np.shape(y)}; use sample_weight")
+    weights = compute_sample_weight(class_weight, y)
+    return weights if sample_weight is None else weights * check_weights(sample_weight, len(weights))
 
 
 class Source:

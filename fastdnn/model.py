@@ -1,47 +1,22 @@
 """Model: a network of layers that owns the flat arrays; build, fit, predict, evaluate, look inside."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import assert_all_finite
-from sklearn.utils.class_weight import compute_sample_weight
 
 from . import engine, initializers, rng
-from .history import History
+from .fitting import fit_lbfgs, fit_steps
 from .inference import Inference
-from .inputs import Source, as_numbers
+from .inputs import Source, check_weights, class_weights
 from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
-from .lbfgs import fit_lbfgs
 from .losses import get_loss, scores_link
 from .optimizers import get_optimizer
 from .program import Layout, aligned, realigned
-from .schedules import get_schedule
+from .summary import summary
 from .training import Training
 
 DTYPES = ("float32", "float64")
-
-
-def check_weights(sample_weight, n):
-    """float64 array of shape (n,) or None; ValueError unless finite, not negative and not all zero."""
-    if sample_weight is None:
-        return None
-    weights = np.ascontiguousarray(as_numbers(sample_weight, "sample_weight", np.float64))
-    if weights.shape != (n,):
-        raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError("sample_weight must be finite, not negative and not all zero")
-    return weights
-
-
-def class_weights(class_weight, y, sample_weight):
-    """Sample weights multiplied by the weights of the samples' classes; ValueError unless y holds class numbers."""
-    if class_weight is None:
-        return sample_weight
-    if np.ndim(y) != 1:
-        raise ValueError(f"class_weight needs class numbers y of shape (n,), got shape {np.shape(y)}; use sample_weight")
-    weights = compute_sample_weight(class_weight, y)
-    return weights if sample_weight is None else weights * check_weights(sample_weight, len(weights))
 
 
 def check_layers(layers):
@@ -400,33 +375,8 @@ class Model:
             self._check(self.network, *validation_data, *(() if len(validation_data) == 3 else (None,)))
         sample_weight = class_weights(class_weight, y, sample_weight)
         training = self.training(X, y, sample_weight, batch_size)
-        if self.optimizer.full_batch:
-            return fit_lbfgs(self, training, epochs, verbose, validation_data, callbacks)
-        history, schedule = History(), get_schedule(self.optimizer.learning_rate)
-        training.first_step, training.total_steps = self.step, epochs * -(-training.source.n // training.batch_size)
-        for epoch in range(epochs):
-            order = rng.generator(self.seed, rng.SHUFFLE, self.epochs).permutation(training.source.n) if shuffle else None
-            training.rate_factor = self.plateau.get("factor", 1.0)
-            history.add(loss=training.epoch(order))
-            self.epochs += 1
-            finite = np.isfinite(history["loss"][-1])
-            if validation_data is not None and finite:
-                history.add(**{f"val_{k}": v for k, v in self.evaluate(*validation_data).items()})
-            if schedule.reacts and finite:
-                schedule.observe(history["val_loss" if validation_data is not None else "loss"][-1], self.plateau)
-            if verbose:
-                print(f"Epoch {epoch + 1}/{epochs} " + "  ".join(f"{k} {v[-1]:.6g}" for k, v in history.items()))
-            if not finite:
-                warnings.warn(
-                    f"the loss is {history['loss'][-1]} in epoch {epoch + 1}: training stopped. Scale the data to about unit "
-                    "variance or take a smaller learning rate",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                break
-            if any([callback(self, history) for callback in callbacks]):
-                break
-        return history
+        fit = fit_lbfgs if self.optimizer.full_batch else fit_steps
+        return fit(self, training, epochs, validation_data, callbacks, verbose, shuffle)
 
     def loss_and_grad(self, X, y, sample_weight=None, training=False):
         """Mean loss of the samples and its gradient, without changing the parameters.
@@ -537,19 +487,7 @@ class Model:
     def summary(self):
         """Table of the layers, their output shapes and parameters, as a string."""
         self._built()
-        rows = [("layer", "output", "parameters")]
-        for i, (key, layer) in enumerate(self.layout.leaves):
-            if layer.internal:
-                continue
-            count = sum(int(np.prod(e.shape)) for e in self.layout.entries if e.layer == i)
-            rows.append((f"{key.rpartition('.')[0]}.{layer!r}", str(self.layout.shapes[i + 1]), f"{count:,}"))
-        widths = [max(len(row[c]) for row in rows) for c in range(3)]
-        lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
-        lines.insert(1, "-" * len(lines[0]))
-        total = self.layout.n_params
-        lines.append(f"{total:,} parameters, {total * self.dtype.itemsize / 1e6:.2f} MB in {self.dtype.name}")
-        lines.append(f"input {self.layout.shapes[0]}, {self.loss!r}, {self.optimizer!r}")
-        return "\n".join(lines)
+        return summary(self)
 
     def __repr__(self):
         state = "not built" if self.layout is None else f"{self.layout.n_params:,} parameters"

@@ -195,10 +195,10 @@ class Layout:
         return np.array([(p.l2, p.l1, p.rate, p.decays) for p in of], float).reshape(-1, 4)
 
     def limits(self):
-        """(k, 6) int64, op, rows, first parameter, row stride, columns, 0, and (k,) norms, of what has a `max_norm`."""
+        """(k, 5) int64, op, rows, first parameter, row stride, columns, and (k,) norms, of what has a `max_norm`."""
         limited = [e for e in self.entries if e.parameter.max_norm is not None]
-        table = [(e.layer + 1, e.rows, e.offset, e.stride, e.shape[-1], 0) for e in limited]
-        return np.array(table, np.int64).reshape(-1, 6), np.array([e.parameter.max_norm for e in limited], float)
+        table = [(e.layer + 1, e.rows, e.offset, e.stride, e.shape[-1]) for e in limited]
+        return np.array(table, np.int64).reshape(-1, 5), np.array([e.parameter.max_norm for e in limited], float)
 
     @property
     def n_params(self):

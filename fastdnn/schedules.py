@@ -4,6 +4,7 @@ An optimizer takes one in place of a number: ``Adam(OneCycle(1e-2))``. A schedul
 batch each) and of the number of steps in all, which `Model.fit` knows; ``total`` fixes it where a schedule shall be shorter.
 """
 
+import abc
 import math
 
 import numpy as np
@@ -37,7 +38,7 @@ def _rate(name, value):
     return check_number(name, value, 0, math.inf, low_open=True, high_open=True)
 
 
-class Schedule(Spec):
+class Schedule(Spec, abc.ABC):
     """Base of the schedules; a subclass overrides `rates`.
 
     Attributes
@@ -48,9 +49,9 @@ class Schedule(Spec):
 
     reacts = False  # whether `observe` changes what comes
 
+    @abc.abstractmethod
     def rates(self, steps, total):
-        """Rates of the steps (an int array) of `total`, or of no known number if that is None."""
-        raise NotImplementedError(f"{type(self).__name__} must define rates(steps, total)")
+        """Rates of the steps, (n,) int64 from 0 on, of `total`, or of no known number if that is None: (n,) float64 >= 0."""
 
     def observe(self, loss, state):
         """What an epoch's loss makes of `state` (a dict of its own, empty at first): for schedules that react to it."""

@@ -8,7 +8,7 @@ import pytest
 from numba import types
 
 from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, gemm, padded, tile_shape, transpose
-from fastdnn.layers.activations import ACTIVATIONS
+from fastdnn.layers import ACTIVATIONS
 
 TILE = tile_shape(types.float32)[0]
 SIZES = (1, 3, TILE - 1, TILE, TILE + 1, 17, 40)

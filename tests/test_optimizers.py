@@ -23,7 +23,7 @@ from fastdnn.optimizers import (
     ScheduleFreeAdamW,
     optimizer,
 )
-from fastdnn.optimizers.base import numbers
+from fastdnn.optimizers.base import scalars
 
 CASES = [
     SGD(0.1),
@@ -323,7 +323,7 @@ def test_an_optimizer_of_ones_own():
             super().__init__(learning_rate, **rules)
 
         def numbers(self, rates, steps):
-            return numbers(len(steps), rates)
+            return scalars(len(steps), rates)
 
         def update(p, g, rate, *_):
             return (p - where(g.equals(0.0), 0.0, with_sign(rate, g)),)

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ..inputs import Source, check_sparse
 from ..layers import ACTIVATIONS, ActivationFunction, Dense, Dropout
-from ..layers.activations import ALIASES, check_activation
+from ..layers.activation_function import ALIASES, check_activation
 from ..layers.base import check_number
 from ..model import Model
 from ..rng import shuffle_as_numpy

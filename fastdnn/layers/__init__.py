@@ -1,10 +1,12 @@
 """Table of contents of the layers: one line a layer, each family in a file of its own."""
 
-from .activations import ACTIVATIONS, ActivationFunction, activation
+from . import activations  # noqa: F401 - fills the table
+from .activation_function import ACTIVATIONS, ActivationFunction, activation
 from .base import Layer
+from .batch_norm import BatchNorm
 from .dense import Dense
 from .elementwise import Activation, AlphaDropout, Dropout, GaussianNoise, PReLU
-from .norm import BatchNorm, LayerNorm
+from .layer_norm import LayerNorm
 from .shape import Flatten, Reshape, Residual
 
 LAYERS = {

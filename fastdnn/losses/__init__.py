@@ -1,7 +1,8 @@
 """Table of contents of the losses: one class a loss, in a file for each kind of target."""
 
 from .base import LOSSES_TABLE, Loss, get_loss, loss, scores_link
-from .classification import ClippedLogLoss, CrossEntropy, Focal, Hinge, LogLoss
+from .classification import ClippedLogLoss, Focal, Hinge, LogLoss
+from .cross_entropy import CrossEntropy
 from .regression import AbsoluteError, Gamma, Huber, LogCosh, Poisson, Quantile, SquaredError
 
 __all__ = [

@@ -179,39 +179,30 @@ def weight_of(data, position):
 def _elementwise(row, data, params, grads, work, start, lo, n):
     """Gradient of the scores and loss of rows lo..lo+n, by one pass of the loss's row_op; writes its own rows.
 
-    Scores and their gradient have stride LD_IN, targets n_out; losses are float64. A single output is taken from 16 samples
-    at a time: one by one it is a sixteenth of a vector, and 22 ns a sample against 5.
+    Scores and their gradient have stride LD_IN, targets n_out; COLUMN_CONSTANTS is (n_out,), one of each output; losses are
+    float64. A single output is taken from 16 samples at a time: one by one it is a sixteenth of a vector, and 22 ns a
+    sample against 5.
     """
     ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
     y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
     a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
+    constants = pointer_at(row[COLUMN_CONSTANTS], work)
     if n_out == 1:
-        scores, targets, weights, values = local(work), local(work), local(work), local(work)
+        scores, targets, same, weights, values = local(work), local(work), local(work), local(work), local(work)
         for r in range(16):
             scores[r] = targets[r] = weights[r] = real(work, 0.0)
+            same[r] = constants[0]
         for first in range(lo, lo + n, 16):
             rows = min(16, lo + n - first)
             for r in range(rows):
                 scores[r], targets[r] = work[row[IN] + (first + r) * ld], y[sample(data, start + first + r)]
                 weights[r] = real(work, doubles_at(data[SCALE])[0] * weight_of(data, start + first + r))
-            apply_column(scores, targets, weights, scores, values, a, b, 16)
+            apply_column(scores, targets, same, weights, scores, values, a, b, 16)
             for r in range(rows):
                 scale = doubles_at(data[SCALE])[0] * weight_of(data, start + first + r)
                 work[row[D_IN] + (first + r) * ld] = scores[r]
                 losses[start - data[BASE] + first + r] = report * scale * values[r]
         return
-    for i in range(lo, lo + n):
-        scale = doubles_at(data[SCALE])[0] * weight_of(data, start + i)
-        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        total = apply(z, offset(y, sample(data, start + i) * n_out), dz, real(work, scale), a, b, n_out)
-        losses[start - data[BASE] + i] = report * scale * total
-
-
-def _elementwise_per_output(row, data, params, grads, work, start, lo, n):
-    """`_elementwise` with a row of constants, one of each output, at COLUMN_CONSTANTS."""
-    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
-    y, losses, constants = pointer_at(data[Y], work), doubles_at(data[LOSSES]), pointer_at(row[COLUMN_CONSTANTS], work)
-    a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
     for i in range(lo, lo + n):
         scale = doubles_at(data[SCALE])[0] * weight_of(data, start + i)
         z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
@@ -221,24 +212,14 @@ def _elementwise_per_output(row, data, params, grads, work, start, lo, n):
 
 def _gradient_kernel(name, pointwise, per_output):
     """The kernel of a loss that is a sum over the outputs."""
-    if per_output:
 
-        def body(z, y, c, scale, a, b):
-            gradient, value = pointwise(z, y, a, b, c)
-            return gradient * scale, value
-
-    else:
-
-        def body(z, y, scale, a, b):
-            gradient, value = pointwise(z, y, a, b)
-            return gradient * scale, value
+    def body(z, y, c, scale, a, b):
+        gradient, value = pointwise(z, y, a, b, c) if per_output else pointwise(z, y, a, b)
+        return gradient * scale, value
 
     body.__name__ = f"{name}_row"
-    op = row_op(2 + per_output, 1, scalars=3, reduce="sum")(body)
-    if per_output:
-        return kernel_from(_elementwise_per_output, f"{name}_gradient", op_signature, pointwise, apply=op)
-    column = row_op(3, 2, scalars=2, whole=True)(body)
-    return kernel_from(_elementwise, f"{name}_gradient", op_signature, pointwise, apply=op, apply_column=column)
+    row, column = row_op(3, 1, scalars=3, reduce="sum")(body), row_op(4, 2, scalars=2, whole=True)(body)
+    return kernel_from(_elementwise, f"{name}_gradient", op_signature, pointwise, apply=row, apply_column=column)
 
 
 @inner

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from .._math import fma, maximum, reciprocal, sqrt
-from .base import Optimizer, check, numbers, optimizer
+from .base import Optimizer, check, optimizer, scalars
 
 
 def above_tiny(x):
@@ -55,7 +55,7 @@ class RMSprop(Optimizer):
         self.epsilon = check("epsilon", epsilon, "(0, inf)")
 
     def numbers(self, rates, steps):
-        return numbers(len(steps), rates, self.rho, 1 - self.rho, self.momentum, self.epsilon)
+        return scalars(len(steps), rates, self.rho, 1 - self.rho, self.momentum, self.epsilon)
 
     def update(p, g, v, b, rate, rho, gain, momentum, epsilon, *_):
         v = fma(v, rho, gain * g * g)
@@ -99,7 +99,7 @@ class Adagrad(Optimizer):
         self.epsilon = check("epsilon", epsilon, "(0, inf)")
 
     def numbers(self, rates, steps):
-        return numbers(len(steps), rates, self.epsilon)
+        return scalars(len(steps), rates, self.epsilon)
 
     def update(p, g, v, rate, epsilon, *_):
         v = fma(g, g, v)
@@ -154,7 +154,7 @@ class Adam(Optimizer):
         epsilon = self.epsilon * root if self.correct_epsilon else self.epsilon
         # 1 - beta in float64: taken in float32 it would lose half its digits.
         gains = 1 - self.beta_1, self.beta_2, 1 - self.beta_2
-        return numbers(len(steps), rates * root / (1 - self.beta_1**steps), *gains, epsilon)
+        return scalars(len(steps), rates * root / (1 - self.beta_1**steps), *gains, epsilon)
 
     def update(p, g, m, v, rate, gain_1, beta_2, gain_2, epsilon, *_):
         m = fma(g - m, gain_1, m)
@@ -256,7 +256,7 @@ class NAdam(Optimizer):
         now, root = steps - 1, np.sqrt(1 - self.beta_2**steps)
         of_gradient = rates * root * (1 - mu[now]) / (1 - products[now])
         of_mean = rates * root * mu[now + 1] / (1 - products[now + 1])
-        return numbers(len(steps), of_gradient, of_mean, 1 - self.beta_1, self.beta_2, 1 - self.beta_2, self.epsilon * root)
+        return scalars(len(steps), of_gradient, of_mean, 1 - self.beta_1, self.beta_2, 1 - self.beta_2, self.epsilon * root)
 
     def update(p, g, m, v, of_gradient, of_mean, gain_1, beta_2, gain_2, epsilon):
         m = fma(g - m, gain_1, m)

@@ -10,10 +10,10 @@
             return (p - where(g.equals(0.0), 0.0, with_sign(rate, g)),)
 
         def numbers(self, rates, steps):
-            return numbers(len(steps), rates)
+            return scalars(len(steps), rates)
 
 `update` gets the vectors of parameters p, gradients g and slots, and the six numbers that `numbers` gave for the step (the
-function `numbers` fills them up); it returns the new parameters and slots. Where all of them are 0 they must stay 0: there
+function `scalars` fills them up); it returns the new parameters and slots. Where all of them are 0 they must stay 0: there
 is padding between the parameters. L1, L2, clipping, weight decay and rates of layers go around it, in the same pass.
 Outside the package the same decorator is `fastdnn.optimizers.optimizer`.
 """
@@ -117,7 +117,7 @@ def limit(params, lo, rows, columns, stride, most):
                 params[lo + i * stride + j] *= factor
 
 
-def numbers(n, *values):
+def scalars(n, *values):
     """(n, NUMBERS) float64, the first columns filled with the values (each a number or an array of n)."""
     table = np.zeros((n, NUMBERS))
     for column, value in enumerate(values):
@@ -153,8 +153,13 @@ class Optimizer(Spec):
     n_slots : int
         Arrays of the size of the parameters that it keeps (moments, velocities).
     update_kernel, full_kernel : Kernel
-        Compiled from the static method `update(p, g, *slots, *numbers)` -> (p, *slots), functions of vectors; the full one
-        knows the rules above too.
+        Made by the decorator from the static method `update(p, g, *slots, *numbers)` -> (p, *slots), functions of vectors;
+        the full one knows the rules above too.
+
+    Notes
+    -----
+    A subclass defines `update` and `numbers(rates, steps)`, which gives the six numbers of each of the steps 1, 2, ... with
+    the function `scalars`, (len(steps), NUMBERS) float64.
 
     References
     ----------
@@ -195,10 +200,6 @@ class Optimizer(Spec):
         defaults = {k: p.default for k, p in {**base, **own}.items()}
         given = {k: v for k, v in vars(self).items() if not same(v, defaults.get(k))}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
-
-    def numbers(self, rates, steps):
-        """(len(steps), NUMBERS) float64, see `numbers`: the scalars of `update` for each of the steps (1, 2, ...)."""
-        raise NotImplementedError(f"{type(self).__name__} must define numbers(rates, steps)")
 
     def refuse(self, what):
         """ValueError if the optimizer cannot do what another part of the network asks for; most can."""
@@ -252,39 +253,6 @@ def apply(*args):
 
 def _update_0(numbers, factors, params, grads, slots, n_params, lo, n, l2):
     """Update parameters lo..lo+n (multiples of 16): one pass, 12 bytes a parameter in float32."""
-    c, total = doubles_at(numbers), 0.0
-    for j in range(lo, lo + n, BLOCK):
-        p, g = offset(params, j), offset(grads, j)
-        m = min(BLOCK, lo + n - j)
-        total += apply(p, g, p, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
-                       real(p, c[4]), real(p, c[5]), m)  # fmt: skip
-    return 0.5 * l2 * total if l2 != 0.0 else 0.0
-
-
-def _update_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
-    """Update parameters lo..lo+n (multiples of 16) and one slot: one pass, 20 bytes a parameter in float32."""
-    c, total = doubles_at(numbers), 0.0
-    for j in range(lo, lo + n, BLOCK):
-        p, g, a = offset(params, j), offset(grads, j), offset(slots, j)
-        m = min(BLOCK, lo + n - j)
-        total += apply(p, g, a, p, a, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
-                       real(p, c[4]), real(p, c[5]), m)  # fmt: skip
-    return 0.5 * l2 * total if l2 != 0.0 else 0.0
-
-
-def _update_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
-    """Update parameters lo..lo+n (multiples of 16) and two slots: one pass, 28 bytes a parameter in float32."""
-    c, total = doubles_at(numbers), 0.0
-    for j in range(lo, lo + n, BLOCK):
-        p, g, a, b = offset(params, j), offset(grads, j), offset(slots, j), offset(slots, n_params + j)
-        m = min(BLOCK, lo + n - j)
-        total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, c[0]), real(p, c[1]), real(p, c[2]), real(p, c[3]),
-                       real(p, c[4]), real(p, c[5]), m)  # fmt: skip
-    return 0.5 * l2 * total if l2 != 0.0 else 0.0
-
-
-def _full_0(numbers, factors, params, grads, slots, n_params, lo, n, l2):
-    """`_update_0` with all the rules."""
     c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
     decay = c[RATE] * f[DECAY]
     for j in range(lo, lo + n, BLOCK):
@@ -296,8 +264,8 @@ def _full_0(numbers, factors, params, grads, slots, n_params, lo, n, l2):
     return total
 
 
-def _full_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
-    """`_update_1` with all the rules."""
+def _update_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16) and one slot: one pass, 20 bytes a parameter in float32."""
     c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
     decay = c[RATE] * f[DECAY]
     for j in range(lo, lo + n, BLOCK):
@@ -309,8 +277,8 @@ def _full_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
     return total
 
 
-def _full_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
-    """`_update_2` with all the rules."""
+def _update_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16) and two slots: one pass, 28 bytes a parameter in float32."""
     c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
     decay = c[RATE] * f[DECAY]
     for j in range(lo, lo + n, BLOCK):
@@ -322,33 +290,43 @@ def _full_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
     return total
 
 
+TEMPLATES = _update_0, _update_1, _update_2  # by the number of slots
+
+
 def optimizer(cls):
-    """Class decorator: make the update's loops (compiled on first use) and put the optimizer into the table."""
+    """Class decorator: make the update's loops (compiled on first use) and put the optimizer into the table.
+
+    Raises
+    ------
+    TypeError
+        If the class lacks `update` or `numbers`.
+    """
+    for name in ("update", "numbers"):
+        if not hasattr(cls, name):
+            raise TypeError(f"{cls.__name__} must define {name}; see fastdnn.optimizers.base")
 
     def plain(p, g, *rest):
-        slots, (l2, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
-        numbers = [*numbers, p.e.constant(0.0), p.e.constant(1.0)] if cls.decays_itself else numbers
-        return *cls.update(p, fma(l2, p, g), *slots, *numbers), p * p
+        """The update with L2 alone: what the other scalars would do is left out, and with it their cost."""
+        slots, (l2, _, _, _, factor, decay, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
+        own = (decay, factor) if cls.decays_itself else ()
+        return *cls.update(p, fma(l2, p, g), *slots, *numbers, *own), 0.5 * ((l2 * p) * p)
 
     def full(p, g, *rest):
         slots, (l2, l1, scale, clip, factor, decay, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
         g = minimum(maximum(g * scale, -clip), clip)
         g = fma(l2, p, g) + where(p.equals(0.0), 0.0, with_sign(l1, p))
+        penalty = l1 * absolute(p) + 0.5 * ((l2 * p) * p)
         if cls.decays_itself:
-            new, *slots = cls.update(p, g, *slots, *numbers, decay, factor)
-            return new, *slots, l1 * absolute(p) + 0.5 * l2 * p * p
+            return *cls.update(p, g, *slots, *numbers, decay, factor), penalty
         new, *slots = cls.update(p, g, *slots, *numbers)
-        return fma(factor, new - p - decay * p, p), *slots, l1 * absolute(p) + 0.5 * l2 * p * p
+        return fma(factor, new - p - decay * p, p), *slots, penalty
 
-    for body, scalars, attribute, templates in (
-        (plain, 1, "update_kernel", (_update_0, _update_1, _update_2)),
-        (full, 6, "full_kernel", (_full_0, _full_1, _full_2)),
-    ):
-        body.__name__ = f"{cls.name}_{body.__name__}_row"
-        n = cls.n_slots
-        op = row_op(2 + n, 1 + n, scalars=scalars + OF_UPDATE, reduce="sum", whole=True)(body)
+    n = cls.n_slots
+    for body, attribute in ((plain, "update_kernel"), (full, "full_kernel")):
         name = f"{cls.name}_{attribute}"
-        setattr(cls, attribute, kernel_from(templates[n], name, update_signature, cls.update, apply=op))
+        body.__name__ = f"{name}_row"
+        op = row_op(2 + n, 1 + n, scalars=6 + OF_UPDATE, reduce="sum", whole=True)(body)
+        setattr(cls, attribute, kernel_from(TEMPLATES[n], name, update_signature, cls.update, apply=op))
     OPTIMIZERS[cls.name] = cls
     return cls
 

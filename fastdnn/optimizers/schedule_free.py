@@ -7,7 +7,7 @@ import numpy as np
 from .._math import fma, reciprocal, sqrt
 from ..schedules import Schedule
 from .adaptive import above_tiny
-from .base import RATE, Optimizer, check, numbers, optimizer
+from .base import RATE, Optimizer, check, optimizer, scalars
 
 
 @functools.lru_cache(16)
@@ -73,7 +73,7 @@ class ScheduleFreeAdamW(Optimizer):
         share, rate = averaging(float(rates[0]), self.beta_2, self.warmup, 1 << int(steps[-1]).bit_length())
         share, rate = share[steps - 1], rate[steps - 1]
         of_step = rate * (self.beta_1 * (1 - share) - 1)
-        return numbers(len(steps), share, of_step, rate, self.beta_2, 1 - self.beta_2, self.epsilon)
+        return scalars(len(steps), share, of_step, rate, self.beta_2, 1 - self.beta_2, self.epsilon)
 
     def update(y, g, z, v, share, of_step, rate, beta_2, gain_2, epsilon, decay, factor):
         v = fma(v, beta_2, gain_2 * g * g)

@@ -1,6 +1,6 @@
 """Stochastic gradient descent."""
 
-from .base import Optimizer, check, numbers, optimizer
+from .base import Optimizer, check, optimizer, scalars
 
 
 @optimizer
@@ -45,7 +45,7 @@ class SGD(Optimizer):
 
     def numbers(self, rates, steps):
         ahead = (self.momentum, -rates) if self.nesterov else (1.0, 0.0)
-        return numbers(len(steps), self.momentum, rates, *ahead)
+        return scalars(len(steps), self.momentum, rates, *ahead)
 
     def update(p, g, v, momentum, rate, of_velocity, of_gradient, *_):
         v = momentum * v - rate * g

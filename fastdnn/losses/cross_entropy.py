@@ -1,0 +1,286 @@
+"""Categorical cross-entropy, with the softmax that it comes with."""
+
+import math
+
+import numpy as np
+
+from .._jit import inner, kernel
+from .._math import exp, log, maximum, minimum
+from .._simd import copy, doubles_at, fold_op, integers_at, local, move, offset, pointer_at, real, row_op, where
+from ..gemm import transpose_blocks
+from ..layers.activations import exp_minus, row_max, times
+from ..layers.base import BASE, D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, RESULT, SAMPLE_WEIGHT, SCALE, Y, op_signature, sample
+from .base import Loss, as_targets, loss, number, room_for_vectors, weight_of
+
+
+def as_classes(y, n_out, name):
+    """Class numbers (n,) as int64; ValueError if y holds anything else."""
+    y = np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.array_equal(y, np.floor(y))):
+        raise ValueError(
+            f"{name} needs class numbers 0, 1, ... of shape (n,), got shape {y.shape}, dtype {y.dtype}; "
+            "np.unique(y, return_inverse=True) makes numbers of labels"
+        )
+    if len(y) and (y.min() < 0 or y.max() >= n_out):
+        raise ValueError(
+            f"class numbers must be 0 to {n_out - 1} for a network with {n_out} outputs, got {y.min()} to {y.max()}"
+        )
+    return np.ascontiguousarray(y, np.int64)
+
+
+def one_hot(classes, n_out):
+    """(n, n_out) float64, 1 in the column of each row's class."""
+    return (classes[:, None] == np.arange(n_out)).astype(float)
+
+
+@row_op(2, 1, scalars=2, whole=True)
+def clipped_losses(totals, margins, low, high):
+    return minimum(maximum(log(totals) - margins, low), high)
+
+
+@fold_op
+def _largest(top, z, _):
+    return (where(z > top, z, top),)
+
+
+@fold_op
+def _sum_of_exps(total, z, top):
+    p = exp(z - top)
+    return total + p, p
+
+
+@row_op(2, 1, whole=True)
+def _over(a, b):
+    return a / b
+
+
+@row_op(2, 1, whole=True)
+def _product(a, b):
+    return a * b
+
+
+@inner
+def exps_of_16(scores, n_out, turned, tops, totals):
+    """turned[j, r] = exp(scores[r, j] - tops[r]) for 16 rows of at most 16 scores, tops their largest, totals the sums.
+
+    One by one, rows of 2 or 10 scores leave most lanes of a vector empty and wait for their two reductions: 14 ns a row
+    against 7 to 8 so.
+    """
+    transpose_blocks(scores, turned, 16, 16, 16, 16)
+    move(turned, tops, 16)
+    _largest(turned, tops, tops, n_out)
+    for r in range(16):
+        totals[r] = real(scores, 0.0)
+    _sum_of_exps(turned, tops, totals, n_out)
+
+
+@inner
+def scaled_back(turned, n_out, factors, rows):
+    """rows[r, j] = turned[j, r] * factors[r] for j < n_out, 0 from there on; factors[16:32] hold zeros."""
+    for j in range(16):
+        _product(offset(turned, 16 * j), factors if j < n_out else offset(factors, 16), offset(turned, 16 * j), 16)
+    transpose_blocks(turned, rows, 16, 16, 16, 16)
+
+
+@inner
+def narrow_gradient(row, data, work, start, lo, n):
+    """`cross_entropy_gradient` for at most 16 scores."""
+    n_out, hyper, scale = row[N_IN], doubles_at(row[HYPER]), doubles_at(data[SCALE])[0]
+    low, high, losses = real(work, hyper[0]), real(work, hyper[1]), doubles_at(data[LOSSES])
+    block, turned, tops, totals, margins, weights, factors = (
+        local(work), local(work), local(work), local(work), local(work), local(work), local(work)
+    )  # fmt: skip
+    for r in range(256):
+        block[r] = real(work, 0.0)
+    for r in range(16):
+        margins[r], weights[r], factors[16 + r] = real(work, 0.0), real(work, scale), real(work, 0.0)
+    for first in range(lo, lo + n, 16):
+        rows = min(16, lo + n - first)
+        move(offset(work, row[IN] + first * 16), block, rows * 16)
+        exps_of_16(block, n_out, turned, tops, totals)
+        # Apart from the labels: one loop for both becomes gathers, which wait for what has just been stored (30 ns a row).
+        if data[SAMPLE_WEIGHT]:
+            for r in range(rows):
+                weights[r] = real(work, scale * weight_of(data, start + first + r))
+        for r in range(rows):
+            label = integers_at(data[Y], sample(data, start + first + r))[0]
+            margins[r] = block[r * 16 + label] - tops[r]
+        _over(weights, totals, factors, 16)
+        scaled_back(turned, n_out, factors, block)
+        clipped_losses(totals, margins, margins, low, high, 16)
+        move(block, offset(work, row[D_IN] + first * 16), rows * 16)
+        for r in range(rows):
+            position = start + first + r
+            work[row[D_IN] + (first + r) * 16 + integers_at(data[Y], sample(data, position))[0]] -= weights[r]
+            losses[position - data[BASE]] = scale * weight_of(data, position) * margins[r]
+
+
+@inner
+def wide_gradient(row, data, work, start, lo, n):
+    """`cross_entropy_gradient` for any number of scores.
+
+    The logarithms are taken of 16 rows at a time: one by one they took a third of the kernel.
+    """
+    ld, n_out, hyper, scale = row[LD_IN], row[N_IN], doubles_at(row[HYPER]), doubles_at(data[SCALE])[0]
+    low, high = real(work, hyper[0]), real(work, hyper[1])
+    losses, totals, margins = doubles_at(data[LOSSES]), local(work), local(work)
+    for r in range(16):
+        totals[r], margins[r] = real(work, 1.0), real(work, 0.0)
+    for first in range(lo, lo + n, 16):
+        rows = min(16, lo + n - first)
+        for r in range(rows):
+            i = first + r
+            label = integers_at(data[Y], sample(data, start + i))[0]
+            z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+            top = row_max(z, n_out)
+            margins[r], totals[r] = z[label] - top, exp_minus(z, dz, top, n_out)
+            weight = real(work, scale * weight_of(data, start + i))
+            times(dz, dz, weight / totals[r], n_out)
+            dz[label] -= weight
+        clipped_losses(totals, margins, margins, low, high, 16)
+        for r in range(rows):
+            losses[start - data[BASE] + first + r] = scale * weight_of(data, start + first + r) * margins[r]
+
+
+@kernel(op_signature)
+def cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
+    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride LD_IN."""
+    if row[LD_IN] == 16:
+        narrow_gradient(row, data, work, start, lo, n)
+    else:
+        wide_gradient(row, data, work, start, lo, n)
+
+
+@inner
+def narrow_link(row, data, work, start, lo, n):
+    """`softmax_link` for at most 16 scores."""
+    n_out, result = row[N_IN], pointer_at(data[RESULT], work)
+    block, turned, tops, totals, ones, factors = (
+        local(work), local(work), local(work), local(work), local(work), local(work)
+    )  # fmt: skip
+    for r in range(256):
+        block[r] = real(work, 0.0)
+    for r in range(16):
+        ones[r], factors[16 + r] = real(work, 1.0), real(work, 0.0)
+    for first in range(lo, lo + n, 16):
+        rows = min(16, lo + n - first)
+        move(offset(work, row[IN] + first * 16), block, rows * 16)
+        exps_of_16(block, n_out, turned, tops, totals)
+        _over(ones, totals, factors, 16)
+        scaled_back(turned, n_out, factors, block)
+        for r in range(rows):
+            target = offset(result, (start + first + r) * n_out)
+            if room_for_vectors(n_out, lo + n - first - r):
+                move(offset(block, r * 16), target, 16)
+            else:
+                copy(offset(block, r * 16), target, n_out)
+
+
+@kernel(op_signature)
+def softmax_link(row, data, params, grads, work, start, lo, n):
+    """softmax of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores may be overwritten."""
+    if row[LD_IN] == 16:
+        narrow_link(row, data, work, start, lo, n)
+        return
+    ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
+    for i in range(lo, lo + n):
+        z, target = offset(work, row[IN] + i * ld), offset(result, (start + i) * n_out)
+        total = exp_minus(z, z, row_max(z, n_out), n_out)
+        if room_for_vectors(n_out, lo + n - i):
+            times(z, target, real(work, 1.0) / total, n_out)
+        else:
+            times(z, z, real(work, 1.0) / total, n_out)
+            copy(z, target, n_out)
+
+
+@row_op(2, 0, scalars=1, reduce="sum")
+def _weighted_rest(q, z, top):
+    return q * (z - top)
+
+
+@row_op(1, 0, reduce="sum")
+def _sum(q):
+    return q
+
+
+@row_op(2, 1, scalars=2)
+def _soft_difference(p, q, factor, weight):
+    return p * factor - q * weight
+
+
+@kernel(op_signature)
+def soft_cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
+    """(sum(q) softmax - q) * weight / sum of weights for rows lo..lo+n and targets q (n, n_out), and the rows' losses."""
+    ld, n_out, scale = row[LD_IN], row[N_IN], doubles_at(data[SCALE])[0]
+    targets, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    for i in range(lo, lo + n):
+        weight = scale * weight_of(data, start + i)
+        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+        q, top = offset(targets, sample(data, start + i) * n_out), row_max(z, n_out)
+        total, mass = exp_minus(z, dz, top, n_out), _sum(q, n_out)
+        # sum_j q_j (log total - (z_j - top)): the scores less their largest, so that nothing large is subtracted.
+        value = mass * math.log(total) - _weighted_rest(q, z, top, n_out)
+        _soft_difference(dz, q, dz, real(work, weight) * mass / total, real(work, weight), n_out)
+        losses[start - data[BASE] + i] = weight * value
+
+
+@loss
+class CrossEntropy(Loss):
+    """Categorical cross-entropy, loss = log(sum_j exp(z_j)) - z_y; link softmax. Reference: Bridle 1990.
+
+    Targets are class numbers (n,), or probabilities (n, n_out), for which loss = sum_j q_j (log(sum_k exp(z_k)) - z_j).
+
+    Parameters
+    ----------
+    clip : bool, default=False
+        Report it as if the probability were clipped to [eps, 1 - eps] of the float type, as scikit-learn does.
+    label_smoothing : float, default=0.0
+        Share of the probability that is spread evenly over all classes, in [0, 1). Reference: Szegedy et al. 2016,
+        arXiv:1512.00567. Takes memory for a probability of each class and sample.
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers, losses
+    >>> model = Model([layers.Dense(2)], loss=losses.CrossEntropy(label_smoothing=0.1)).build(1)
+    >>> model.params = 0 * model.params
+    >>> round(model.loss_and_grad([[1.0]], [1])[0], 4)
+    0.6931
+    """
+
+    name, labels = "cross_entropy", True
+    kernel, link = cross_entropy_gradient, softmax_link
+
+    def __init__(self, clip=False, label_smoothing=0.0):
+        self.clip = bool(clip)
+        self.label_smoothing = number("label_smoothing", label_smoothing, 0.0, 1.0, closed=True)
+        if self.label_smoothing == 1.0:
+            raise ValueError("label_smoothing must be less than 1, which would leave nothing of the labels")
+
+    def constants(self, dtype):
+        eps = float(np.finfo(dtype).eps)
+        return (-math.log1p(-eps), -math.log(eps)) if self.clip else (-math.inf, math.inf)
+
+    def kernel_for(self, targets):
+        return self.kernel if targets.dtype == np.int64 else soft_cross_entropy_gradient
+
+    def metrics(self, predictions, y, sample_weight):
+        y = np.asarray(y)
+        y = y.argmax(axis=1) if y.ndim == 2 else y
+        return {"accuracy": float(np.average(predictions.argmax(axis=1) == y, weights=sample_weight))}
+
+    def check_targets(self, y, n_out, dtype):
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] == n_out and n_out > 1 and y.dtype.kind in "iufb":
+            flat = as_targets(y, n_out, dtype)
+            if flat.min(initial=0) < 0:
+                raise ValueError(f"cross_entropy needs probabilities >= 0, got {flat.min():g}")
+            probabilities = flat[: y.size].reshape(y.shape)
+        else:
+            classes = as_classes(y, n_out, "cross_entropy")
+            if not self.label_smoothing:
+                return classes
+            probabilities = one_hot(classes, n_out)
+        if self.label_smoothing:
+            mass = probabilities.sum(axis=1, keepdims=True)
+            probabilities = (1 - self.label_smoothing) * probabilities + self.label_smoothing / n_out * mass
+        return as_targets(probabilities, n_out, dtype)
