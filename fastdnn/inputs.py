@@ -1,5 +1,7 @@
 """Where batches come from: dense arrays of any strides and CSR matrices, checked once, gathered a batch at a time."""
 
+import math
+
 import numpy as np
 import scipy.sparse
 from sklearn.utils.class_weight import compute_sample_weight
@@ -128,7 +130,7 @@ def input_op(row, place, sparse):
         return
     if sparse:
         raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
-    n_in = place.input_shape[0]
+    n_in = math.prod(place.input_shape)
     row[FORWARD] = (gather_dense if place.training else gather_watched).address(place.dtype)
     row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
     if not place.training:
