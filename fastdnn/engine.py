@@ -32,9 +32,10 @@ from .optimizers.base import (
 PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD = range(11)
 NORM, AVERAGE, AVERAGED, LIMIT, LIMITS, N_LIMITS, LIMIT_NORMS, FACTORS, SKIP = range(11, 20)
 AT = 24
-# Entries of `rules`: largest norm of a gradient, decay of the averaged parameters; written: steps skipped so far.
-CLIP_NORM, AVERAGE_DECAY, SKIPPED = range(3)
-RULES = 4
+# Entries of `rules`: largest norm of a gradient, decay of the averaged parameters; written: steps skipped so far,
+# and, of the norms of the gradients, how many there were and their sum.
+CLIP_NORM, AVERAGE_DECAY, SKIPPED, NORMS, NORM_SUM = range(5)
+RULES = 8
 # Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE), of the array ENTRY.
 OP, LO, UNITS, FIRST, SIZE, DECAYS, ENTRY = range(7)
 PART, SEGMENT = 7, 6  # columns of `parts` and `segments`
@@ -245,6 +246,8 @@ def train(
                 if rules[CLIP_NORM] > 0.0 and norm > rules[CLIP_NORM]:
                     numbers[b - first, SCALE_OF_GRADIENT] = rules[CLIP_NORM] / norm
                 if fine:
+                    rules[NORMS] += 1.0
+                    rules[NORM_SUM] += norm
                     for t in prange(nt):
                         for p in range(bounds[t], bounds[t + 1]):
                             part, factors = integers_at(all_parts, p * PART), at[FACTORS] + p * FACTOR * 8

@@ -1,47 +1,255 @@
-"""The two ways to fit a model: epoch by epoch in steps, and L-BFGS on all samples at once.
+"""A fit: epochs of steps, or L-BFGS on all samples at once, with what goes with it: history, validation, callbacks."""
 
-Both are called by `Model.fit`, which has checked everything: (model, training, epochs, validation_data, callbacks, verbose,
-shuffle) -> History, as described there.
-"""
-
+import math
+import time
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
 
 from . import rng
+from .callbacks import Callback
+from .callbacks.base import check_callbacks
 from .history import History
+from .inputs import class_weights
 from .layers.base import KEY, SYNC_FORWARD
+from .progress import reporter
 from .schedules import get_schedule
+from .scoring import check_scoring, score, scored
+from .specs import check_count
+from .validation import check_validation_data, hold_out, take
 
 
-def fit_steps(model, training, epochs, validation_data, callbacks, verbose, shuffle):
-    """Epochs of steps with the optimizer's rates."""
-    history, schedule = History(), get_schedule(model.optimizer.learning_rate)
-    training.first_step, training.total_steps = model.step, epochs * -(-training.source.n // training.batch_size)
-    for epoch in range(epochs):
-        order = rng.generator(model.seed, rng.SHUFFLE, model.epochs).permutation(training.source.n) if shuffle else None
-        training.rate_factor = model.plateau.get("factor", 1.0)
-        history.add(loss=training.epoch(order))
+class Best(NamedTuple):
+    """The best epoch so far of a fit: what `Model.restore_best` puts back."""
+
+    step: int
+    params: np.ndarray
+    state: np.ndarray
+
+
+class Fit:
+    """A fit under way: what callbacks see, and what drives them.
+
+    Parameters
+    ----------
+    model : Model
+        Built.
+    training : Training
+        The model bound to the samples.
+    y : array-like
+        Targets of the samples, as the user gave them.
+    epochs : int
+        How many are wanted; of a resumed fit, those before counted.
+    rows : ndarray of int or None
+        Rows to train on, where others are held out.
+    validation : tuple (X, y, sample_weight or None) or None
+        What is evaluated after each epoch.
+    scorers : dict of str -> scorer
+        Metrics of the validation data, beside the loss's own.
+    judged : tuple (estimator, X, y) or None
+        What the scorers get; None is a view of the model with the validation data.
+    callbacks : list of Callback
+        In the order in which they are called.
+    shuffle : bool
+        Whether each epoch takes the samples in another order.
+    resume : bool
+        Whether to go on with the model's last fit.
+    estimator : estimator or None
+        Whose fit it is, where it is an estimator's.
+
+    Attributes
+    ----------
+    history : History
+        The model's.
+    epoch : int
+        Epochs done.
+    validates : bool
+        Whether the history gets keys that begin with "val_".
+    error : BaseException or None
+        What ended the fit, once it has, if something did.
+    """
+
+    def __init__(
+        self, model, training, y, epochs, rows=None, validation=None, scorers=None, judged=None, callbacks=(), shuffle=True,
+        resume=False, estimator=None,
+    ):  # fmt: skip
+        self.model, self.training, self.y, self.epochs, self.rows = model, training, y, epochs, rows
+        self.validation, self.scorers, self.shuffle, self.estimator = validation, scorers or {}, shuffle, estimator
+        self.judged, self.schedule, self.validates = judged, None, validation is not None
+        if validation is not None and judged is None:
+            self.judged = scored(model), *validation[:2]
+        self._fresh = not resume or model.history is None
+        self.history = History() if self._fresh else model.history
+        self.epoch = 0 if self._fresh else model.epochs - model.fit_start[1]
+        self.callbacks = list(callbacks)
+        # Only what a callback has of its own: an epoch of a small network takes 0.4 ms.
+        self._hooks = {
+            name: [getattr(c, name) for c in callbacks if getattr(type(c), name, None) is not getattr(Callback, name, None)]
+            for name in ("on_epoch_begin", "on_slice", "on_epoch_end", "on_fit_end")
+        }
+        training.watch = (lambda done: self._call("on_slice", done)) if self._hooks["on_slice"] else None
+
+    # ------------------------------------------------------------ for callbacks
+
+    @property
+    def n(self):
+        """Number of samples that are trained on."""
+        return self.training.source.n if self.rows is None else len(self.rows)
+
+    def monitored(self, key):
+        """The key of the history that a callback is to watch; None is the validation loss, or the loss without one."""
+        if key is None:
+            return "loss" if self.validation is None else "val_loss"
+        if not isinstance(key, str):
+            raise ValueError(f"monitor must be a key of the history, got {key!r}")
+        if key.startswith("val_") and not self.validates:
+            raise ValueError(f"monitor={key!r} needs validation data; give some, or monitor 'loss'")
+        return key
+
+    def value(self, key):
+        """The value of the last epoch; NaN if it has none because its loss was not finite."""
+        values = self.history.get(key)
+        if values is None and math.isfinite(self.history["loss"][-1]):
+            raise ValueError(f"monitor must be a key of the history, one of {sorted(self.history)}, got {key!r}")
+        return values[-1] if values is not None and len(values) == self.epoch else math.nan
+
+    def sample(self, n):
+        """The first n samples that are trained on and their targets, as `Model.loss_and_grad` takes them."""
+        rows = np.arange(min(n, self.n)) if self.rows is None else self.rows[:n]
+        return self.training.source.take(rows), take(self.y, rows)
+
+    # ------------------------------------------------------------ driving
+
+    def __enter__(self):
+        if self._fresh:
+            self.model.rate_factor = 1.0
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)  # a mistake in one is found here, before anything else has changed
+        if self._fresh:
+            self.model.history, self.model.fit_start = self.history, (self.model.step, self.model.epochs)
+        self.history.stopped = None
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.error = error
+        if error is not None:
+            ctrl_c = isinstance(error, KeyboardInterrupt)
+            self.history.stopped = "interrupted by the user (Ctrl-C)" if ctrl_c else f"{kind.__name__}: {error}"
+        self.training.watch = None
+        for end in self._hooks["on_fit_end"]:
+            end(self)
+
+    def _call(self, hook, *args):
+        """Call all callbacks; the first reason to stop is kept. Returns whether there is one."""
+        for result in [call(self, *args) for call in self._hooks[hook]]:
+            if result and self.history.stopped is None:
+                self.history.stopped = result if isinstance(result, str) else "a callback asked for it"
+        return self.history.stopped is not None
+
+    def order(self):
+        """The rows of the next epoch, or None for all in their order."""
+        if not self.shuffle:
+            return self.rows
+        order = rng.generator(self.model.seed, rng.SHUFFLE, self.model.epochs).permutation(self.n)
+        return order if self.rows is None else self.rows[order]
+
+    def begin_epoch(self):
+        """What comes before an epoch."""
+        self._began = time.perf_counter()
+        self._call("on_epoch_begin")
+
+    def end_epoch(self, loss, **figures):
+        """What comes after an epoch: validation, history, schedules that react, callbacks. Returns whether to stop."""
+        model, values, finite = self.model, {"loss": loss}, math.isfinite(loss)
+        self.epoch += 1
         model.epochs += 1
-        finite = np.isfinite(history["loss"][-1])
-        if validation_data is not None and finite:
-            history.add(**{f"val_{k}": v for k, v in model.evaluate(*validation_data).items()})
-        if schedule.reacts and finite:
-            schedule.observe(history["val_loss" if validation_data is not None else "loss"][-1], model.plateau)
-        if verbose:
-            print(f"Epoch {epoch + 1}/{epochs} " + "  ".join(f"{k} {v[-1]:.6g}" for k, v in history.items()))
+        if self.validation is not None and finite:
+            X, y, weights = self.validation
+            values.update((f"val_{key}", value) for key, value in model.evaluate(X, y, weights).items())
+            for name, scorer in self.scorers.items():
+                values[f"val_{name}"] = score(scorer, *self.judged, weights)
+        values.update(figures, seconds=time.perf_counter() - self._began)
+        self.history.add(**values)
         if not finite:
+            self.history.stopped = f"the loss is {loss} in epoch {self.epoch}"
+        elif self.schedule is not None and self.schedule.reacts:
+            self.schedule.observe(values.get("val_loss", loss), model.plateau)
+        return self._call("on_epoch_end")
+
+
+def prepare(
+    model, X, y, *, epochs, batch_size, sample_weight=None, validation_data=None, callbacks=(), verbose=0, shuffle=True,
+    class_weight=None, validation_fraction=None, validation_split="random", groups=None, scoring=None, accumulate=1,
+    resume=False, judge=None, strata=None, estimator=None,
+):  # fmt: skip
+    """A `Fit` from what `Model.fit` takes, all of it checked before the model is changed in any way.
+
+    judge : callable or None
+        Gives what scorers get, (estimator, X, y), for the rows that are held out (None where `validation_data` is given).
+    strata : array-like of shape (n,) or None
+        Classes of the samples for a stratified split, y if None.
+    estimator : see `Fit`
+    """
+    check_count("epochs", epochs)
+    callbacks, scorers = [*check_callbacks(callbacks), *reporter(verbose)], check_scoring(scoring)
+    piece = check_count("batch_size", batch_size)
+    batch_size *= check_count("accumulate", accumulate)
+    if validation_data is not None and validation_fraction is not None:
+        raise ValueError("validation_data and validation_fraction exclude each other; give one")
+    if scorers and validation_data is None and validation_fraction is None:
+        raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
+    source, _, weights = model._check(model.network, X, y, sample_weight)
+    weights, rows, held_out = class_weights(class_weight, y, weights), None, None
+    if validation_fraction is not None:
+        split_seed = int(rng.generator(model.seed, rng.SPLIT).integers(2**31))
+        rows, held_out = hold_out(
+            validation_fraction, validation_split, source.n, y if strata is None else strata, groups, split_seed
+        )
+        validation_data = source.take(held_out), take(y, held_out), None if weights is None else weights[held_out]
+        if model.optimizer.full_batch:
+            source, y, weights = source.take(rows), take(y, rows), None if weights is None else weights[rows]
+            rows = None
+    elif validation_data is not None:
+        validation_data = check_validation_data(validation_data, np.shape(X))
+    if validation_data is not None:
+        model._check(model.network, *validation_data)
+    training = model.training(source, y, weights, batch_size, piece=piece if accumulate > 1 else None)
+    judged = None if judge is None else judge(held_out)
+    return Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
+
+
+def fit(run):
+    """Carry out a `Fit` with the model's optimizer; returns the `History`."""
+    full_batch = run.model.optimizer.full_batch
+    if full_batch:
+        check_network(run.model, run.training.program)
+    with run:
+        (fit_lbfgs if full_batch else fit_steps)(run)
+    return run.history
+
+
+def fit_steps(run):
+    """Epochs of steps with the optimizer's rates."""
+    model, training, history = run.model, run.training, run.history
+    run.schedule = schedule = get_schedule(model.optimizer.learning_rate)
+    training.first_step = model.fit_start[0] if schedule.spans_fit else 0
+    training.total_steps = run.epochs * -(-run.n // training.batch_size)
+    while run.epoch < run.epochs and history.stopped is None:
+        run.begin_epoch()
+        training.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
+        loss = training.epoch(run.order())
+        if not training.done:  # stopped within the first batch
+            break
+        norm = training.gradient_norm
+        run.end_epoch(loss, rate=training.rate, **({} if norm is None else {"gradient_norm": norm}))
+        if not math.isfinite(loss):
             warnings.warn(
-                f"the loss is {history['loss'][-1]} in epoch {epoch + 1}: training stopped. Scale the data to about unit "
-                "variance or take a smaller learning rate",
+                f"{history.stopped}: training stopped. Scale the data to about unit variance or take a smaller learning rate",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-            break
-        if any([callback(model, history) for callback in callbacks]):
-            break
-    return history
 
 
 def check_network(model, program):
@@ -58,16 +266,24 @@ def check_network(model, program):
             raise ValueError(f"LBFGS cannot train a network with {what}; take AdamW or SGD")
 
 
-def fit_lbfgs(model, training, epochs, validation_data, callbacks, verbose, shuffle):
-    """Minimize the loss of all samples with SciPy's L-BFGS-B, an iteration an epoch; returns the `History`."""
-    check_network(model, training.program)
-    history, optimizer = History(), model.optimizer
+def fit_lbfgs(run):
+    """Minimize the loss of all samples with SciPy's L-BFGS-B, an iteration an epoch.
+
+    SciPy's minimizer cannot go on from where it was. Its one slot holds what a fit began with, so a resumed fit runs the
+    same iterations again, silently, and then those that are new.
+    """
+    model, training, optimizer = run.model, run.training, run.model.optimizer
     decays, free = np.zeros(model.layout.size), np.zeros(model.layout.size, bool)
     for entry in model.layout.entries:
         entry.view(decays)[...] = entry.parameter.l2 + optimizer.l2 * entry.decays
         entry.view(free)[...] = entry.parameter.rate > 0  # 0 freezes a layer
     positions = np.flatnonzero(free)
     decays = decays[positions]
+    if run.epoch:
+        model.params[...] = model.slots
+    else:
+        model.slots[...] = model.params
+    seen, stop = 0, False
 
     def loss_and_grad(x):
         model.params[positions] = x
@@ -75,16 +291,18 @@ def fit_lbfgs(model, training, epochs, validation_data, callbacks, verbose, shuf
         return loss + 0.5 * np.dot(decays * x, x), model.grads[positions].astype(np.float64) + decays * x
 
     def after_iteration(intermediate_result):
+        nonlocal seen, stop
+        seen += 1
+        if seen <= run.epoch:
+            return
         model.params[positions] = intermediate_result.x
-        history.add(loss=float(intermediate_result.fun))
-        model.epochs += 1
-        if validation_data is not None:
-            history.add(**{f"val_{k}": v for k, v in model.evaluate(*validation_data).items()})
-        if verbose:
-            print(f"Iteration {len(history['loss'])}/{epochs} loss {history['loss'][-1]:.6g}")
-        if any([callback(model, history) for callback in callbacks]):
+        model.step += 1
+        stop = run.end_epoch(float(intermediate_result.fun))
+        if stop:
             raise StopIteration
+        run.begin_epoch()
 
+    run.begin_epoch()
     result = scipy.optimize.minimize(
         loss_and_grad,
         model.params[positions].astype(np.float64),
@@ -92,13 +310,14 @@ def fit_lbfgs(model, training, epochs, validation_data, callbacks, verbose, shuf
         jac=True,
         callback=after_iteration,
         options={
-            "maxiter": epochs,
+            "maxiter": run.epochs,
             "maxcor": optimizer.history,
             "gtol": optimizer.tolerance,
             "ftol": 64 * np.finfo(float).eps,
         },
     )
     model.params[positions] = result.x
-    if not history:
-        history.add(loss=float(result.fun))
-    return history
+    if not run.epoch:  # there was nothing to improve
+        run.end_epoch(float(result.fun))
+    elif not stop and run.epoch < run.epochs:
+        run.history.stopped = f"L-BFGS has ended: {result.message}"

@@ -1,8 +1,23 @@
 """What happened in a fit, epoch by epoch."""
 
+import numpy as np
+
+from .scoring import SMALLER_IS_BETTER
+
 
 class History(dict):
     """dict of lists, one value an epoch, in the order in which they were first recorded.
+
+    Keys are "loss" (the mean over the epoch, penalties included), with validation data "val_loss" and a "val_..." for each
+    metric, "rate" (of the last step), "gradient_norm" (mean over the steps, before clipping, where it was computed) and
+    "seconds" (of the epoch, validation included).
+
+    Attributes
+    ----------
+    stopped : str or None
+        Why the fit ended before its last epoch, in words; None if it did not.
+    notes : list of str
+        What callbacks found worth saying, as "epoch 3: ...".
 
     Examples
     --------
@@ -12,7 +27,13 @@ class History(dict):
     >>> h.add(loss=0.25)
     >>> h["loss"]
     [0.5, 0.25]
+    >>> h.best("loss")
+    1
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.stopped, self.notes = None, []
 
     def add(self, **values):
         """Append a value to each named list."""
@@ -23,3 +44,37 @@ class History(dict):
     def history(self):
         """Itself, as Keras names it."""
         return self
+
+    def best(self, key):
+        """Number of the epoch, from 0 on, with the best value of `key`; the first of equals.
+
+        Parameters
+        ----------
+        key : str
+            One of the keys; losses are best where smallest, scores where largest.
+
+        Raises
+        ------
+        KeyError
+            If there is no such key, or no number in its list.
+        """
+        values = np.array(self[key], float)
+        if np.isnan(values).all():
+            raise KeyError(f"the history of {key!r} has no number in it")
+        return int(np.nanargmin(values) if key in SMALLER_IS_BETTER else np.nanargmax(values))
+
+    def to_frame(self):
+        """A pandas DataFrame, one row an epoch, the index counting from 1. ImportError without pandas."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas") from error
+        n = max(map(len, self.values()), default=0)
+        frame = {key: values + [np.nan] * (n - len(values)) for key, values in self.items()}
+        return pd.DataFrame(frame, index=pd.RangeIndex(1, n + 1, name="epoch"))
+
+    def plot(self, ax=None, keys=None):
+        """Draw the curves; see `fastdnn.TrainingCurveDisplay`, which is returned. ImportError without matplotlib."""
+        from .displays import TrainingCurveDisplay
+
+        return TrainingCurveDisplay(self).plot(ax=ax, keys=keys)

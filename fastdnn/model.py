@@ -6,13 +6,23 @@ import numpy as np
 from sklearn.utils import assert_all_finite
 
 from . import engine, initializers, rng
-from .fitting import fit_lbfgs, fit_steps
+from .fitting import Best, fit, prepare
+from .html import network_html
 from .inference import Inference
-from .inputs import Source, check_weights, class_weights
-from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Layer, Y, check_count
-from .losses import get_loss, scores_link
+from .inputs import Source, check_weights
+from .layers.base import (
+    LOSSES,
+    RESULT,
+    SAMPLE_WEIGHT,
+    SCALE,
+    Layer,
+    Y,
+)
+from .losses import SquaredError, get_loss, scores_link
 from .optimizers import get_optimizer
 from .program import Layout, aligned, realigned
+from .saving import load_model, save_model
+from .specs import check_count
 from .summary import summary
 from .training import Training
 
@@ -62,6 +72,10 @@ class Model:
     weights, gradients : dict of str -> ndarray
         Views into the two, "0.dense.kernel" of shape (n_in, n_out), "0.dense.bias" of shape (n_out,), in layer order.
         Assign with ``model.weights[key][...] = values``.
+    history : History or None
+        Of the last fit.
+    epochs, step : int
+        Epochs trained in all; steps since the optimizer was set.
 
     Raises
     ------
@@ -95,6 +109,7 @@ class Model:
         self._slots = self._grads = self._averaged = None
         self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
+        self.history, self.fit_start, self.rate_factor, self.best = None, (0, 0), 1.0, None
 
     # Memory is laid out from these, so they are checked when assigned.
 
@@ -193,6 +208,7 @@ class Model:
         self._grads = self._slots = self._averaged = None
         self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
+        self.history, self.fit_start, self.rate_factor, self.best = None, (0, 0), 1.0, None
         return self
 
     def _built(self):
@@ -265,6 +281,23 @@ class Model:
         if not np.isfinite(self.params).all():
             self.params[self.layout.padding()] = 0
 
+    def keep_best(self):
+        """Remember the parameters and running statistics as they are now, for `restore_best`."""
+        network = self._built()
+        if self.best is None:
+            self.best = Best(self.step, network.params.copy(), network.state.copy())
+        else:
+            np.copyto(self.best.params, network.params)
+            np.copyto(self.best.state, network.state)
+            self.best = self.best._replace(step=self.step)
+
+    def restore_best(self):
+        """Put back what `keep_best` has remembered, if anything, and forget it."""
+        if self.best is not None and self.best.step != self.step:
+            self.params = self.best.params
+            self.state[...] = self.best.state
+        self.best = None
+
     @property
     def slots(self):
         """The optimizer's flat memory, made on first use."""
@@ -299,13 +332,13 @@ class Model:
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def training(self, X, y, sample_weight=None, batch_size=32, learns=True):
+    def training(self, X, y, sample_weight=None, batch_size=32, learns=True, piece=None):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
         source, targets, weights = self._check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
-        return Training(self, source, targets, weights, batch_size, learns=learns)
+        return Training(self, source, targets, weights, batch_size, learns=learns, piece=piece)
 
     # ------------------------------------------------------------ training
 
@@ -321,6 +354,13 @@ class Model:
         verbose=0,
         shuffle=True,
         class_weight=None,
+        *,
+        validation_fraction=None,
+        validation_split="random",
+        groups=None,
+        scoring=None,
+        accumulate=1,
+        resume=False,
     ):
         """Train for a number of epochs.
 
@@ -331,28 +371,45 @@ class Model:
         y : array-like of shape (n,) or (n, n_out)
             Targets: class numbers for "cross_entropy", otherwise numbers.
         epochs : int, default=1
-            Passes over the data.
+            Passes over the data; with `resume` those already done are counted.
         batch_size : int, default=32
             Samples in a step; the last one of an epoch may have fewer.
         sample_weight : array-like of shape (n,) or None
             Weights >= 0 of the samples.
         validation_data : tuple (X, y) or (X, y, sample_weight) or None
             Evaluated after each epoch.
-        callbacks : sequence of callable, default=()
-            Each is called after each epoch as ``callback(model, history)``; a true result ends the training.
-        verbose : int, default=0
-            0 prints nothing, 1 a line an epoch.
+        callbacks : sequence of Callback or callable, default=()
+            See `fastdnn.callbacks`. A function is called after each epoch as ``f(model, history)``; a true result ends the
+            training.
+        verbose : {0, 1, 2, "log"}, default=0
+            0 prints nothing; 1 shows a progress bar where rich is installed and there is a terminal or a notebook, otherwise
+            a line an epoch; 2 a line an epoch; "log" the lines through the logger "fastdnn".
         shuffle : bool, default=True
             Whether to take the samples in another random order each epoch.
         class_weight : dict or "balanced", default=None
             Weight of each class, for targets that are class numbers: they multiply the sample weights. "balanced" is
             n / (number of classes * samples of the class).
+        validation_fraction : float or None, default=None
+            Part of the samples to hold out and evaluate after each epoch, in (0, 1), in place of `validation_data`.
+        validation_split : {"random", "stratified", "grouped", "last"}, default="random"
+            Which part: by class numbers y, by `groups` (whole ones), or the last samples of a series in time.
+        groups : array-like of shape (n,) or None
+            Group of each sample, for "grouped".
+        scoring : str, callable, list or dict, default=None
+            scikit-learn's scorers as metrics of the validation data: "roc_auc" becomes "val_roc_auc" of the history.
+        accumulate : int, default=1
+            Batches whose gradients add up to one step: like a batch of `batch_size * accumulate` samples, in the memory of
+            one of `batch_size` (BatchNorm normalizes with the smaller ones).
+        resume : bool, default=False
+            Whether to go on with the last fit of this model, loaded from a file perhaps, up to `epochs` in all: as if it had
+            not ended, bit for bit, if it ended after an epoch. A model without a fit starts one.
 
         Returns
         -------
         History
-            dict of lists, one value an epoch: "loss", and "val_loss" and the metrics with `validation_data`.
-            Penalties (l1, l2) are part of "loss".
+            dict of lists, one value an epoch: "loss", "val_loss" and metrics with validation data, "rate",
+            "gradient_norm", "seconds". Penalties (l1, l2) are part of "loss". Also `Model.history`; its attribute `stopped`
+            says in words why the fit ended early.
 
         Raises
         ------
@@ -362,21 +419,31 @@ class Model:
         Notes
         -----
         Ctrl-C ends the training within about 0.1 s and raises KeyboardInterrupt; the model stays usable.
+
+        A schedule without a number of steps of its own (``OneCycle(0.01)``) runs once through each fit; one that needs none,
+        or has its own (``OneCycle(0.01, total=5000)``), goes on from fit to fit until another optimizer is assigned.
         """
-        check_count("epochs", epochs)
-        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-        if not all(callable(callback) for callback in callbacks):
-            raise ValueError(f"callbacks must be a list of functions (model, history), got {callbacks!r}")
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
-            if np.shape(validation_data[0])[1:] != np.shape(X)[1:]:
-                raise ValueError("validation_data must hold samples of the shape of X")
-            self._check(self.network, *validation_data, *(() if len(validation_data) == 3 else (None,)))
-        sample_weight = class_weights(class_weight, y, sample_weight)
-        training = self.training(X, y, sample_weight, batch_size)
-        fit = fit_lbfgs if self.optimizer.full_batch else fit_steps
-        return fit(self, training, epochs, validation_data, callbacks, verbose, shuffle)
+        return fit(
+            prepare(
+                self,
+                X,
+                y,
+                epochs=epochs,
+                batch_size=batch_size,
+                sample_weight=sample_weight,
+                validation_data=validation_data,
+                callbacks=callbacks,
+                verbose=verbose,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                validation_fraction=validation_fraction,
+                validation_split=validation_split,
+                groups=groups,
+                scoring=scoring,
+                accumulate=accumulate,
+                resume=resume,
+            )
+        )
 
     def loss_and_grad(self, X, y, sample_weight=None, training=False):
         """Mean loss of the samples and its gradient, without changing the parameters.
@@ -401,19 +468,40 @@ class Model:
 
     # ------------------------------------------------------------ inference
 
-    def forward(self, X):
-        """Raw scores, before the loss's link: ndarray of shape (n, n_out). NaN in a sample gives NaN in its scores."""
-        return self._infer(X, scores=True)
+    def forward(self, X, layer=None):
+        """Raw scores, before the loss's link: ndarray of shape (n, n_out). NaN in a sample gives NaN in its scores.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, features)
+            Samples.
+        layer : int or None, default=None
+            Number of the layer (negative ones count from the end) whose output is wanted, in place of the last one's: then
+            of shape (n, *shape of that output).
+        """
+        if layer is None:
+            return self._infer(self._built(), X, scores=True)
+        whole = self._built()
+        if (
+            isinstance(layer, bool)
+            or not isinstance(layer, (int, np.integer))
+            or not -len(self.layers) <= layer < len(self.layers)
+        ):
+            raise ValueError(f"layer must be a number from {-len(self.layers)} to {len(self.layers) - 1}, got {layer!r}")
+        layers = whole.layers[: layer % len(self.layers) + 1]
+        layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
+        shape = layout.shapes[-1]
+        part = Network(layers, SquaredError(), layout, whole.params, whole.state, [], int(np.prod(shape)))
+        return self._infer(part, X, scores=True).reshape(-1, *shape)
 
     def predict(self, X):
         """Predictions, the loss's link applied (probabilities, means): ndarray of shape (n, n_out).
 
         Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
         """
-        return self._infer(X, scores=False)
+        return self._infer(self._built(), X, scores=False)
 
-    def _infer(self, X, scores):
-        network = self._built()
+    def _infer(self, network, X, scores):
         kernel = scores_link if scores else network.loss.link
         if self._is_plain(network, X):
             return self._plain(network, X, kernel)[0]
@@ -482,12 +570,72 @@ class Model:
         self._run(network, source, network.loss.kernel_for(targets), arrays)
         return {"loss": float(losses.sum()), **network.loss.metrics(self.predict(source), np.asarray(y), weights)}
 
+    # ------------------------------------------------------------ files
+
+    def save(self, path, training=True):
+        """Write the model to a file that cannot execute code, in the safetensors layout; whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; what was there is replaced at the end, in one go.
+        training : bool, default=True
+            Whether what training goes on from is in it too (the optimizer's memory, averages, history); without it the file
+            has a third of the size with Adam.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there is untouched.
+        ValueError
+            If the model has no parameters yet, or parts that cannot be written down (functions).
+        """
+        save_model(self, path, training)
+
+    @classmethod
+    def load(cls, path, parts=(), finite=True, max_bytes=None):
+        """A model from a file that `save` wrote. Nothing in the file is executed, whatever it holds.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        parts : sequence of type
+            Classes of your own layers that the file may name; losses, optimizers, activations and schedules of your own are
+            known once the module that defines them has been imported.
+        finite : bool, default=True
+            Whether NaN or infinity in the weights is an error.
+        max_bytes : int or None, default=None
+            Largest file to accept.
+
+        Returns
+        -------
+        Model
+            As it was, with all that training goes on from, if the file has it.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is not a whole and valid one; the message says what is wrong.
+        OSError
+            If it cannot be read.
+        """
+        return load_model(cls, path, parts, finite, max_bytes)
+
     # ------------------------------------------------------------ looking inside
 
-    def summary(self):
-        """Table of the layers, their output shapes and parameters, as a string."""
+    def summary(self, batch_size=32):
+        """Table of the layers, their output shapes, parameters and flops a row, as a string.
+
+        Below it: the memory that a fit in batches of that size takes beside the samples, and the threads that it uses.
+        ValueError if the model is not built.
+        """
         self._built()
-        return summary(self)
+        return summary(self, check_count("batch_size", batch_size))
+
+    def _repr_html_(self):
+        """The network as a drawing, for notebooks."""
+        return network_html(self)
 
     def __repr__(self):
         state = "not built" if self.layout is None else f"{self.layout.n_params:,} parameters"

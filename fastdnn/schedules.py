@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .layers.base import Spec, check_count, check_number
+from .specs import Spec, check_count, check_number
 
 __all__ = [
     "SCHEDULES",
@@ -48,6 +48,7 @@ class Schedule(Spec, abc.ABC):
     """
 
     reacts = False  # whether `observe` changes what comes
+    spans_fit = True  # whether it runs once through each fit; otherwise on from fit to fit
 
     @abc.abstractmethod
     def rates(self, steps, total):
@@ -93,6 +94,8 @@ class Constant(Schedule):
     Robbins, H. & Monro, S. (1951). A stochastic approximation method. Annals of Mathematical Statistics 22.
     """
 
+    spans_fit = False
+
     def __init__(self, rate):
         self.rate = _rate("learning_rate", rate)
 
@@ -124,6 +127,8 @@ class Step(Schedule):
     ----------
     Krizhevsky, A., Sutskever, I. & Hinton, G. (2012). ImageNet classification with deep convolutional neural networks.
     """
+
+    spans_fit = False
 
     def __init__(self, rate, every, factor=0.1):
         self.rate, self.every = _rate("rate", rate), check_count("every", every)
@@ -157,6 +162,8 @@ class Exponential(Schedule):
     ----------
     Bottou, L. (2012). Stochastic gradient descent tricks. Neural Networks: Tricks of the Trade.
     """
+
+    spans_fit = False
 
     def __init__(self, rate, factor, every=1):
         self.rate, self.factor = _rate("rate", rate), check_number("factor", factor, 0, 1, low_open=True)
@@ -197,6 +204,10 @@ class Polynomial(Schedule):
         self.rate, self.end = _rate("rate", rate), check_number("end", end, 0, math.inf)
         self.power, self.total = _rate("power", power), _total(total)
 
+    @property
+    def spans_fit(self):
+        return self.total is None
+
     def rates(self, steps, total):
         left = 1 - np.minimum(steps / self._total(total, "the number of steps"), 1)
         return self.end + (self.rate - self.end) * left**self.power
@@ -224,6 +235,8 @@ class InverseScaling(Schedule):
     ----------
     Robbins, H. & Monro, S. (1951). A stochastic approximation method. Annals of Mathematical Statistics 22.
     """
+
+    spans_fit = False
 
     def __init__(self, rate, power=0.5):
         self.rate, self.power = _rate("rate", rate), _rate("power", power)
@@ -265,6 +278,10 @@ class Cosine(Schedule):
         self.rate, self.end = _rate("rate", rate), check_number("end", end, 0, math.inf)
         self.period = None if period is None else check_count("period", period)
         self.growth = check_number("growth", growth, 1, math.inf)
+
+    @property
+    def spans_fit(self):
+        return self.period is None
 
     def rates(self, steps, total):
         if self.period is None and total is None:
@@ -315,6 +332,10 @@ class OneCycle(Schedule):
         check_number("end", end, 1, math.inf)
         self.rise, self.total = check_number("rise", rise, 0, 1, low_open=True, high_open=True), _total(total)
 
+    @property
+    def spans_fit(self):
+        return self.total is None
+
     def rates(self, steps, total):
         last = max(1, self._total(total, "the number of steps") - 1)
         position, low, bottom = np.minimum(steps / last, 1), self.rate / self.start, self.rate / self.end
@@ -362,6 +383,10 @@ class Warmup(Schedule):
     def observe(self, loss, state):
         self.schedule.observe(loss, state)
 
+    @property
+    def spans_fit(self):
+        return self.schedule.spans_fit
+
     def rates(self, steps, total):
         steps = np.asarray(steps)
         later = np.maximum(steps - self.steps, 0)
@@ -401,6 +426,7 @@ class ReduceOnPlateau(Schedule):
     """
 
     reacts = True
+    spans_fit = False
 
     def __init__(self, rate, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0):
         self.rate = _rate("rate", rate)

@@ -1,20 +1,73 @@
 """A network as a table."""
 
-import numpy as np
+import math
+from typing import NamedTuple
+
+from .gemm import padded
+from .layers import Layer
+from .training import PIECE, worthwhile_threads
 
 
-def summary(model):
-    """Layers, output shapes and numbers of parameters of a built model, as a string."""
-    rows = [("layer", "output", "parameters")]
-    for i, (key, layer) in enumerate(model.layout.leaves):
+class LayerInfo(NamedTuple):
+    """What there is to say about a layer of a built network."""
+
+    key: str  # "0.dense", without the weight's name
+    layer: object
+    input_shape: tuple
+    output_shape: tuple
+    weights: dict  # name -> shape, of what is trained
+    flops: int  # forward, for one sample
+
+
+def describe(model):
+    """A `LayerInfo` for each layer with an op of its own, in order; a `Residual` shows as those inside it."""
+    layout, infos = model.layout, []
+    for i, (key, layer) in enumerate(layout.leaves):
         if layer.internal:
             continue
-        count = sum(int(np.prod(e.shape)) for e in model.layout.entries if e.layer == i)
-        rows.append((f"{key.rpartition('.')[0]}.{layer!r}", str(model.layout.shapes[i + 1]), f"{count:,}"))
-    widths = [max(len(row[c]) for row in rows) for c in range(3)]
-    lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        shape_in, shape_out = layout.shapes[i : i + 2]
+        weights = {e.name: e.shape for e in layout.entries if e.layer == i}
+        matrices = sum(2 * math.prod(shape) for shape in weights.values() if len(shape) > 1)
+        elementwise = 0 if type(layer).op is Layer.op else math.prod(shape_out)  # the base's passes its input on
+        infos.append(LayerInfo(key, layer, shape_in, shape_out, weights, matrices + elementwise))
+    return infos
+
+
+def count(info):
+    """Number of a layer's parameters."""
+    return sum(math.prod(shape) for shape in info.weights.values())
+
+
+def fit_bytes(model, batch_size):
+    """(bytes of parameters, gradients and the optimizer's memory; bytes of one batch's activations and their gradients).
+
+    Beside them a fit holds the samples, in the network's float type, and the machine code.
+    """
+    layout, itemsize = model.layout, model.dtype.itemsize
+    arrays = 2 + model.optimizer.n_slots + (model.optimizer.average is not None) + 1  # the last: transposed copies
+    whole = any(layer.name == "batch_norm" for _, layer in layout.leaves)  # all rows of a batch at once
+    rows = batch_size if whole else min(batch_size, PIECE)
+    return arrays * layout.size * itemsize, 2 * rows * sum(padded(math.prod(shape)) for shape in layout.shapes) * itemsize
+
+
+def summary(model, batch_size=32):
+    """Table of a built model, as a string: see `Model.summary`."""
+    infos = describe(model)
+    rows = [("layer", "output", "parameters", "flops/row")]
+    for info in infos:
+        rows.append((f"{info.key}  {info.layer!r}", str(info.output_shape), f"{count(info):,}", f"{info.flops:,}"))
+    widths = [max(len(row[c]) for row in rows) for c in range(4)]
+    lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
     lines.insert(1, "-" * len(lines[0]))
-    total = model.layout.n_params
+    total, flops = model.layout.n_params, sum(info.flops for info in infos)
+    lines.append(lines[1])
     lines.append(f"{total:,} parameters, {total * model.dtype.itemsize / 1e6:.2f} MB in {model.dtype.name}")
+    lines.append(f"{flops:,} flops to predict a row, about {3 * flops:,} to train with it")
+    own, work = fit_bytes(model, batch_size)
+    threads = worthwhile_threads(6 * model.layout.size * batch_size, 2, model.dtype.itemsize)
+    lines.append(
+        f"a fit in batches of {batch_size}: {own / 1e6:.2f} MB for weights, gradients and the optimizer, {work / 1e6:.2f} MB "
+        f"for activations; {threads} thread{'s' if threads > 1 else ''}"
+    )
     lines.append(f"input {model.layout.shapes[0]}, {model.loss!r}, {model.optimizer!r}")
     return "\n".join(lines)

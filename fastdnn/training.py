@@ -10,7 +10,7 @@ from . import engine
 from ._threads import get_num_threads, launch_seconds
 from .gemm import padded
 from .layers.base import DATA, LEARNS, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, STATE, STEP, Y
-from .optimizers.base import NUMBERS, add, average, limit, norm
+from .optimizers.base import NUMBERS, RATE, add, average, limit, norm
 from .program import Program, aligned, share
 
 SLICE = 0.1  # seconds between two looks at pending signals
@@ -19,12 +19,12 @@ PIECE = 1024  # rows of a larger batch that are taken at once: bounds the worksp
 # more in all, so that two threads can do so each on its own rows: an epoch of 64-100-10 takes 0.46 ms so, not 0.55.
 SLOTS, SLOT_SIZE, SLOT_ROWS = 2, 1 << 16, 32
 MOST_THREADS = 256
-RATE = {4: 60e9, 8: 30e9}  # flop/s of a core, roughly; only decides what is too small to share and the first slice
+FLOPS = {4: 60e9, 8: 30e9}  # flop/s of a core, roughly; only decides what is too small to share and the first slice
 
 
 def worthwhile_threads(flops, regions, itemsize):
     """Number of threads for `flops` of work in `regions` parallel regions: as many as save more than starting them costs."""
-    threads, seconds = min(get_num_threads(), MOST_THREADS), flops / RATE[itemsize]
+    threads, seconds = min(get_num_threads(), MOST_THREADS), flops / FLOPS[itemsize]
     while threads > 1 and seconds * (1 - 1 / threads) < 2 * regions * launch_seconds():
         threads -= 1
     return threads
@@ -92,10 +92,23 @@ class Training:
         What to do with a batch whose weights are all zero: nothing to learn from it, or ZeroDivisionError.
     learns : bool
         Whether layers behave as in training (dropout, statistics of the batch) or as in inference.
+    piece : int or None
+        Rows of a batch that go through the network at once, where their gradients are to be accumulated: memory is that of
+        a batch of so many, and so are the statistics that BatchNorm normalizes with.
+
+    Attributes
+    ----------
+    watch : callable or None
+        Called about every `SLICE` seconds of an epoch with the part of it that is done; a true result ends the epoch.
+    done : int
+        Samples that the last epoch has trained with: fewer than all if it was ended.
+    rate : float
+        Learning rate of the last step.
     """
 
-    def __init__(self, model, source, targets, sample_weight, batch_size, skip_empty=True, learns=True):
+    def __init__(self, model, source, targets, sample_weight, batch_size, skip_empty=True, learns=True, piece=None):
         self.model, self.source, self.targets, self.skip_empty = model, source, targets, skip_empty
+        self.watch, self.done, self.rate = None, 0, math.nan
         # Of the schedule: its number of steps, the step of the model that is its first, what it has made of its rates.
         self.total_steps, self.first_step, self.rate_factor = None, 0, 1.0
         model.make_writable()
@@ -103,8 +116,8 @@ class Training:
         self.network = model.network
         self.sample_weight, self.batch_size = sample_weight, int(batch_size)
         self.program, kernel = None, model.loss.kernel_for(targets)
-        for rows in (min(self.batch_size, PIECE), self.batch_size):
-            if self.program is None or len(self.program.segments) > 1:  # all rows of a batch must be there at once
+        for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
+            if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
                 self.program = Program(model.layout, model.loss, source.sparse, model.dtype, rows, kernel, learns, model.seed)
         rows = self.program.rows
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
@@ -122,7 +135,7 @@ class Training:
         self._equal_shares = (0, 0), None
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_row = 6 * model.layout.size
-        self._seconds_per_piece = rows * max(1, self.flops_per_row) / RATE[model.dtype.itemsize]
+        self._seconds_per_piece = rows * max(1, self.flops_per_row) / FLOPS[model.dtype.itemsize]
 
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
@@ -147,16 +160,26 @@ class Training:
         if model.step:
             model.optimizer.to_training(model.params, model.slots)
         skipped = model.skipped_steps
+        model.rules[[engine.NORMS, engine.NORM_SUM]] = 0.0
         try:
             values = self._walk(order, n, self.batch_size, True, learning_rate, float(l2))
         finally:
             model.optimizer.to_inference(model.params, model.slots)
+        n, values = self.done, values[: -(-self.done // self.batch_size)]
+        if not n:
+            return math.nan
         if model.skipped_steps > skipped:  # what has been left out does not count
             rows = np.minimum(self.batch_size, n - self.batch_size * np.arange(len(values)))
             rows[~np.isfinite(values)] = 0
             return float(np.dot(np.nan_to_num(values) * (rows > 0), rows) / rows.sum()) if rows.any() else math.nan
         *values, last = values.tolist()
         return (math.fsum(values) * self.batch_size + last * (n - len(values) * self.batch_size)) / n
+
+    @property
+    def gradient_norm(self):
+        """Mean norm of the gradients of the last epoch's steps, before clipping; None where it was not needed."""
+        norms = self.model.rules[engine.NORMS]
+        return float(self.model.rules[engine.NORM_SUM] / norms) if norms else None
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
@@ -189,15 +212,20 @@ class Training:
                 team.took(threads, self._seconds_per_piece, seconds)
             skip += most
             if batch <= piece or most >= rows:
-                model.step += (last - b) * update
+                if update:
+                    model.step += last - b
+                    self.rate = float(numbers[last - b - 1, RATE])
                 b, skip = last, 0
+            if self.watch is not None and update and b < len(shares) and self.watch(min(n, b * batch) / n):
+                break
+        self.done = min(n, b * batch)
         return values
 
     def _team(self, update):
         itemsize, flops = self.model.dtype.itemsize, self.program.rows * self.flops_per_row
         wanted = worthwhile_threads(flops, 2, itemsize)
         if update not in self._teams or self._teams[update].most != wanted:
-            self._teams[update] = Team(wanted, 2 * flops / RATE[itemsize])
+            self._teams[update] = Team(wanted, 2 * flops / FLOPS[itemsize])
         return self._teams[update]
 
     def _set_order(self, order):

@@ -47,7 +47,7 @@ def test_interface():
         random_state=0,
     )
     h = m.fit(X, y, epochs=3, batch_size=8, sample_weight=np.ones(50), validation_data=(X, y), callbacks=[], verbose=0)
-    assert list(h) == ["loss", "val_loss", "val_accuracy"]
+    assert list(h) == ["loss", "val_loss", "val_accuracy", "rate", "gradient_norm", "seconds"]
     assert len(h["loss"]) == 3
     assert h["loss"][-1] < h["loss"][0]
     assert list(m.weights) == ["0.dense.kernel", "0.dense.bias", "1.dense.kernel", "1.dense.bias"]
@@ -200,6 +200,21 @@ def test_forms_of_input_give_the_same_bits():
         model.fit(form, y, epochs=2, batch_size=11)
         np.testing.assert_array_equal(model.params, reference.params, err_msg=name)
         np.testing.assert_array_equal(model.predict(form), reference.predict(X), err_msg=name)
+
+
+def test_samples_of_several_dimensions_are_those_of_one():
+    X, y = data(features=12)
+    images = X.reshape(-1, 3, 4)
+    flat, deep = (
+        network(features=12),
+        Model([layers.Flatten(), *network().layers], "cross_entropy", dtype="float64", random_state=0),
+    )
+    for model, samples in ((flat, X), (deep, images)):
+        model.fit(samples, y, epochs=2, batch_size=8)
+    np.testing.assert_array_equal(flat.params, deep.params)
+    np.testing.assert_array_equal(flat.predict(X), deep.predict(images))
+    images[3, 2, 3] = np.nan  # the last number of a sample
+    assert np.isnan(deep.predict(images)[3]).all()
 
 
 def test_csr_entries_given_twice_add_up():
@@ -377,7 +392,7 @@ def test_evaluate_regression_and_log_loss():
         (lambda m, X, y: m.fit(X, y, validation_data=X), "validation_data must be a tuple"),
         (lambda m, X, y: m.fit(X, y, validation_data=(X[:, :3], y)), "samples of the shape of X"),
         (lambda m, X, y: m.fit(X, y, validation_data=(X, y + 9)), "class numbers must be 0 to 2"),
-        (lambda m, X, y: m.fit(X, y, callbacks=[3]), "callbacks must be a list of functions"),
+        (lambda m, X, y: m.fit(X, y, callbacks=[3]), "callbacks must be a list of fastdnn callbacks or functions"),
         (lambda m, X, y: m.build(3.0), "input_shape must be an integer"),
         (lambda m, X, y: m.build(None), "input_shape must be an integer"),
         (lambda m, X, y: Model([layers.Dense(1)]).gradients, "call fit"),

@@ -1,5 +1,6 @@
 """What the two drop-in estimators share: scikit-learn's fit, step by step in its order, on fastdnn's engine."""
 
+import contextlib
 import copy
 import inspect
 import warnings
@@ -10,27 +11,32 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from ..callbacks import Callback
+from ..fitting import Fit
 from ..inputs import Source, check_sparse
 from ..layers import ACTIVATIONS, ActivationFunction, Dense, Dropout
 from ..layers.activation_function import ALIASES, check_activation
-from ..layers.base import check_number
 from ..model import Model
 from ..rng import shuffle_as_numpy
 from ..schedules import Schedule
+from ..specs import check_number
 from ..training import Training
 from ._blas import one_blas_thread
+from ._bridge import Bridge, callbacks_of
+from ._predict import predictions
 from ._solver import SOLVERS, StochasticSolver
 from ._weights import views, weights_property, write_all
 
 
-class BaseMLP(BaseEstimator):
+class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Base of MLPClassifier and MLPRegressor; not for direct use."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
@@ -63,6 +69,7 @@ class BaseMLP(BaseEstimator):
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "clip_value": [Interval(Real, 0, None, closed="neither"), None],
         "schedule": [Schedule, None],
+        "callbacks": [list, tuple, callable, Callback, None],
     }
 
     def _set(self, given):
@@ -117,6 +124,7 @@ class BaseMLP(BaseEstimator):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         self._check_extras(len(hidden))
         before = self._snapshot(first_pass)
+        callbacks = callbacks_of(self, X, y, {} if sample_weight is None else {"sample_weight": sample_weight}, "_model")
         check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         source = Source(X, X.dtype if first_pass or "_model" not in self.__dict__ else self._model.dtype)
@@ -141,9 +149,9 @@ class BaseMLP(BaseEstimator):
         if any(self._dropout_rates(len(hidden))):  # without a draw from the stream, which scikit-learn's weights come from
             model.seed = int(copy.deepcopy(self._random_state).randint(2**31))
         if self.solver == "lbfgs":
-            self._fit_lbfgs(source, y, sample_weight)
+            self._fit_lbfgs(source, y, sample_weight, callbacks)
         else:
-            self._fit_stochastic(source, y, sample_weight, first_pass, incremental)
+            self._fit_stochastic(source, y, sample_weight, first_pass, incremental, callbacks)
         if not np.isfinite(self._model.params).all():
             self._restore(before)
             raise ValueError(
@@ -226,10 +234,6 @@ class BaseMLP(BaseEstimator):
                 f"schedule takes the place of learning_rate, which must be 'constant', got {self.learning_rate!r}"
             )
 
-    def _class_weighted(self, y, sample_weight):
-        """Sample weights with those of the classes in them; regressors have none."""
-        return sample_weight
-
     def _initialize(self, sizes, dtype):
         """Everything that a first fit starts from. Weights are drawn in float64 and in scikit-learn's order."""
         self.n_iter_ = self.t_ = 0
@@ -281,30 +285,39 @@ class BaseMLP(BaseEstimator):
         training = self._training(Source(X, self._model.dtype), y, sample_weight, len(y))
         return self._loss_and_grad(training, packed, self._packed())
 
-    def _fit_lbfgs(self, source, y, sample_weight):
+    def _fit_lbfgs(self, source, y, sample_weight, callbacks):
         """SciPy's L-BFGS-B on the weights of the flat buffer, without its padding."""
         training = self._training(source, y, sample_weight, len(y))
         positions = self._packed()
 
         def report(intermediate_result):
             report.n += 1
-            print(f"Iteration {report.n}, loss = {intermediate_result.fun:.8f}")
+            if self.verbose:
+                print(f"Iteration {report.n}, loss = {intermediate_result.fun:.8f}")
+            if run is not None:
+                self._model.params[positions] = intermediate_result.x
+                if run.end_epoch(float(intermediate_result.fun)):
+                    raise StopIteration
+                run.begin_epoch()
 
-        report.n = 0
-        with one_blas_thread():
+        report.n, run = 0, self._run(training, y, None, callbacks)
+        with one_blas_thread(), run or contextlib.nullcontext():
+            if run is not None:
+                run.begin_epoch()
             result = scipy.optimize.minimize(
                 lambda x: self._loss_and_grad(training, x, positions),
                 self._model.params[positions].astype(np.float64),
                 method="L-BFGS-B",
                 jac=True,
-                callback=report if self.verbose else None,
+                callback=report if self.verbose or run is not None else None,
                 options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
             )
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        stopped = run is not None and run.history.stopped is not None  # no reason to warn
+        self.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = np.float64(result.fun)
         self._model.params[positions] = result.x
 
-    def _fit_stochastic(self, source, y, sample_weight, first_pass, incremental):
+    def _fit_stochastic(self, source, y, sample_weight, first_pass, incremental, callbacks):
         model = self._model
         if not incremental or not hasattr(self, "_optimizer"):
             size = len(y) if self.batch_size == "auto" else self.batch_size
@@ -331,46 +344,77 @@ class BaseMLP(BaseEstimator):
         # the trained arrays themselves from the second fit on. A first fit starts with the initial weights as the best.
         best = model.params.copy() if self.early_stopping and first_pass else None
         order = np.arange(n, dtype=np.int64) if rows is None else rows.astype(np.int64)
-        self.n_iter_ = 0
+        natural = not self.shuffle and rows is None
+        self.n_iter_, run = 0, self._run(training, y, rows, callbacks)
         try:
-            for _ in range(self.max_iter):
-                if self.shuffle:
-                    shuffle_as_numpy(self._random_state, order)
-                natural = not self.shuffle and rows is None
-                training.rate_factor = self._optimizer.rate_factor
-                loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
-                self.n_iter_ += 1
-                self.loss_ = loss
-                self.t_ += n
-                self.loss_curve_.append(loss)
-                if self.verbose:
-                    print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
-                if not np.isfinite(loss) and not self.early_stopping and not np.isfinite(model.params).all():
-                    break  # what has no number any more will not get one again; `_fit` says so
-                if self._update_no_improvement_count(validation):
-                    best = model.params.copy()
-                self._optimizer.iteration_ends(self.t_, loss if validation is None else -self.validation_scores_[-1])
-                if self._no_improvement_count > self.n_iter_no_change:
-                    what = "Validation score" if self.early_stopping else "Training loss"
-                    message = (
-                        f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change:d} consecutive epochs."
-                    )
-                    if self._optimizer.trigger_stopping(message, self.verbose):
+            with run or contextlib.nullcontext():
+                while self.n_iter_ < self.max_iter:
+                    if run is not None:
+                        run.begin_epoch()
+                    loss = self._epoch(training, order, natural)
+                    if not training.done:  # stopped within the first batch
                         break
-                    self._no_improvement_count = 0
-                if incremental:
-                    break
-                if self.n_iter_ == self.max_iter:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                        "converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=4,
-                    )
+                    if not np.isfinite(loss) and not self.early_stopping and not np.isfinite(model.params).all():
+                        break  # what has no number any more will not get one again; `_fit` says so
+                    if self._update_no_improvement_count(validation):
+                        best = model.params.copy()
+                    if run is not None and run.end_epoch(float(loss), **self._figures(training)):
+                        break
+                    if self._stops(loss if validation is None else -self.validation_scores_[-1]) or incremental:
+                        break
+                    if self.n_iter_ == self.max_iter:
+                        warnings.warn(
+                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                            "converged yet.",
+                            ConvergenceWarning,
+                            stacklevel=4,
+                        )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if best is not None:
             model.params[...] = best
+
+    def _epoch(self, training, order, natural):
+        """One epoch, in another order unless it is to be the natural one; returns its loss."""
+        if self.shuffle:
+            shuffle_as_numpy(self._random_state, order)
+        training.rate_factor = self._optimizer.rate_factor * self._model.rate_factor
+        loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
+        if training.done:
+            self.n_iter_ += 1
+            self.loss_ = loss
+            self.t_ += len(order)
+            self.loss_curve_.append(loss)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+        return loss
+
+    def _stops(self, loss):
+        """Whether there has been no improvement for too long; what the solver does after an epoch is done on the way."""
+        self._optimizer.iteration_ends(self.t_, loss)
+        if self._no_improvement_count > self.n_iter_no_change:
+            what = "Validation score" if self.early_stopping else "Training loss"
+            epochs = f"{self.n_iter_no_change:d} consecutive epochs."
+            message = f"{what} did not improve more than tol={self.tol:f} for {epochs}"
+            if self._optimizer.trigger_stopping(message, self.verbose):
+                return True
+            self._no_improvement_count = 0
+        return False
+
+    def _run(self, training, y, rows, callbacks):
+        """The `Fit` that drives the callbacks, or None where there are none."""
+        if not callbacks:
+            self.__dict__.pop("history_", None)
+            self.__dict__.pop("callbacks_", None)
+            return None
+        run = Fit(self._model, training, y, self.max_iter, rows, callbacks=callbacks, estimator=self)
+        run.validates = self.early_stopping
+        self.history_, self.callbacks_ = run.history, [c for c in run.callbacks if not isinstance(c, Bridge)]
+        return run
+
+    def _figures(self, training):
+        """What the history holds of an epoch beside its loss."""
+        return {"rate": training.rate, **({"val_score": self.validation_scores_[-1]} if self.early_stopping else {})}
 
     def _split(self, source, y, sample_weight):
         """(rows to train on, (Source, y, weights) to validate on), drawn as scikit-learn draws them."""
@@ -416,16 +460,8 @@ class BaseMLP(BaseEstimator):
             sizes = [self.coefs_[0].shape[0], *(c.shape[1] for c in self.coefs_)]
             self._make_model(sizes, self.coefs_[0].dtype, self._given_weights)
         model = self._network()
-        if "feature_names_in_" not in self.__dict__:  # a nameless X gets a warning if fit had names
-            predictions, finite = model.predict_plain(X)  # without `validate_data`, which takes 70 us for one row
-            if finite and len(predictions):
-                return predictions
-        check_sparse(X)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        numbers = X.data if scipy.sparse.issparse(X) else X
-        if numbers.dtype != model.dtype and numbers.size and np.abs(numbers).max() > np.finfo(model.dtype).max:
-            raise ValueError(f"Input X contains infinity or a value too large for {model.dtype!r}, the network's float type.")
-        return model.predict(X).astype(np.result_type(X.dtype, model.dtype), copy=False)
+        found = predictions(self, model, X)
+        return found.astype(np.result_type(getattr(X, "dtype", np.float64), model.dtype), copy=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

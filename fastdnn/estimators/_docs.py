@@ -90,7 +90,11 @@ PARAMETERS = """hidden_layer_sizes : int or array-like of shape (n_layers - 2,),
         Where each gradient is cut off, on either side of 0.
 
     schedule : Schedule or None, default=None
-        Learning rate of each step, from `fastdnn.schedules`, in place of `learning_rate` and `learning_rate_init`."""
+        Learning rate of each step, from `fastdnn.schedules`, in place of `learning_rate` and `learning_rate_init`.
+
+    callbacks : list of Callback or callable, default=None
+        See `fastdnn.callbacks`. A fit works on copies, which `callbacks_` holds. With `early_stopping` the score is
+        "val_score" in the history."""
 
 ATTRIBUTES = """coefs_ : list of ndarray of shape (n_in, n_out)
         Weights of each layer, views into the network's flat buffer: what is written to them, in place or by assignment
@@ -133,7 +137,10 @@ ATTRIBUTES = """coefs_ : list of ndarray of shape (n_in, n_out)
         Their names, if X had string column names.
 
     out_activation_ : {'identity', 'exp', 'logistic', 'softmax'}
-        Link of the outputs."""
+        Link of the outputs.
+
+    history_, callbacks_ : History, list of Callback
+        What happened, epoch by epoch, and the copies that the fit worked with; only where there are callbacks."""
 
 NOTES = """Unlike scikit-learn's: float32 samples are computed in float32 with every solver, 'lbfgs' too; changing
     `hidden_layer_sizes`, the number of outputs or the loss between warm starts or calls of `partial_fit` is an error that

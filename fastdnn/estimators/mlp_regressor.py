@@ -3,19 +3,18 @@
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
-from ..losses import Focal, Gamma, Hinge, LogLoss, Loss, Poisson, SquaredError, get_loss, scores_link
+from ..losses import Loss, SquaredError
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._tasks import RegressorTask
 
 LOSSES = {"squared_error", "poisson", "absolute_error", "huber", "log_cosh", "quantile", "gamma"}
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(RegressorTask, RegressorMixin, BaseMLP):
     __doc__ = f"""Multi-layer perceptron regressor, a drop-in for `sklearn.neural_network.MLPRegressor`.
 
     Same parameters, attributes, warnings and, with the same `random_state`, the same training as scikit-learn's.
@@ -104,62 +103,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         clip_norm=None,
         clip_value=None,
         schedule=None,
+        callbacks=None,
     ):
         self._set(locals())
 
-    def _output_activation(self):
-        loss = self._make_loss()
-        if loss.link is scores_link:
-            return "identity"
-        return "exp" if isinstance(loss, (Poisson, Gamma)) else loss.name
-
     def _make_loss(self):
-        loss = SquaredError(mean_over_outputs=True) if self.loss == "squared_error" else get_loss(self.loss)
-        if loss.labels or isinstance(loss, (LogLoss, Focal, Hinge)):
-            raise ValueError(f"loss must be one for numbers, got {self.loss!r}, which is one for classes: take MLPClassifier")
-        return loss
-
-    def _central(self, p):
-        """The predictions that are scored: of several quantiles the one nearest the median."""
-        quantiles = getattr(self._model.loss, "quantiles", None)
-        if not isinstance(quantiles, tuple):
-            return p
-        return p[:, int(np.argmin(np.abs(np.array(quantiles) - 0.5))) :: len(quantiles)]
-
-    def score(self, X, y, sample_weight=None):
-        """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        score : float
-            R2, at most 1.
-        """
-        p = self.predict(X)
-        return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
-
-    def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+        return SquaredError(mean_over_outputs=True) if self.loss == "squared_error" else super()._make_loss()
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -181,22 +130,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             The estimator.
         """
         return self._fit(X, y, sample_weight, incremental=True)
-
-    def predict(self, X):
-        """Predicted means of samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions.
-        """
-        p = self._predictions(X)
-        return p.ravel() if p.shape[1] == 1 else p
 
     def _score(self, p, y, sample_weight):
         """R2 of predictions p for targets y; NaN where a prediction is not finite."""

@@ -16,14 +16,13 @@ normalization) sums blocks of BLOCK rows, which no split of the rows cuts; once 
 SYNC_FORWARD or SYNC_BACKWARD, is run once, by one thread, before any row goes on.
 """
 
-import inspect
 from dataclasses import dataclass
 
-import numpy as np
 from numba import types
 
 from .._jit import inner
 from .._simd import integers_at
+from ..specs import Spec
 
 # Columns of a program row. FORWARD..REFRESH are the kernels' addresses (0: none); the rest is between an op and its
 # kernels, offsets being counted in elements from the start of `params` (and `grads`) or of `work`.
@@ -95,38 +94,6 @@ class Parameter:
     max_norm: float | None = None
 
 
-def same(a, b):
-    """Whether two settings are equal, arrays by their values."""
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.array_equal(a, b)
-    return bool(a == b)
-
-
-class Spec:
-    """A small object that is made of its constructor's arguments: compared by them, printed by those not the default.
-
-    Its attributes are set once: a network is laid out from them, so changing one later would not fit the memory any more.
-    """
-
-    def __setattr__(self, name, value):
-        if name in self.__dict__:
-            raise AttributeError(f"{type(self).__name__}.{name} is fixed; make a new {type(self).__name__} instead")
-        super().__setattr__(name, value)
-
-    def __repr__(self):
-        defaults = inspect.signature(type(self).__init__).parameters
-        given = {k: v for k, v in vars(self).items() if k not in defaults or not same(v, defaults[k].default)}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
-
-    def __eq__(self, other):
-        if type(self) is not type(other) or vars(self).keys() != vars(other).keys():
-            return False
-        return all(same(v, vars(other)[k]) for k, v in vars(self).items())
-
-    def __hash__(self):
-        return hash((type(self).__name__, *(f"{k}={v!r}" for k, v in vars(self).items())))
-
-
 class Layer(Spec):
     """Base of the layer specs.
 
@@ -156,19 +123,3 @@ class Layer(Spec):
         What is not overridden passes its input on.
         """
         place.in_place(row)
-
-
-def check_count(name, value, least=1):
-    """`value` as an int, or ValueError if it is not an integer of at least `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
-    return int(value)
-
-
-def check_number(name, value, low, high, low_open=False, high_open=False):
-    """`value` as a float, or ValueError if it is not a number between low and high (included unless `open`)."""
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
-    if not good or not (low < value if low_open else low <= value) or not (value < high if high_open else value <= high):
-        ends = ("(" if low_open else "["), (")" if high_open else "]")
-        raise ValueError(f"{name} must be a number in {ends[0]}{low}, {high}{ends[1]}, got {value!r}")
-    return float(value)

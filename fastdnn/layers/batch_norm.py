@@ -5,6 +5,7 @@ import math
 from .._jit import kernel
 from .._math import fma, sqrt
 from .._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
+from ..specs import check_number
 from .base import (
     BACKWARD,
     BLOCK,
@@ -30,7 +31,6 @@ from .base import (
     ZEROS,
     Layer,
     Parameter,
-    check_number,
     op_signature,
 )
 

@@ -7,6 +7,7 @@ from .._math import fma
 from .._simd import copy, integers_at, offset, pointer_at, row_op
 from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, padded, transpose
 from ..initializers import check_initializer
+from ..specs import check_count, check_number
 from .activation_function import call_on_tile, check_activation, get_activation
 from .base import (
     ACTIVATE,
@@ -43,8 +44,6 @@ from .base import (
     Layer,
     Parameter,
     X,
-    check_count,
-    check_number,
     op_signature,
     sample,
 )

@@ -12,6 +12,7 @@ from .._simd import copy, doubles_at, offset, real, row_op, where
 from ..gemm import epilogue_signature
 from ..initializers import check_initializer
 from ..rng import uniform_row
+from ..specs import check_number
 from .activation_function import call_on_tile, check_activation, get_activation
 from .base import (
     ACTIVATE,
@@ -37,7 +38,6 @@ from .base import (
     ZEROS,
     Layer,
     Parameter,
-    check_number,
     op_signature,
 )
 

@@ -5,6 +5,7 @@ import math
 from .._jit import inner, kernel
 from .._math import fma
 from .._simd import copy, doubles_at, offset, real, row_op
+from ..specs import check_number
 from .base import (
     BACKWARD,
     D_IN,
@@ -24,7 +25,6 @@ from .base import (
     ZEROS,
     Layer,
     Parameter,
-    check_number,
     op_signature,
 )
 

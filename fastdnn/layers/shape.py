@@ -4,7 +4,20 @@ import math
 
 from .._jit import kernel
 from .._simd import move, offset, row_op
-from .base import BACKWARD, D_IN, D_OUT, FORWARD, IN, LD_OUT, N_OUT, OTHER, OUT, Layer, check_count, op_signature
+from ..specs import check_count
+from .base import (
+    BACKWARD,
+    D_IN,
+    D_OUT,
+    FORWARD,
+    IN,
+    LD_OUT,
+    N_OUT,
+    OTHER,
+    OUT,
+    Layer,
+    op_signature,
+)
 
 
 class Flatten(Layer):

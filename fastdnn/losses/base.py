@@ -32,11 +32,11 @@ from ..layers.base import (
     RESULT,
     SAMPLE_WEIGHT,
     SCALE,
-    Spec,
     Y,
     op_signature,
     sample,
 )
+from ..specs import Spec
 
 LOSSES_TABLE = {}  # name -> class
 

@@ -18,7 +18,6 @@ is padding between the parameters. L1, L2, clipping, weight decay and rates of l
 Outside the package the same decorator is `fastdnn.optimizers.optimizer`.
 """
 
-import inspect
 import math
 
 import numpy as np
@@ -27,8 +26,8 @@ from numba import types
 from .._jit import kernel, kernel_from
 from .._math import absolute, fma, maximum, minimum, with_sign
 from .._simd import doubles_at, offset, real, row_op, where
-from ..layers.base import Spec, same
 from ..schedules import Schedule
+from ..specs import Spec
 
 OPTIMIZERS = {}  # name -> class
 
@@ -195,19 +194,13 @@ class Optimizer(Spec):
         self.average = None if average is None else check("average", average, "(0, 1)")
         self.skip_nonfinite = bool(skip_nonfinite)
 
-    def __repr__(self):
-        own, base = (inspect.signature(f).parameters for f in (type(self).__init__, Optimizer.__init__))
-        defaults = {k: p.default for k, p in {**base, **own}.items()}
-        given = {k: v for k, v in vars(self).items() if not same(v, defaults.get(k))}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
-
     def refuse(self, what):
         """ValueError if the optimizer cannot do what another part of the network asks for; most can."""
 
     def step_numbers(self, steps, first=0, total=None, factor=1.0, rate=None):
         """`numbers` with the rules' own, for steps 1, 2, ... of the model: a rate, or the schedule's times `factor`.
 
-        The schedule begins after step `first` and has `total` steps.
+        The schedule begins after step `first` and has `total` steps; `factor` is what reactions to the loss make of it.
         """
         given = self.learning_rate if rate is None else rate
         if isinstance(given, Schedule):
@@ -216,9 +209,9 @@ class Optimizer(Spec):
                 raise ValueError(
                     f"{given!r}.rates must give a finite number >= 0 for each of {len(steps)} steps, got {rates}"
                 )
-            rates = rates * factor
         else:
             rates = np.full(len(steps), given)
+        rates = rates * factor
         table = self.numbers(rates, steps)
         table[:, RATE], table[:, SCALE_OF_GRADIENT] = rates, 1.0
         table[:, CLIP_VALUE] = math.inf if self.clip_value is None else self.clip_value

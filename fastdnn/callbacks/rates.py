@@ -1,0 +1,59 @@
+"""Callbacks that change the learning rate."""
+
+import math
+
+from ..schedules import ReduceOnPlateau, get_schedule
+from ..scoring import SMALLER_IS_BETTER
+from ..specs import check_count, check_number
+from .base import Callback
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiply the learning rate by a factor whenever a value has stopped improving.
+
+    The schedule `fastdnn.schedules.ReduceOnPlateau` does so by the loss; this works on top of any rate or schedule and by
+    any key of the history.
+
+    Parameters
+    ----------
+    monitor : str or None, default=None
+        Key of the history; None is "val_loss" where there is validation data, otherwise "loss".
+    factor : float, default=0.1
+        In (0, 1).
+    patience : int, default=10
+        Epochs without improvement that are borne, >= 0.
+    min_delta : float, default=1e-4
+        Part of the best value by which it must be surpassed to count, in [0, 1].
+    min_rate : float, default=0.0
+        Never below it, >= 0; compared with the rate (the schedule's first or highest) that all else is relative to.
+
+    Examples
+    --------
+    >>> from fastdnn.callbacks import ReduceLROnPlateau
+    >>> ReduceLROnPlateau("val_accuracy", factor=0.5)
+    ReduceLROnPlateau(monitor='val_accuracy', factor=0.5)
+
+    References
+    ----------
+    Keras's callback and PyTorch's scheduler of the same name.
+    """
+
+    def __init__(self, monitor=None, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0):
+        self.monitor, self.factor = monitor, check_number("factor", factor, 0, 1, low_open=True, high_open=True)
+        self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, 0, 1)
+        self.min_rate = check_number("min_rate", min_rate, 0, math.inf)
+
+    def on_fit_begin(self, fit):
+        self._key = fit.monitored(self.monitor)
+        rate = get_schedule(fit.model.optimizer.learning_rate).rate
+        self._rule = ReduceOnPlateau(rate, self.factor, self.patience, self.min_delta, min(self.min_rate, rate))
+        self._state = {}
+        for value in fit.history.get(self._key, []):
+            self._observe(fit, value)
+
+    def _observe(self, fit, value):
+        self._rule.observe(value if self._key in SMALLER_IS_BETTER else -value, self._state)
+        fit.model.rate_factor = self._state.get("factor", 1.0)
+
+    def on_epoch_end(self, fit):
+        self._observe(fit, fit.value(self._key))

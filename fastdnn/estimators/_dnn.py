@@ -1,0 +1,283 @@
+"""What DNNClassifier and DNNRegressor share: a fit of any list of layers by `Model.fit`'s means."""
+
+import copy
+import inspect
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ..callbacks import Callback, EarlyStopping
+from ..fitting import fit, prepare
+from ..inputs import Source, check_sparse
+from ..layers import Dense, Dropout, Layer
+from ..model import Model
+from ..optimizers import Optimizer, get_optimizer
+from ..progress import Bar, Lines
+from ..schedules import Schedule, get_schedule
+from ..validation import SPLITS
+from ._bridge import Bridge, callbacks_of
+from ._parameters import NestedParameters
+from ._predict import checked, predictions
+
+
+class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of DNNClassifier and DNNRegressor; not for direct use."""
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        "layers": [list, tuple, None],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str, HasMethods("forward_kernel"), list, tuple],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "optimizer": [str, Optimizer],
+        "schedule": [Schedule, None],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "accumulate": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "early_stopping": ["boolean"],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "min_delta": [Interval(Real, 0, None, closed="left")],
+        "scoring": [str, callable, list, tuple, dict, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "validation_split": [StrOptions({"auto", *SPLITS})],
+        "callbacks": [list, tuple, callable, Callback, None],
+        "transform_layer": [Integral],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose", StrOptions({"log"})],
+    }
+
+    def _set(self, given):
+        """Set the parameters, from the `locals()` of a subclass's `__init__`, whose signature lists them."""
+        for name in inspect.signature(type(self).__init__).parameters:
+            if name != "self":
+                setattr(self, name, given[name])
+
+    # ------------------------------------------------------------ fit
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None, groups=None):
+        """Fit the network to samples X and targets y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or array of shape (n_samples, ...)
+            Samples; more than two dimensions where `layers` take them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, label indicators or numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        X_val, y_val : array-like, default=None
+            Samples and targets to validate with, in place of a part held out. In a pipeline they need
+            ``Pipeline(transform_input=["X_val"])`` and metadata routing.
+        sample_weight_val : array-like, default=None
+            Weights of those.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each sample, for ``validation_split="grouped"``.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. Ctrl-C ends the fit early with a warning; the estimator is fitted then, too.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter does not fit, or training diverged.
+        """
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), groups, incremental=False)
+
+    def _fit(self, X, y, sample_weight, validation, groups, incremental):
+        before = dict(self.__dict__)
+        try:
+            return self._fitted(X, y, sample_weight, validation, groups, incremental)
+        except Exception:  # a failing fit changes nothing
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fitted(self, X, y, sample_weight, validation, groups, incremental):
+        raw_X, raw_y, metadata = X, y, {} if sample_weight is None else {"sample_weight": sample_weight}
+        first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+        check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
+        X, y = self._validate_input(X, y, incremental, reset=first)
+        dtype = X.dtype if first else self.model_.dtype
+        source = Source(X, dtype)
+        if sample_weight is not None:
+            sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
+        sample_weight = self._class_weighted(y, sample_weight)
+        n_targets, self.out_activation_ = 1 if y.ndim == 1 else y.shape[1], self._output_activation()
+        loss = self._make_loss()
+        layers, optimizer = [*self._hidden_layers(), Dense(loss.n_scores(n_targets))], self._make_optimizer()
+        model = self._network(layers, loss, optimizer, dtype, first)
+        run = prepare(
+            model, source, self._targets(y, loss), sample_weight=sample_weight, batch_size=self._batch_size(len(y)),
+            accumulate=self.accumulate, shuffle=self.shuffle, verbose=self.verbose, estimator=self,
+            **self._epochs(model, incremental),
+            **self._validation(raw_X, raw_y, y, loss, dtype, validation, groups, incremental),
+            callbacks=self._callbacks(raw_X, raw_y, metadata, incremental),
+        )  # fmt: skip
+        self.model_, self.history_, self.n_outputs_ = model, run.history, n_targets  # scorers predict during the fit
+        self.callbacks_ = [c for c in run.callbacks if not isinstance(c, (Bridge, Lines, Bar))]
+        try:
+            fit(run)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        if not np.isfinite(model.params).all():
+            raise ValueError("training diverged: the weights are not finite. Scale X, or take a smaller learning rate")
+        self.n_epochs_ = run.epoch
+        return self
+
+    def _hidden_layers(self):
+        """The layers before the output layer."""
+        if self.layers is not None:
+            if not all(isinstance(layer, Layer) for layer in self.layers):
+                raise ValueError(f"layers must be a list of fastdnn layers, got {self.layers!r}")
+            return list(self.layers)
+        sizes = list(self.hidden_layer_sizes) if np.ndim(self.hidden_layer_sizes) else [self.hidden_layer_sizes]
+        several = isinstance(self.activation, (list, tuple))
+        activations = list(self.activation) if several else [self.activation] * len(sizes)
+        rates = list(self.dropout) if np.ndim(self.dropout) else [self.dropout] * len(sizes)
+        for name, values in (("activation", activations), ("dropout", rates)):
+            if len(values) != len(sizes):
+                raise ValueError(f"{name} must be one, or one for each of the {len(sizes)} hidden layers, got {values!r}")
+        found = []
+        for size, activation, rate in zip(sizes, activations, rates, strict=True):
+            found += [Dense(size, activation), *([Dropout(rate)] if rate else [])]
+        return found
+
+    def _make_optimizer(self):
+        optimizer = copy.deepcopy(get_optimizer(self.optimizer))  # a rate may be changed in it
+        return optimizer if self.schedule is None else optimizer.replace(learning_rate=self.schedule)
+
+    def _network(self, layers, loss, optimizer, dtype, first):
+        """A new network, or a copy of the one there is to go on with, which a failing fit must not touch."""
+        if first:
+            seed = int(check_random_state(self.random_state).randint(2**31))
+            return Model(layers, loss, optimizer, dtype, seed)
+        model = copy.deepcopy(self.model_)
+        if list(model.layers) != layers:
+            try:
+                model.layers = layers
+            except ValueError as error:
+                raise ValueError(
+                    f"the network was built with {list(model.layers)}, now it would be {layers}, which has not the same "
+                    "parameters; call fit with warm_start=False to start anew"
+                ) from error
+        if (type(model.loss), model.loss) != (type(loss), loss):
+            model.loss = loss
+        if model.optimizer != optimizer:
+            model.optimizer = optimizer
+        return model
+
+    def _targets(self, y, loss):
+        """y as the loss wants it: class numbers or numbers."""
+        return y.argmax(axis=1) if loss.labels else y
+
+    def _batch_size(self, n):
+        return min(200, n) if self.batch_size == "auto" else int(self.batch_size)
+
+    def _epochs(self, model, incremental):
+        """How many epochs; of a `partial_fit` one more than there were, in one history."""
+        if not incremental:
+            return {"epochs": int(self.epochs)}
+        if get_schedule(model.optimizer.learning_rate).spans_fit:
+            raise ValueError(
+                f"partial_fit does not know how many steps {model.optimizer.learning_rate!r} is to have; give total"
+            )
+        done = 0 if model.history is None else model.epochs - model.fit_start[1]
+        return {"epochs": done + 1, "resume": True}
+
+    def _validation(self, raw_X, raw_y, y, loss, dtype, given, groups, incremental):
+        """What `prepare` wants to know of validation: samples given, or a part to hold out, and what scorers get."""
+        X_val, y_val, weights = given
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both or neither")
+        fraction = self.validation_fraction
+        if X_val is not None:
+            if fraction is not None:
+                raise ValueError("validation_fraction must be None where X_val and y_val are given")
+            check_sparse(X_val)
+            X, encoded = self._encode(X_val, y_val)
+            if weights is not None:
+                weights = np.asarray(_check_sample_weight(weights, X), np.float64)
+            data = Source(X, dtype), self._targets(encoded, loss), weights
+            return {"validation_data": data, "scoring": self.scoring, "judge": lambda rows: (self, X_val, y_val)}
+        if incremental or (fraction is None and not self.early_stopping):
+            if incremental and (self.early_stopping or fraction):
+                raise ValueError(
+                    "partial_fit does not hold samples out: early_stopping must be False, validation_fraction None"
+                )
+            return {"scoring": None if incremental else self.scoring}
+        split = self.validation_split
+        if split == "auto":
+            split = "grouped" if groups is not None else self._default_split(y)
+        return {
+            "validation_fraction": float(fraction or 0.1),
+            "validation_split": split,
+            "strata": y.argmax(axis=1) if y.ndim > 1 and y.shape[1] > 1 else np.ravel(y),
+            "groups": groups,
+            "scoring": self.scoring,
+            "judge": lambda rows: (self, _safe_indexing(raw_X, rows), _safe_indexing(raw_y, rows)),
+        }
+
+    def _callbacks(self, X, y, metadata, incremental):
+        found = callbacks_of(self, X, y, metadata, "model_")
+        if self.early_stopping and not incremental:
+            scoring = self.scoring
+            first = next(iter(scoring), None) if isinstance(scoring, (list, tuple, dict)) else scoring
+            first = getattr(first, "__name__", "score") if callable(first) else first
+            found.append(EarlyStopping(f"val_{first}" if first else "val_loss", self.patience, self.min_delta))
+        return found
+
+    # ------------------------------------------------------------ prediction
+
+    def _predictions(self, X):
+        """(n, n_scores) predictions in the network's float type, in chunks: beyond them and X no memory grows with n."""
+        check_is_fitted(self)
+        return predictions(self, self.model_, X)
+
+    def _scores(self, X):
+        """(n, n_scores) scores, before the link of the loss."""
+        check_is_fitted(self)
+        return self.model_.forward(checked(self, self.model_, X))
+
+    def _hidden(self):
+        """Number of the layer whose output `transform` gives."""
+        n = len(self.model_.layers) - 1
+        if not -n <= self.transform_layer < n:
+            raise ValueError(f"transform_layer must be from {-n} to {n - 1}, the hidden layers, got {self.transform_layer}")
+        return self.transform_layer % n
+
+    @property
+    def _n_features_out(self):
+        return int(np.prod(self.model_.forward(np.zeros((0, *self.model_.layout.shapes[0])), self._hidden()).shape[1:]))
+
+    def transform(self, X):
+        """What a hidden layer gives for samples: features that the network has learned.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, units)
+            Output of the layer `transform_layer`.
+        """
+        check_is_fitted(self)
+        Z = self.model_.forward(checked(self, self.model_, X), layer=self._hidden())
+        return Z.reshape(len(Z), -1)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

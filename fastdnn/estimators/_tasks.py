@@ -1,0 +1,249 @@
+"""What estimators do for their task, whatever network they fit: labels and weights in, labels and probabilities out."""
+
+import numpy as np
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import validate_data
+
+from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
+
+
+def _more_data(estimator, X, y, **checks):
+    """Samples and targets of a fitted estimator, checked."""
+    nd = getattr(estimator, "layers", None) is not None
+    checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": (np.float64, np.float32), "allow_nd": nd}
+    return validate_data(estimator, X, y, reset=False, **checks)
+
+
+class ClassifierTask:
+    """Classes, two or several, or labels of an indicator matrix.
+
+    An estimator gives `_predictions(X)`, the (n, n_outputs) probabilities, and the parameters `loss` and `class_weight`.
+    """
+
+    def _output_activation(self):
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _make_loss(self):
+        softmax = self._output_activation() == "softmax"
+        if self.loss == "log_loss":
+            return self._log_loss(softmax)
+        loss = get_loss(self.loss)
+        if softmax != (loss.link is CrossEntropy.link):
+            kind = "several classes" if softmax else "two classes or a multilabel problem"
+            raise ValueError(f"loss={self.loss!r} does not fit {kind}; 'log_loss' fits all")
+        return loss
+
+    def _log_loss(self, softmax):
+        """The loss that 'log_loss' stands for."""
+        return CrossEntropy() if softmax else LogLoss()
+
+    def _class_weighted(self, y, sample_weight):
+        if self.class_weight is None:
+            return sample_weight
+        if self._label_binarizer.y_type_ == "multilabel-indicator":
+            if self.class_weight != "balanced":
+                raise ValueError("class_weight must be 'balanced' or None for label indicators; use sample_weight")
+            weights = compute_sample_weight("balanced", y)
+        else:
+            labels = self._label_binarizer.inverse_transform(y)
+            of_classes = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=labels), float)
+            if not np.isfinite(of_classes).all() or (of_classes < 0).any():
+                raise ValueError(f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}")
+            weights = of_classes[np.searchsorted(self.classes_, labels)]
+        return weights if sample_weight is None else weights * sample_weight
+
+    def _validate_input(self, X, y, incremental, reset):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            allow_nd=getattr(self, "layers", None) is not None,
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            classes = unique_labels(y)
+            if self.warm_start:
+                if set(classes) != set(self.classes_):
+                    raise ValueError(
+                        "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                        f"Previously got {self.classes_}, `y` has {classes}"
+                    )
+            elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        return X, self._label_binarizer.transform(y).astype(bool)
+
+    def _encode(self, X, y):
+        """Validation samples as `_validate_input` gives those of a fit, by the classes of the fit."""
+        X, y = _more_data(self, X, y)
+        y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
+        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(unknown):
+            raise ValueError(f"y_val has classes that y has not: {unknown}, the classes are {self.classes_}")
+        return X, self._label_binarizer.transform(y).astype(bool)
+
+    def _check_classes(self, y, classes):
+        """What comes before a `partial_fit`: the classes of the first call, and no weights that need all samples."""
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all samples at once; for partial_fit give a dict, which "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y) makes"
+            )
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
+
+    def predict(self, X):
+        """Class labels of samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or indicators of a multilabel problem.
+        """
+        p = self._predictions(X)
+        if self.out_activation_ == "softmax":
+            return self.classes_[p.argmax(axis=1)]
+        if self.n_outputs_ == 1 and len(self.classes_) == 2:
+            return self.classes_[(p.ravel() > 0.5).astype(np.intp)]
+        return self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`. In a multilabel problem each label's own probability.
+        """
+        p = self._predictions(X)
+        return np.column_stack([1 - p, p]) if self.n_outputs_ == 1 else p
+
+    def predict_log_proba(self, X):
+        """Logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            -inf where a probability is zero.
+        """
+        p = self.predict_proba(X)
+        return np.log(p, out=p)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class RegressorTask:
+    """Numbers, one or several a sample.
+
+    An estimator gives `_predictions(X)`, the (n, n_outputs) predictions, and the parameter `loss`.
+    """
+
+    def _output_activation(self):
+        loss = self._make_loss()
+        if loss.link is scores_link:
+            return "identity"
+        return "exp" if isinstance(loss, (Poisson, Gamma)) else loss.name
+
+    def _make_loss(self):
+        loss = get_loss(self.loss)
+        if loss.labels or isinstance(loss, (LogLoss, Focal, Hinge)):
+            raise ValueError(f"loss must be one for numbers, got {self.loss!r}, which is one for classes: take a classifier")
+        return loss
+
+    def _class_weighted(self, y, sample_weight):
+        return sample_weight
+
+    def _encode(self, X, y):
+        """Validation samples as `_validate_input` gives those of a fit."""
+        X, y = _more_data(self, X, y, y_numeric=True)
+        return X, column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _central(self, p):
+        """The predictions that are scored: of several quantiles the one nearest the median."""
+        quantiles = getattr(self._make_loss(), "quantiles", None)
+        if not isinstance(quantiles, tuple):
+            return p
+        return p[:, int(np.argmin(np.abs(np.array(quantiles) - 0.5))) :: len(quantiles)]
+
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            R2, at most 1.
+        """
+        p = self.predict(X)
+        return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
+
+    def _validate_input(self, X, y, incremental, reset):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            allow_nd=getattr(self, "layers", None) is not None,
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def predict(self, X):
+        """Predicted means of samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions.
+        """
+        p = self._predictions(X)
+        return p.ravel() if p.shape[1] == 1 else p

@@ -1,0 +1,131 @@
+"""DNNClassifier: a scikit-learn classifier over any list of layers."""
+
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+
+from ..losses import CrossEntropy, Focal, LogLoss
+from ._dnn import BaseDNN
+from ._dnn_docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._tasks import ClassifierTask
+
+
+class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
+    __doc__ = f"""Deep neural network classifier over any list of layers; the output layer is added for the classes.
+
+    Two classes and each label of an indicator matrix get a sigmoid, several classes a softmax.
+
+    Parameters
+    ----------
+    {PARAMETERS}
+
+    loss : {{'log_loss', 'focal'}} or Loss, default='log_loss'
+        'focal' (two classes, multilabel), or `fastdnn.losses.Focal`, `LogLoss` or, for several classes,
+        `CrossEntropy(label_smoothing=...)`.
+
+    class_weight : dict, 'balanced' or None, default=None
+        Weight of each class by its label, multiplied with the sample weights; 'balanced' is
+        n_samples / (n_classes * samples of the class).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    {ATTRIBUTES}
+
+    {NOTES}
+
+    Examples
+    --------
+    >>> from fastdnn import DNNClassifier, layers
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = [layers.Dense(64, activation="relu"), layers.BatchNorm(), layers.Dropout(0.2), layers.Dense(32, "relu")]
+    >>> clf = DNNClassifier(net, epochs=30, random_state=0).fit(X, y)
+    >>> clf.score(X, y) > 0.98
+    True
+    >>> clf.transform(X).shape
+    (1797, 32)
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        **BaseDNN._parameter_constraints,
+        "loss": [StrOptions({"log_loss", "focal"}), CrossEntropy, LogLoss, Focal],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        layers=None,
+        *,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        dropout=0.0,
+        optimizer="adam",
+        schedule=None,
+        epochs=200,
+        batch_size="auto",
+        accumulate=1,
+        shuffle=True,
+        early_stopping=False,
+        patience=10,
+        min_delta=0.0,
+        scoring=None,
+        validation_fraction=None,
+        validation_split="auto",
+        callbacks=None,
+        transform_layer=-1,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        loss="log_loss",
+        class_weight=None,
+    ):
+        self._set(locals())
+
+    def _default_split(self, y):
+        return "random" if self._label_binarizer.y_type_ == "multilabel-indicator" else "stratified"
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Update the network with one pass over the samples, in batches.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels or label indicators; not all classes need to occur.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array of shape (n_classes,), default=None
+            All classes that will ever occur; needed in the first call.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call, another one in a later call, or y has a class not among them.
+        """
+        self._check_classes(y, classes)
+        return self._fit(X, y, sample_weight, (None, None, None), None, incremental=True)
+
+    def decision_function(self, X):
+        """Scores of the classes, before the sigmoid or the softmax.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column for two classes: above 0 is the second one.
+        """
+        scores = self._scores(X)
+        return scores.ravel() if self.n_outputs_ == 1 else scores

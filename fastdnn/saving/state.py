@@ -1,0 +1,234 @@
+"""A model as metadata and arrays, and back.
+
+Each weight is an array of its own, without padding, under its key in `Model.weights`; running statistics are "state/<key>",
+the optimizer's memory "slot<i>/<key>", the averaged weights "average/<key>", the best epoch of a fit that was under way
+"best/<key>" and "best_state/<key>", and the history "history/<key>".
+"""
+
+import json
+import math
+
+import numpy as np
+
+from ..engine import SKIPPED
+from ..fitting import Best
+from ..history import History
+from ..program import Layout, aligned
+from .container import Reader, parse, write
+from .errors import ModelFormatError
+from .plain import from_plain, known_types, to_plain
+
+FORMAT, VERSION = "fastdnn", 1
+MAX_LAYERS = 20_000
+MAX_INT = 1 << 53
+UNFIT = TypeError, ValueError, OverflowError, AttributeError, IndexError, RecursionError  # what parts raise that do not fit
+
+
+def save_model(model, path, training):
+    """`Model.save`."""
+    layout, params = model.layout, model.params
+    settings = {
+        "layers": to_plain(model.layers),
+        "loss": to_plain(model.loss),
+        "optimizer": to_plain(model.optimizer),
+        "dtype": model.dtype.name,
+        "input_shape": to_plain(layout.shapes[0]),
+        "seed": model.seed,
+    }
+    arrays = dict(layout.views(params)) | _prefixed("state", layout.state_views(model.state))
+    if training:
+        settings |= _progress(model)
+        arrays |= _memory(model)
+    text = json.dumps(settings, allow_nan=False)
+    write(path, {"format": FORMAT, "version": str(VERSION), "model": text}, arrays)
+
+
+def _prefixed(prefix, views):
+    return {f"{prefix}/{key}": view for key, view in views.items()}
+
+
+def _progress(model):
+    """What training goes on from, beside arrays."""
+    history = model.history
+    return {
+        "step": model.step,
+        "epochs": model.epochs,
+        "fit_start": list(model.fit_start),
+        "rate_factor": model.rate_factor,
+        "plateau": {key: to_plain(value) for key, value in model.plateau.items()},
+        "skipped": model.skipped_steps,
+        "best_step": None if model.best is None else model.best.step,
+        "history": None if history is None else list(history),
+        "stopped": None if history is None else history.stopped,
+        "notes": [] if history is None else history.notes,
+    }
+
+
+def _memory(model):
+    """The arrays that training goes on from."""
+    layout, found = model.layout, {}
+    if model._slots is not None and (model.optimizer.n_slots or model.optimizer.full_batch):
+        for i, slot in enumerate(model.slots.reshape(-1, layout.size)):
+            found |= _prefixed(f"slot{i}", layout.views(slot))
+    if model.averaged is not None and model.step:
+        found |= _prefixed("average", layout.views(model.averaged))
+    if model.best is not None:
+        found |= _prefixed("best", layout.views(model.best.params))
+        found |= _prefixed("best_state", layout.state_views(model.best.state))
+    for key, values in (model.history or {}).items():
+        try:
+            found[f"history/{key}"] = np.array(values, np.float64).reshape(len(values))
+        except (TypeError, ValueError):
+            raise ValueError(f"the history of {key!r} holds something else than numbers, which a file cannot") from None
+    return found
+
+
+def load_model(cls, path, parts, finite, max_bytes):
+    """`Model.load`."""
+    types = known_types(parts)
+    with open(path, "rb") as file:
+        reader = Reader(file, max_bytes)
+        metadata = reader.metadata
+        if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+            raise ModelFormatError("the file is not a model of fastdnn, or one of a later version than this")
+        settings = parse(metadata.get("model", "").encode())
+        model = _untrained(cls, settings, types, max(1 << 16, reader.size))
+        _take_progress(model, settings)
+        for name, shape in _expected(model, settings, reader.shapes).items():
+            if reader.shapes.get(name) != shape:
+                raise ModelFormatError(f"the array {name[:80]!r} must have shape {shape}, got {reader.shapes.get(name)}")
+        _check_loss(model)
+        _read(model, settings, reader, finite)
+    return model
+
+
+def _untrained(cls, settings, types, widest):
+    """A model of the parts that the settings name, laid out, without memory yet; no layer is wider than `widest`."""
+    shape = settings.get("input_shape")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 8 or not all(type(n) is int and 0 < n < 1 << 40 for n in shape):
+        raise ModelFormatError("input_shape must be 1 to 8 numbers > 0")
+    layers = settings.get("layers")
+    if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
+        raise ModelFormatError(f"layers must be a list of at most {MAX_LAYERS}")
+    seed = settings.get("seed")
+    if type(seed) is not int or not 0 <= seed < 1 << 256:
+        raise ModelFormatError("seed must be a number >= 0")
+    made = {name: from_plain(settings.get(name), types) for name in ("layers", "loss", "optimizer")}
+    try:
+        model = cls(**made, dtype=settings.get("dtype"), random_state=seed)
+        layout = Layout(model.layers, tuple(shape))
+    except UNFIT as error:
+        raise ModelFormatError(f"the parts of the model do not fit each other: {str(error)[:200]}") from None
+    if max(map(math.prod, layout.shapes)) > widest or len(layout.leaves) > MAX_LAYERS:
+        raise ModelFormatError("the layers are wider, or more, than the file has weights for")
+    model.network = model.network._replace(layout=layout, n_out=math.prod(layout.shapes[-1]))
+    return model
+
+
+def _check_loss(model):
+    """ModelFormatError unless the loss has a meaning for the number of outputs, which by now is a sane one."""
+    try:
+        model.loss.output_constants(model.n_out)
+        model.loss.hyper(model.n_out, model.dtype)
+    except UNFIT as error:
+        raise ModelFormatError(f"the loss does not fit {model.n_out} outputs: {str(error)[:200]}") from None
+
+
+def _expected(model, settings, found):
+    """Shapes of the arrays that the file must have, by name; ModelFormatError if it has others."""
+    layout = model.layout
+    weights = {e.key: e.shape for e in layout.entries}
+    states = {e.key: e.shape for e in layout.states}
+    expected = weights | _prefixed("state", states)
+    kinds = {name.split("/")[0] for name in found if "/" in name}
+    n_slots = model.optimizer.n_slots or int(model.optimizer.full_batch)
+    for i in range(n_slots if "slot0" in kinds else 0):
+        expected |= _prefixed(f"slot{i}", weights)
+    if "average" in kinds and model.optimizer.average is not None:
+        expected |= _prefixed("average", weights)
+    if settings.get("best_step") is not None:
+        expected |= _prefixed("best", weights) | _prefixed("best_state", states)
+    keys = settings.get("history")
+    if keys is not None:
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
+            raise ModelFormatError("history must be a list of different texts")
+        most = model.epochs - model.fit_start[1]
+        for key in keys:
+            shape = found.get(f"history/{key}", ())
+            expected[f"history/{key}"] = shape if len(shape) == 1 and shape[0] <= most else (most,)
+    if unknown := found.keys() - expected.keys():
+        raise ModelFormatError(f"the file has an array {min(unknown)[:80]!r} that the model has no place for")
+    return expected
+
+
+def _count(settings, name, default=0):
+    value = settings.get(name, default)
+    if type(value) is not int or not 0 <= value < MAX_INT:
+        raise ModelFormatError(f"{name} must be a number >= 0")
+    return value
+
+
+def _number(value, name, low=-math.inf):
+    if isinstance(value, dict) and value.keys() == {"float"} and value["float"] in ("inf", "-inf"):
+        value = float(value["float"])
+    if type(value) not in (int, float) or not value >= low:
+        raise ModelFormatError(f"{name} must be a number")
+    return value
+
+
+def _take_progress(model, settings):
+    """Counters and what else training goes on from, checked."""
+    model.step, model.epochs = _count(settings, "step"), _count(settings, "epochs")
+    start = settings.get("fit_start", [0, 0])
+    if not isinstance(start, list) or len(start) != 2 or not all(type(n) is int for n in start):
+        raise ModelFormatError("fit_start must be two numbers")
+    if not (0 <= start[0] <= model.step and 0 <= start[1] <= model.epochs):
+        raise ModelFormatError("the fit cannot have started later than it ended")
+    model.fit_start = tuple(start)
+    model.rate_factor = float(_number(settings.get("rate_factor", 1.0), "rate_factor", 0))
+    plateau = settings.get("plateau", {})
+    if not isinstance(plateau, dict) or not plateau.keys() <= {"best", "waited", "factor"}:
+        raise ModelFormatError("plateau must have best, waited and factor")
+    model.plateau = {key: _number(value, key) for key, value in plateau.items()}
+    if not math.isfinite(model.rate_factor) or not 0 <= model.plateau.get("factor", 1.0) < math.inf:
+        raise ModelFormatError("rate factors must be finite numbers >= 0")
+    model.rules[SKIPPED] = _count(settings, "skipped")
+    keys, notes, stopped = settings.get("history"), settings.get("notes", []), settings.get("stopped")
+    if not isinstance(notes, list) or not all(isinstance(t, str) for t in notes) or not isinstance(stopped, str | None):
+        raise ModelFormatError("notes and stopped must be texts")
+    if keys is not None:
+        model.history = History()
+        model.history.stopped, model.history.notes = stopped, notes
+
+
+def _read(model, settings, reader, finite):
+    """Allocate, and fill in what the file has; everything about sizes has been checked."""
+    layout, dtype = model.layout, model.dtype
+    params, state = aligned(layout.size, dtype), aligned(layout.state_size, dtype)
+    flat = {"": params, "state": state}
+    kinds = {name.split("/")[0] for name in reader.shapes if "/" in name}
+    n_slots, slots = sum(kind.startswith("slot") for kind in kinds), None
+    if n_slots:
+        slots = aligned(n_slots * layout.size, dtype)
+        flat |= {f"slot{i}": slots[i * layout.size : (i + 1) * layout.size] for i in range(n_slots)}
+    if "average" in kinds:
+        flat["average"] = aligned(layout.size, dtype)
+    best_step = None if settings.get("best_step") is None else _count(settings, "best_step")
+    if best_step is not None:
+        flat |= {"best": aligned(layout.size, dtype), "best_state": aligned(layout.state_size, dtype)}
+    places = {}
+    for kind, array in flat.items():
+        views = layout.state_views(array) if kind in ("state", "best_state") else layout.views(array)
+        places.update({f"{kind}/{key}" if kind else key: view for key, view in views.items()})
+    for name, array in reader.arrays():
+        if name not in places:
+            model.history[name.removeprefix("history/")] = array.tolist()
+            continue
+        if array.dtype != dtype:
+            raise ModelFormatError(f"the array {name[:80]!r} is not of the model's float type {dtype.name}")
+        if finite and not np.isfinite(array).all():
+            raise ModelFormatError(f"the array {name[:80]!r} has NaN or infinity in it; finite=False takes it as it is")
+        places[name][...] = array
+    model.network = model.network._replace(params=params, state=state, idle=[])
+    model._slots, model._averaged = slots, flat.get("average")
+    model.best = None if best_step is None else Best(best_step, flat["best"], flat["best_state"])

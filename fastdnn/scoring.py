@@ -1,0 +1,110 @@
+"""scikit-learn's scorers as metrics of a fit."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer
+
+from .losses import CrossEntropy, Hinge, LogLoss
+from .losses.classification import Focal
+
+# Of these figures the smaller value is the better one; of every score the larger one.
+SMALLER_IS_BETTER = ("loss", "val_loss", "gradient_norm", "seconds")
+
+
+def check_scoring(scoring):
+    """dict of name -> scorer from a scorer's name, a scorer, a list of names or a dict of name -> either.
+
+    Parameters
+    ----------
+    scoring : None, str, callable, list of str, or dict of str -> str or callable
+        A callable is a scorer, called as ``scorer(estimator, X, y)`` (and with `sample_weight` where there are weights and
+        it takes them); larger is better.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of scikit-learn's, or something is no scorer.
+    """
+    if scoring is None:
+        return {}
+    if isinstance(scoring, dict):
+        named = scoring
+    elif isinstance(scoring, (list, tuple, set)):
+        named = {name: name for name in scoring}
+    else:
+        named = {scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"): scoring}
+    scorers = {}
+    for name, scorer in named.items():
+        if not isinstance(name, str) or not (isinstance(scorer, str) or callable(scorer)):
+            raise ValueError(f"scoring must hold names of scikit-learn's scorers or scorers, got {scorer!r}")
+        scorers[name] = get_scorer(scorer)  # ValueError with scikit-learn's list of names
+    return scorers
+
+
+def score(scorer, estimator, X, y, sample_weight=None):
+    """The score as a float; the weights are passed on where there are some and the scorer takes them."""
+    if sample_weight is None:
+        return float(scorer(estimator, X, y))
+    try:
+        return float(scorer(estimator, X, y, sample_weight=sample_weight))
+    except TypeError as error:
+        if "sample_weight" not in str(error):
+            raise
+        return float(scorer(estimator, X, y))
+
+
+class _Scored(BaseEstimator):
+    """A `Model` as scorers want an estimator: fitted, with the methods that its loss gives a meaning."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y):
+        """Nothing: scorers want an estimator to have it."""
+        return self
+
+
+class ScoredRegressor(RegressorMixin, _Scored):
+    """What a network predicts are numbers."""
+
+    def predict(self, X):
+        p = self.model.predict(X)
+        return p[:, 0] if p.shape[1] == 1 else p
+
+
+class ScoredClassifier(ClassifierMixin, _Scored):
+    """What a network predicts are scores of the classes 0, 1, ...: one of two, or one a class."""
+
+    @property
+    def classes_(self):
+        return np.arange(max(2, self.model.n_out))
+
+    def decision_function(self, X):
+        scores = self.model.forward(X)
+        if scores.shape[1] == 1:
+            return scores[:, 0]
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 and self.model.loss.labels else scores
+
+    def predict(self, X):
+        scores = self.model.forward(X)
+        if self.model.loss.labels:
+            return scores.argmax(axis=1)
+        return (scores > 0).astype(int) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
+
+
+class ScoredProbabilities(ScoredClassifier):
+    """A classifier that predicts probabilities too."""
+
+    def predict_proba(self, X):
+        p = self.model.predict(X)
+        return np.column_stack([1 - p, p]) if p.shape[1] == 1 else p
+
+
+def scored(model):
+    """The view of a model that scorers work on."""
+    if isinstance(model.loss, (CrossEntropy, LogLoss, Focal)):
+        return ScoredProbabilities(model)
+    return ScoredClassifier(model) if isinstance(model.loss, Hinge) else ScoredRegressor(model)

@@ -1,0 +1,70 @@
+"""Samples held out of a fit: at random, by class, by group, or the last ones."""
+
+import math
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+
+SPLITS = ("random", "stratified", "grouped", "last")
+
+
+def check_validation_data(given, shape):
+    """(X, y, sample_weight or None) from a tuple of two or three; ValueError if the samples are not of X's shape."""
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+    if np.shape(given[0])[1:] != shape[1:]:
+        raise ValueError(f"validation_data must hold samples of the shape of X, {shape[1:]}, got {np.shape(given[0])[1:]}")
+    return (*given, None)[:3]
+
+
+def take(y, rows):
+    """Rows of an array-like, a Series or a data frame."""
+    return y.iloc[rows] if hasattr(y, "iloc") else np.asarray(y)[rows]
+
+
+def hold_out(fraction, split, n, y, groups, seed):
+    """Rows to train on and rows to validate on, int64 and in ascending order.
+
+    Parameters
+    ----------
+    fraction : float
+        Part of the samples (of the groups, where split is "grouped") to hold out, in (0, 1).
+    split : {"random", "stratified", "grouped", "last"}
+        "stratified" keeps the shares of the classes y; "grouped" keeps the samples of a group together; "last" takes the
+        last ones, for samples in the order of time.
+    n : int
+        Number of samples.
+    y : array-like
+        Class numbers or labels of shape (n,), for "stratified".
+    groups : array-like of shape (n,) or None
+        For "grouped".
+    seed : int
+        Of the random splits.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of these, or one side would be empty.
+    """
+    good = isinstance(fraction, (float, np.floating)) and 0 < fraction < 1
+    if not good:
+        raise ValueError(f"validation_fraction must be a number in (0, 1), got {fraction!r}")
+    if split not in SPLITS:
+        raise ValueError(f"validation_split must be one of {SPLITS}, got {split!r}")
+    if (groups is not None) != (split == "grouped"):
+        raise ValueError("groups and validation_split='grouped' belong together: give both or neither")
+    if split == "last":
+        first = n - math.ceil(fraction * n)
+        if first < 1:
+            raise ValueError(f"validation_fraction={fraction} leaves no samples to train on, of {n}")
+        return np.arange(first), np.arange(first, n)
+    if split == "grouped":
+        if np.shape(groups) != (n,):
+            raise ValueError(f"groups must have shape ({n},), got {np.shape(groups)}")
+        splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+    else:
+        splitter = (ShuffleSplit if split == "random" else StratifiedShuffleSplit)(1, test_size=fraction, random_state=seed)
+        if split == "stratified" and np.ndim(y) != 1:
+            raise ValueError(f"validation_split='stratified' needs classes y of shape (n,), got shape {np.shape(y)}")
+    train, held_out = next(splitter.split(np.zeros((n, 1)), y, groups))
+    return np.sort(train), np.sort(held_out)
