@@ -42,7 +42,7 @@ def _box(layer, key, infos):
     if info.weights:
         parts.insert(0, f"{count(info):,} parameters")
     gradients = ", ".join(f"d{name} {_size(shape)}" for name, shape in info.weights.items())
-    return Box(_shorten(repr(layer), 44), "   ".join(parts), gradients, info.output_shape)
+    return Box(_shorten(repr(layer), 44), " \u00b7 ".join(parts), gradients, info.output_shape)
 
 
 def _size(shape):
@@ -118,14 +118,19 @@ def scene(model):
     return drawing
 
 
+def _way(x, width, side):
+    """Where the way forward (side -1) or back (1) runs: the same for boxes of all widths."""
+    return x + width / 2 + side * 70
+
+
 def _depth(box):
     return 0 if box.kind == "layer" else 1 + max(map(_depth, box.inside))
 
 
 def _heading(drawing, x, width):
     drawing.texts += [
-        (x + 0.3 * width, 20, "forward: activations", "middle", "forward"),
-        (x + 0.7 * width, 20, "back: gradients", "middle", "backward"),
+        (_way(x, width, -1), 20, "forward: activations", "middle", "forward"),
+        (_way(x, width, 1), 20, "back: gradients", "middle", "backward"),
     ]
     return 34
 
@@ -140,10 +145,10 @@ def _end(drawing, x, y, width, title, detail):
 def _step(drawing, x, y, width, shape):
     """The two arrows between what ends at y and what comes below it."""
     below = y + GAP
-    drawing.arrows.append(([(x + 0.3 * width, y), (x + 0.3 * width, below)], "forward"))
-    drawing.arrows.append(([(x + 0.7 * width, below), (x + 0.7 * width, y)], "backward"))
-    drawing.texts.append((x + 0.3 * width - 8, y + GAP / 2 + 4, f"n\u00d7{_size(shape)}", "end", "forward"))
-    drawing.texts.append((x + 0.7 * width + 8, y + GAP / 2 + 4, f"n\u00d7{_size(shape)}", "start", "backward"))
+    drawing.arrows.append(([(_way(x, width, -1), y), (_way(x, width, -1), below)], "forward"))
+    drawing.arrows.append(([(_way(x, width, 1), below), (_way(x, width, 1), y)], "backward"))
+    drawing.texts.append((_way(x, width, -1) - 8, y + GAP / 2 + 4, f"n\u00d7{_size(shape)}", "end", "forward"))
+    drawing.texts.append((_way(x, width, 1) + 8, y + GAP / 2 + 4, f"n\u00d7{_size(shape)}", "start", "backward"))
     return below
 
 
@@ -186,10 +191,10 @@ def _way_around(drawing, x, top, y, width):
     drawing.texts.append((x + width / 2, y + 17, "+   x is added", "middle", "title"))
     left, right = x + 12, x + width - 12
     drawing.arrows.append(
-        ([(x + 0.3 * width, top + 8), (left, top + 8), (left, y + 12), (x + 0.3 * width, y + 12)], "forward")
+        ([(_way(x, width, -1), top + 8), (left, top + 8), (left, y + 12), (_way(x, width, -1), y + 12)], "forward")
     )
     drawing.arrows.append(
-        ([(x + 0.7 * width, y + 12), (right, y + 12), (right, top + 8), (x + 0.7 * width, top + 8)], "backward")
+        ([(_way(x, width, 1), y + 12), (right, y + 12), (right, top + 8), (_way(x, width, 1), top + 8)], "backward")
     )
 
 

@@ -23,6 +23,8 @@ class TrainingCurveDisplay:
     ----------
     history : dict of str -> list of float
         A `History`, or any dict of lists with a value an epoch.
+    monitor : str or None, default=None
+        Key whose best epoch is marked; None is "val_loss", if there is one.
 
     Attributes
     ----------
@@ -45,8 +47,8 @@ class TrainingCurveDisplay:
     ['loss', 'val_loss', 'val_r2']
     """
 
-    def __init__(self, history):
-        self.history = history
+    def __init__(self, history, monitor=None):
+        self.history, self.monitor = history, monitor
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, keys=None):
@@ -77,7 +79,8 @@ class TrainingCurveDisplay:
                 history["val_score"] = estimator.validation_scores_
         if not history:
             raise ValueError(f"{type(estimator).__name__} has no history yet: call fit first")
-        return cls(history).plot(ax=ax, keys=keys)
+        stopping = [c for c in getattr(estimator, "callbacks_", []) if getattr(c, "best_epoch_", None) is not None]
+        return cls(history, stopping[0].monitor if stopping else None).plot(ax=ax, keys=keys)
 
     def plot(self, ax=None, *, keys=None):
         """Draw; returns the display itself. Parameters as for `from_estimator`."""
@@ -115,13 +118,13 @@ class TrainingCurveDisplay:
         ax.xaxis.get_major_locator().set_params(integer=True)
 
     def _mark_best(self, groups):
-        """A vertical line at the best epoch of what early stopping looks at: the last score, or the validation loss."""
-        key = next((k for k in reversed(self.lines_) if k.startswith("val_")), None)
-        values = np.array(self.history[key], float) if key else np.zeros(0)
+        """A vertical line at the best epoch of what was monitored."""
+        key = self.monitor or "val_loss"
+        values = np.array(self.history.get(key, []), float)
         if np.isfinite(values).any():
             best = int(np.nanargmin(values) if key in SMALLER_IS_BETTER else np.nanargmax(values))
-            for ax, _ in groups:
-                label = f"best {key}: {values[best]:.4g}" if ax is groups[-1][0] else None
+            for ax, group in groups:
+                label = f"best {key}: {values[best]:.4g}" if key in group else None
                 ax.axvline(best + 1, color=MUTED, linestyle=":", label=label)
         for ax, _ in groups:
             ax.legend()

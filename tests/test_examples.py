@@ -24,6 +24,9 @@ CASES = {
     "step_by_step": ({"steps": 600}, 0.95),
     "residual": ({"epochs": 12, "blocks": 40}, 0.9),
     "schedules": ({}, 9),
+    "search": ({"candidates": 3}, 0.9),
+    "checkpoints": ({}, 0),
+    "adult": ({"epochs": 15}, 0.85),
 }
 
 
@@ -44,6 +47,20 @@ def test_example(name, capsys):
     arguments, least = CASES[name]
     assert example(name).main(**arguments) > least
     assert capsys.readouterr().out
+
+
+def test_pictures(tmp_path, capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    assert example("pictures").main(tmp_path) == 5
+    pyplot.close("all")
+
+
+def test_adult_reads_its_files(tmp_path):
+    for part, end in (("train", ""), ("test", ".")):
+        (tmp_path / f"adult-{part}.csv").write_text(f"39, State-gov, <=50K{end}\n50, ?, >50K{end}\n")
+    X, X_test, y, y_test = example("adult").read(tmp_path)
+    assert X.shape == X_test.shape == (2, 2)
+    assert list(y) == list(y_test) == ["<=50K", ">50K"]
 
 
 def test_regression(capsys):
@@ -138,4 +155,4 @@ def test_fashion_mnist_refuses_other_files(tmp_path):
 
 def test_every_example_is_tested():
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts"}
+    assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures"}

@@ -12,7 +12,8 @@ class ModelCheckpoint(Callback):
     """Save the model after epochs, with all that is needed to go on (`Model.load`, then ``fit(..., resume=True)``).
 
     A file is written beside its final name and renamed when it is whole: a process killed at any moment leaves the last
-    whole checkpoint.
+    whole checkpoint. It holds the epoch as it was; where `EarlyStopping` keeps the weights of the best one, they are in it
+    too, and `Model.restore_best` puts them in place.
 
     Parameters
     ----------
