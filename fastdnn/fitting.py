@@ -3,7 +3,6 @@
 import math
 import time
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -19,14 +18,6 @@ from .schedules import get_schedule
 from .scoring import check_scoring, score, scored
 from .specs import check_count
 from .validation import check_validation_data, hold_out, take
-
-
-class Best(NamedTuple):
-    """The best epoch so far of a fit: what `Model.restore_best` puts back."""
-
-    step: int
-    params: np.ndarray
-    state: np.ndarray
 
 
 class Fit:

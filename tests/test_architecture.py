@@ -59,6 +59,7 @@ ORDER = [
     "callbacks",
     "validation",
     "progress",
+    "memory",
     "fitting",
     "saving.errors",
     "saving.container",

@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from ..engine import SKIPPED
-from ..fitting import Best
 from ..history import History
+from ..memory import Best
 from ..program import Layout, aligned
 from .container import Reader, parse, write
 from .errors import ModelFormatError
