@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import inspect
 import warnings
 from itertools import pairwise
 from numbers import Integral, Real
@@ -72,12 +71,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "callbacks": [list, tuple, callable, Callback, None],
     }
 
-    def _set(self, given):
-        """Set the parameters, from the `locals()` of a subclass's `__init__`, whose signature lists them."""
-        for name in inspect.signature(type(self).__init__).parameters:
-            if name != "self":
-                setattr(self, name, given[name])
-
     coefs_ = weights_property(".kernel", "coefs_")
     intercepts_ = weights_property(".bias", "intercepts_")
 
@@ -110,6 +103,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             If the weights of all samples of a batch are zero.
         """
         return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit_more(self, X, y, sample_weight):
+        """What `partial_fit` does, its input checked by the task."""
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def _check_solver(self):
         if self.solver not in SOLVERS:

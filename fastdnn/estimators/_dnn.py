@@ -1,7 +1,6 @@
 """What DNNClassifier and DNNRegressor share: a fit of any list of layers by `Model.fit`'s means."""
 
 import copy
-import inspect
 import warnings
 from numbers import Integral, Real
 
@@ -52,12 +51,6 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         "random_state": ["random_state"],
         "verbose": ["verbose", StrOptions({"log"})],
     }
-
-    def _set(self, given):
-        """Set the parameters, from the `locals()` of a subclass's `__init__`, whose signature lists them."""
-        for name in inspect.signature(type(self).__init__).parameters:
-            if name != "self":
-                setattr(self, name, given[name])
 
     # ------------------------------------------------------------ fit
 
@@ -133,6 +126,13 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
             raise ValueError("training diverged: the weights are not finite. Scale X, or take a smaller learning rate")
         self.n_epochs_ = run.epoch
         return self
+
+    def _fit_more(self, X, y, sample_weight):
+        """What `partial_fit` does, its input checked by the task."""
+        return self._fit(X, y, sample_weight, (None, None, None), None, incremental=True)
+
+    def _check_solver(self):
+        return True
 
     def _hidden_layers(self):
         """The layers before the output layer."""

@@ -1,8 +1,18 @@
-"""Nested parameters of estimators whose parameters are specs: ``optimizer__learning_rate``, ``layers__1__rate``."""
+"""Parameters of estimators: set from a signature, and nested ones, ``optimizer__learning_rate``, ``layers__1__rate``."""
+
+import inspect
 
 from ..losses import get_loss
 from ..optimizers import get_optimizer
 from ..specs import nested, replaced
+
+
+def set_all(estimator, given):
+    """Set the parameters of an estimator, from the `locals()` of its `__init__`, whose signature lists them."""
+    for name in inspect.signature(type(estimator).__init__).parameters:
+        if name != "self":
+            setattr(estimator, name, given[name])
+
 
 BY_NAME = {"optimizer": get_optimizer, "loss": get_loss}  # parameters that a string may stand for
 

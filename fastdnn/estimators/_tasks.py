@@ -1,10 +1,12 @@
 """What estimators do for their task, whatever network they fit: labels and weights in, labels and probabilities out."""
 
 import numpy as np
+from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
@@ -95,6 +97,35 @@ class ClassifierTask:
             raise ValueError(f"y_val has classes that y has not: {unknown}, the classes are {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Update the model with one pass over the samples, in batches.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels or label indicators; not all classes need to occur.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array of shape (n_classes,), default=None
+            All classes that will ever occur; needed in the first call.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If `classes` is missing in the first call, another one in a later call, or y has a class not among them.
+        """
+        self._check_classes(y, classes)
+        return self._fit_more(X, y, sample_weight)
+
     def _check_classes(self, y, classes):
         """What comes before a `partial_fit`: the classes of the first call, and no weights that need all samples."""
         if self.class_weight == "balanced":
@@ -183,6 +214,27 @@ class RegressorTask:
 
     def _class_weighted(self, y, sample_weight):
         return sample_weight
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Update the model with one pass over the samples, in batches.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        return self._fit_more(X, y, sample_weight)
 
     def _encode(self, X, y):
         """Validation samples as `_validate_input` gives those of a fit."""

@@ -1,11 +1,12 @@
 """DNNClassifier: a scikit-learn classifier over any list of layers."""
 
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 
 from ..losses import CrossEntropy, Focal, LogLoss
 from ._dnn import BaseDNN
 from ._dnn_docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._parameters import set_all
 from ._tasks import ClassifierTask
 
 
@@ -81,38 +82,10 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
         loss="log_loss",
         class_weight=None,
     ):
-        self._set(locals())
+        set_all(self, locals())
 
     def _default_split(self, y):
         return "random" if self._label_binarizer.y_type_ == "multilabel-indicator" else "stratified"
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Update the network with one pass over the samples, in batches.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Class labels or label indicators; not all classes need to occur.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        classes : array of shape (n_classes,), default=None
-            All classes that will ever occur; needed in the first call.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-
-        Raises
-        ------
-        ValueError
-            If `classes` is missing in the first call, another one in a later call, or y has a class not among them.
-        """
-        self._check_classes(y, classes)
-        return self._fit(X, y, sample_weight, (None, None, None), None, incremental=True)
 
     def decision_function(self, X):
         """Scores of the classes, before the sigmoid or the softmax.

@@ -1,10 +1,11 @@
 """DNNRegressor: a scikit-learn regressor over any list of layers."""
 
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 
 from ..losses import Loss
 from ._dnn import BaseDNN
 from ._dnn_docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._parameters import set_all
 from ._tasks import RegressorTask
 
 
@@ -67,27 +68,7 @@ class DNNRegressor(RegressorTask, RegressorMixin, BaseDNN):
         verbose=0,
         loss="squared_error",
     ):
-        self._set(locals())
+        set_all(self, locals())
 
     def _default_split(self, y):
         return "random"
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
-        """Update the network with one pass over the samples, in batches.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        return self._fit(X, y, sample_weight, (None, None, None), None, incremental=True)

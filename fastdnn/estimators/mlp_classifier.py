@@ -1,13 +1,13 @@
 """MLPClassifier: scikit-learn's, many times faster."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from ..losses import ClippedLogLoss, CrossEntropy, Focal, LogLoss
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._parameters import set_all
 from ._tasks import ClassifierTask
 
 
@@ -106,39 +106,10 @@ class MLPClassifier(ClassifierTask, ClassifierMixin, BaseMLP):
         class_weight=None,
         callbacks=None,
     ):
-        self._set(locals())
+        set_all(self, locals())
 
     def _log_loss(self, softmax):
         return CrossEntropy(clip=True) if softmax else ClippedLogLoss()
-
-    @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Update the model with one pass over the samples, in batches.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Class labels or label indicators; not all classes need to occur.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        classes : array of shape (n_classes,), default=None
-            All classes that will ever occur; needed in the first call.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-
-        Raises
-        ------
-        ValueError
-            If `classes` is missing in the first call, another one in a later call, or y has a class not among them.
-        """
-        self._check_classes(y, classes)
-        return self._fit(X, y, sample_weight, incremental=True)
 
     def _score(self, p, y, sample_weight):
         """Accuracy of probabilities p for binarized targets y."""

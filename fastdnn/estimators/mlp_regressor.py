@@ -1,14 +1,14 @@
 """MLPRegressor: scikit-learn's, many times faster."""
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from ..losses import Loss, SquaredError
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._parameters import set_all
 from ._tasks import RegressorTask
 
 LOSSES = {"squared_error", "poisson", "absolute_error", "huber", "log_cosh", "quantile", "gamma"}
@@ -105,31 +105,10 @@ class MLPRegressor(RegressorTask, RegressorMixin, BaseMLP):
         schedule=None,
         callbacks=None,
     ):
-        self._set(locals())
+        set_all(self, locals())
 
     def _make_loss(self):
         return SquaredError(mean_over_outputs=True) if self.loss == "squared_error" else super()._make_loss()
-
-    @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
-        """Update the model with one pass over the samples, in batches.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        return self._fit(X, y, sample_weight, incremental=True)
 
     def _score(self, p, y, sample_weight):
         """R2 of predictions p for targets y; NaN where a prediction is not finite."""
