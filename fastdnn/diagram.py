@@ -112,7 +112,7 @@ def scene(model):
     y = _end(drawing, x, y, width, "input X", f"{_size(shape)} numbers a row")
     y = _sequence(drawing, boxes, x, y, width, shape)
     y = _step(drawing, x, y, width, model.layout.shapes[-1])
-    y = _end(drawing, x, y, width, repr(model.loss), "scores and targets y: the loss, and the gradient that goes back")
+    y = _end(drawing, x, y, width, repr(model.loss), "scores and targets y give the loss and its gradient")
     _updates(drawing, model, x + width, y)
     drawing.height = y + 16
     return drawing

@@ -56,7 +56,7 @@ class TrainingCurveDisplay:
 
         Parameters
         ----------
-        estimator : Model, DNNClassifier, DNNRegressor, MLPClassifier or MLPRegressor
+        estimator : Model, DNNClassifier, DNNRegressor, MLPClassifier, MLPRegressor or Pipeline ending with one
             Fitted; scikit-learn's own MLP too.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure, with the scores below the losses.
@@ -72,6 +72,7 @@ class TrainingCurveDisplay:
         ValueError
             If it has not been fitted.
         """
+        estimator = estimator[-1] if hasattr(estimator, "steps") else estimator
         history = getattr(estimator, "history_", None) or getattr(estimator, "history", None)
         if history is None and hasattr(estimator, "loss_curve_"):
             history = {"loss": estimator.loss_curve_}
@@ -84,9 +85,11 @@ class TrainingCurveDisplay:
 
     def plot(self, ax=None, *, keys=None):
         """Draw; returns the display itself. Parameters as for `from_estimator`."""
-        keys = [k for k in self.history if k == "loss" or k.startswith("val_")] if keys is None else list(keys)
+        if keys is None:
+            keys = [key for key in self.history if key == "loss" or key.startswith("val_")]
+        keys = [keys] if isinstance(keys, str) else list(keys)
         missing = [key for key in keys if key not in self.history]
-        if missing:
+        if missing or not keys:
             raise ValueError(f"keys must be among {sorted(self.history)}, got {missing}")
         losses = [key for key in keys if key in SMALLER_IS_BETTER]
         scores = [key for key in keys if key not in SMALLER_IS_BETTER]
@@ -112,8 +115,8 @@ class TrainingCurveDisplay:
             values = self.history[key]
             style = "-" if len(values) > 1 else "o"
             (self.lines_[key],) = ax.plot(np.arange(1, len(values) + 1), values, style, label=key)
-        kinds = {key in SMALLER_IS_BETTER for key in keys}
-        ax.set_ylabel("value" if len(kinds) > 1 else "loss" if True in kinds else "score")
+        kinds = {"loss" if key.endswith("loss") else "score" if key.startswith("val_") else key for key in keys}
+        ax.set_ylabel(" / ".join(sorted(kinds)))
         ax.grid(alpha=0.3)
         ax.xaxis.get_major_locator().set_params(integer=True)
 
@@ -173,6 +176,7 @@ class NetworkDisplay:
         ValueError
             If there is no network yet.
         """
+        estimator = estimator[-1] if hasattr(estimator, "steps") else estimator
         model = getattr(estimator, "model_", None) or getattr(estimator, "_model", None) or estimator
         if getattr(model, "layout", None) is None:
             raise ValueError(f"{type(estimator).__name__} has no network yet: call fit, or build of a Model, first")
@@ -190,8 +194,10 @@ class NetworkDisplay:
             _rectangle(ax, *rectangle)
         for points, kind in drawing.arrows:
             _arrow(ax, points, kind)
+        size = ax.get_window_extent().transformed(self.figure_.dpi_scale_trans.inverted())
+        font = 9 * min(1.0, size.width * 90 / drawing.width, size.height * 90 / drawing.height)
         for x, y, text, anchor, kind in drawing.texts:
-            _text(ax, x, y, text, anchor, kind)
+            _text(ax, x, y, text, anchor, kind, font)
         return self
 
 
@@ -220,8 +226,8 @@ def _arrow(ax, points, kind):
     ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=head)
 
 
-def _text(ax, x, y, text, anchor, kind):
+def _text(ax, x, y, text, anchor, kind, size):
     color = {"forward": FORWARD, "backward": BACKWARD, "detail": "#555555"}.get(kind, "black")
     align = {"start": "left", "middle": "center", "end": "right"}[anchor]
     weight = "bold" if kind in ("title", "badge") else "normal"
-    ax.text(x, y, text.replace("$", r"\$"), ha=align, va="baseline", color=color, fontsize=9, fontweight=weight)
+    ax.text(x, y, text.replace("$", r"\$"), ha=align, va="baseline", color=color, fontsize=size, fontweight=weight)

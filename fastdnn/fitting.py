@@ -19,6 +19,9 @@ from .scoring import check_scoring, score, scored
 from .specs import check_count
 from .validation import check_validation_data, hold_out, take
 
+EPSILON = np.finfo(float).eps
+ADDING = "LambdaCallback", "FunctionCallback"  # callbacks of the package in which functions of the user's run
+
 
 class Fit:
     """A fit under way: what callbacks see, and what drives them.
@@ -68,16 +71,20 @@ class Fit:
     ):  # fmt: skip
         self.model, self.training, self.y, self.epochs, self.rows = model, training, y, epochs, rows
         self.validation, self.scorers, self.shuffle, self.estimator = validation, scorers or {}, shuffle, estimator
+        self.epoch_is_over = True
         self.judged, self.schedule, self.validates = judged, None, validation is not None
+        self.keys = ["loss", "rate", "gradient_norm", "seconds", *model.history_keys(self.scorers, self.validates)]
         if validation is not None and judged is None:
             self.judged = scored(model), *validation[:2]
         self._fresh = not resume or model.history is None
         self.history = History() if self._fresh else model.history
         self.epoch = 0 if self._fresh else model.epochs - model.fit_start[1]
-        self.callbacks = list(callbacks)
+        self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
         # Only what a callback has of its own: an epoch of a small network takes 0.4 ms.
         self._hooks = {
-            name: [getattr(c, name) for c in callbacks if getattr(type(c), name, None) is not getattr(Callback, name, None)]
+            name: [
+                getattr(c, name) for c in self.callbacks if getattr(type(c), name, None) is not getattr(Callback, name, None)
+            ]
             for name in ("on_epoch_begin", "on_slice", "on_epoch_end", "on_fit_end")
         }
         training.watch = (lambda done: self._call("on_slice", done)) if self._hooks["on_slice"] else None
@@ -89,14 +96,21 @@ class Fit:
         """Number of samples that are trained on."""
         return self.training.source.n if self.rows is None else len(self.rows)
 
-    def monitored(self, key):
-        """The key of the history that a callback is to watch; None is the validation loss, or the loss without one."""
+    def monitored(self, key, what="monitor"):
+        """The key of the history that a callback is to watch; None is the validation loss, or the loss without one.
+
+        ValueError if there will be none of that name, as far as that is known: callbacks of the user's may add their own.
+        """
         if key is None:
             return "loss" if self.validation is None else "val_loss"
         if not isinstance(key, str):
-            raise ValueError(f"monitor must be a key of the history, got {key!r}")
+            raise ValueError(f"{what} must be a key of the history, got {key!r}")
         if key.startswith("val_") and not self.validates:
-            raise ValueError(f"monitor={key!r} needs validation data; give some, or monitor 'loss'")
+            raise ValueError(f"{what}={key!r} needs validation data; give some, or take 'loss'")
+        parts = [self.model.loss, *self.callbacks]
+        known = all(type(p).__module__.startswith(__package__) and type(p).__name__ not in ADDING for p in parts)
+        if known and key not in self.keys:
+            raise ValueError(f"{what} must be a key of the history, one of {self.keys}, got {key!r}")
         return key
 
     def value(self, key):
@@ -114,10 +128,12 @@ class Fit:
     # ------------------------------------------------------------ driving
 
     def __enter__(self):
+        for callback in self.callbacks:
+            callback.check(self)
         if self._fresh:
             self.model.rate_factor = 1.0
         for callback in self.callbacks:
-            callback.on_fit_begin(self)  # a mistake in one is found here, before anything else has changed
+            callback.on_fit_begin(self)
         if self._fresh:
             self.model.history, self.model.fit_start = self.history, (self.model.step, self.model.epochs)
         self.history.stopped = None
@@ -128,13 +144,19 @@ class Fit:
         if error is not None:
             ctrl_c = isinstance(error, KeyboardInterrupt)
             self.history.stopped = "interrupted by the user (Ctrl-C)" if ctrl_c else f"{kind.__name__}: {error}"
-        self.training.watch = None
+        self.training.watch, errors = None, []
         for end in self._hooks["on_fit_end"]:
-            end(self)
+            try:
+                end(self)
+            except Exception as problem:  # the others must have their end, too: weights to be put back
+                errors.append(problem)
+        if errors and error is None:
+            raise errors[0]
 
     def _call(self, hook, *args):
         """Call all callbacks; the first reason to stop is kept. Returns whether there is one."""
-        for result in [call(self, *args) for call in self._hooks[hook]]:
+        for call in self._hooks[hook]:
+            result = call(self, *args)
             if result and self.history.stopped is None:
                 self.history.stopped = result if isinstance(result, str) else "a callback asked for it"
         return self.history.stopped is not None
@@ -148,7 +170,7 @@ class Fit:
 
     def begin_epoch(self):
         """What comes before an epoch."""
-        self._began = time.perf_counter()
+        self._began, self.epoch_is_over = time.perf_counter(), False
         self._call("on_epoch_begin")
 
     def end_epoch(self, loss, **figures):
@@ -156,13 +178,14 @@ class Fit:
         model, values, finite = self.model, {"loss": loss}, math.isfinite(loss)
         self.epoch += 1
         model.epochs += 1
+        self.epoch_is_over = True
         if self.validation is not None and finite:
             X, y, weights = self.validation
             values.update((f"val_{key}", value) for key, value in model.evaluate(X, y, weights).items())
             for name, scorer in self.scorers.items():
                 values[f"val_{name}"] = score(scorer, *self.judged, weights)
         values.update(figures, seconds=time.perf_counter() - self._began)
-        self.history.add(**values)
+        self.history.record(self.epoch - 1, values)
         if not finite:
             self.history.stopped = f"the loss is {loss} in epoch {self.epoch}"
         elif self.schedule is not None and self.schedule.reacts:
@@ -191,6 +214,8 @@ def prepare(
         raise ValueError("validation_data and validation_fraction exclude each other; give one")
     if scorers and validation_data is None and validation_fraction is None:
         raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
+    if validation_fraction is None and (groups is not None or validation_split != "random"):
+        raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
     source, _, weights = model._check(model.network, X, y, sample_weight)
     weights, rows, held_out = class_weights(class_weight, y, weights), None, None
     if validation_fraction is not None:
@@ -207,7 +232,7 @@ def prepare(
     if validation_data is not None:
         model._check(model.network, *validation_data)
     training = model.training(source, y, weights, batch_size, piece=piece if accumulate > 1 else None)
-    judged = None if judge is None else judge(held_out)
+    judged = judge(held_out) if judge is not None and scorers else None
     return Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
 
 
@@ -216,6 +241,10 @@ def fit(run):
     full_batch = run.model.optimizer.full_batch
     if full_batch:
         check_network(run.model, run.training.program)
+    if len(run.training.limits):
+        run.model.optimizer.refuse("max_norm")
+    if run.epoch >= run.epochs:  # a resumed fit that has nothing left to do
+        return run.history
     with run:
         (fit_lbfgs if full_batch else fit_steps)(run)
     return run.history
@@ -258,7 +287,7 @@ def check_network(model, program):
 
 
 def fit_lbfgs(run):
-    """Minimize the loss of all samples with SciPy's L-BFGS-B, an iteration an epoch.
+    """Minimize the loss of all samples with SciPy's L-BFGS-B, an iteration an epoch; the weights are those of the last one.
 
     SciPy's minimizer cannot go on from where it was. Its one slot holds what a fit began with, so a resumed fit runs the
     same iterations again, silently, and then those that are new.
@@ -274,41 +303,36 @@ def fit_lbfgs(run):
         model.params[...] = model.slots
     else:
         model.slots[...] = model.params
-    seen, stop = 0, False
+    seen, last = 0, model.params[positions].astype(np.float64)
 
     def loss_and_grad(x):
+        if training.watch is not None and seen >= run.epoch and training.watch(0.0):
+            raise StopIteration
+        if seen == run.epoch < run.epochs and run.epoch_is_over:
+            run.begin_epoch()
         model.params[positions] = x
         loss = training.loss_and_grad()
         return loss + 0.5 * np.dot(decays * x, x), model.grads[positions].astype(np.float64) + decays * x
 
     def after_iteration(intermediate_result):
-        nonlocal seen, stop
+        nonlocal seen, last
         seen += 1
-        if seen <= run.epoch:
-            return
-        model.params[positions] = intermediate_result.x
-        model.step += 1
-        stop = run.end_epoch(float(intermediate_result.fun))
-        if stop:
-            raise StopIteration
-        run.begin_epoch()
+        if seen > run.epoch:
+            model.params[positions] = last = intermediate_result.x.copy()
+            model.step += 1
+            if run.end_epoch(float(intermediate_result.fun)):
+                raise StopIteration
 
-    run.begin_epoch()
-    result = scipy.optimize.minimize(
-        loss_and_grad,
-        model.params[positions].astype(np.float64),
-        method="L-BFGS-B",
-        jac=True,
-        callback=after_iteration,
-        options={
-            "maxiter": run.epochs,
-            "maxcor": optimizer.history,
-            "gtol": optimizer.tolerance,
-            "ftol": 64 * np.finfo(float).eps,
-        },
-    )
-    model.params[positions] = result.x
-    if not run.epoch:  # there was nothing to improve
-        run.end_epoch(float(result.fun))
-    elif not stop and run.epoch < run.epochs:
-        run.history.stopped = f"L-BFGS has ended: {result.message}"
+    options = {"maxiter": run.epochs, "maxcor": optimizer.history, "gtol": optimizer.tolerance, "ftol": 64 * EPSILON}
+    try:
+        result = scipy.optimize.minimize(
+            loss_and_grad, last, method="L-BFGS-B", jac=True, callback=after_iteration, options=options
+        )
+        if not run.epoch:  # there was nothing to improve
+            run.end_epoch(float(result.fun))
+        elif run.history.stopped is None and run.epoch < run.epochs:
+            run.history.stopped = f"L-BFGS has ended: {result.message}"
+    except StopIteration:  # asked for between iterations
+        pass
+    finally:
+        model.params[positions] = last

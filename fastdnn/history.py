@@ -1,5 +1,7 @@
 """What happened in a fit, epoch by epoch."""
 
+import math
+
 import numpy as np
 
 from .scoring import SMALLER_IS_BETTER
@@ -18,6 +20,8 @@ class History(dict):
         Why the fit ended before its last epoch, in words; None if it did not.
     notes : list of str
         What callbacks found worth saying, as "epoch 3: ...".
+    restored : int or None
+        Epoch, counted from 0, whose weights were put back at the end.
 
     Examples
     --------
@@ -33,12 +37,19 @@ class History(dict):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.stopped, self.notes = None, []
+        self.stopped, self.notes, self.restored = None, [], None
 
     def add(self, **values):
         """Append a value to each named list."""
         for name, value in values.items():
             self.setdefault(name, []).append(value)
+
+    def record(self, epoch, values):
+        """Append the values of an epoch, counted from 0; lists that lack earlier epochs are filled up with NaN."""
+        for name, value in values.items():
+            column = self.setdefault(name, [])
+            column.extend([math.nan] * (epoch - len(column)))
+            column.append(value)
 
     @property
     def history(self):

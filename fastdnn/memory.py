@@ -36,7 +36,6 @@ class Network(NamedTuple):
 class Best(NamedTuple):
     """The best epoch so far of a fit: what `Model.restore_best` puts back."""
 
-    step: int
     params: np.ndarray
     state: np.ndarray
 
@@ -96,13 +95,14 @@ class Memory:
 
     @property
     def optimizer(self):
-        """The `Optimizer`; assigning another one forgets what the old one remembered."""
+        """The `Optimizer`; assigning another one forgets what the old one remembered, and the last fit's history."""
         return self._optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer):
         self._optimizer, self._slots, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
         self.rules, self.plateau = np.zeros(engine.RULES), {}
+        self.history, self.fit_start, self.rate_factor, self.best = None, (0, self.epochs), 1.0, None
 
     @property
     def params(self):
@@ -233,16 +233,16 @@ class Memory:
         """Remember the parameters and running statistics as they are now, for `restore_best`."""
         network = self._built()
         if self.best is None:
-            self.best = Best(self.step, network.params.copy(), network.state.copy())
+            self.best = Best(network.params.copy(), network.state.copy())
         else:
             np.copyto(self.best.params, network.params)
             np.copyto(self.best.state, network.state)
-            self.best = self.best._replace(step=self.step)
 
     def restore_best(self):
         """Put back what `keep_best` has remembered, if anything, and forget it."""
-        if self.best is not None and self.best.step != self.step:
-            self.params = self.best.params
+        if self.best is not None:
+            if not np.array_equal(self.params, self.best.params, equal_nan=True):  # otherwise the optimizer goes on as it is
+                self.params = self.best.params
             self.state[...] = self.best.state
         self.best = None
 
@@ -256,6 +256,12 @@ class Memory:
 
     # ------------------------------------------------------------ copies
 
+    def copy(self):
+        """A model with arrays of its own that are equal; history and settings are the same objects."""
+        new = object.__new__(type(self))
+        new.__setstate__(self.__dict__ | {"_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau)})
+        return new
+
     def __getstate__(self):
         return {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
 
@@ -265,5 +271,7 @@ class Memory:
         if params is not None and params.flags.writeable:  # memory maps stay as they are
             state = realigned(self.network.state)
             self.network = self.network._replace(params=realigned(params), state=state, idle=[])
-        if self._slots is not None and self._slots.flags.writeable:
-            self._slots = realigned(self._slots)
+        for name in ("_slots", "_averaged"):
+            array = getattr(self, name)
+            if array is not None and array.flags.writeable:
+                setattr(self, name, realigned(array))

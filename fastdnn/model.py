@@ -160,8 +160,9 @@ class Model(Memory):
             Batches whose gradients add up to one step: like a batch of `batch_size * accumulate` samples, in the memory of
             one of `batch_size` (BatchNorm normalizes with the smaller ones).
         resume : bool, default=False
-            Whether to go on with the last fit of this model, loaded from a file perhaps, up to `epochs` in all: as if it had
-            not ended, bit for bit, if it ended after an epoch. A model without a fit starts one.
+            Whether to go on with the last fit of this model, loaded from a file perhaps, up to `epochs` in all. Saved after
+            an epoch (by `ModelCheckpoint`, say) it goes on as if it had not ended, bit for bit; a schedule without a number
+            of steps of its own needs the same `epochs` as before for that. A model without a fit starts one.
 
         Returns
         -------
@@ -382,6 +383,10 @@ class Model(Memory):
         return load_model(cls, path, parts, finite, max_bytes)
 
     # ------------------------------------------------------------ looking inside
+
+    def history_keys(self, scorers=(), validates=True):
+        """Keys that a validation adds to the history."""
+        return [f"val_{name}" for name in ("loss", *self.loss.metric_names(), *scorers)] if validates else []
 
     def summary(self, batch_size=32):
         """Table of the layers, their output shapes, parameters and flops a row, as a string.

@@ -2,9 +2,9 @@
 
 import logging
 
-from .callbacks import Callback
+import numpy as np
 
-LEVELS = 0, 1, 2, "log"
+from .callbacks import Callback
 
 
 class Lines(Callback):
@@ -66,10 +66,10 @@ def reporter(verbose):
     ----------
     verbose : bool, int or "log"
         0 or False nothing; 1 or True a bar where rich is installed and there is a terminal or a notebook, otherwise a line
-        an epoch; 2 a line an epoch; "log" the same lines through the logger "fastdnn", level INFO.
+        an epoch; 2 or more a line an epoch; "log" the same lines through the logger "fastdnn", level INFO.
     """
-    if not (isinstance(verbose, (bool, int, str)) and verbose in LEVELS):
-        raise ValueError(f"verbose must be one of {LEVELS}, got {verbose!r}")
+    if verbose != "log" and not (isinstance(verbose, (bool, int, np.integer)) and verbose >= 0):
+        raise ValueError(f"verbose must be 0, 1, 2 or 'log', got {verbose!r}")
     if not verbose:
         return []
     if verbose == "log":

@@ -29,14 +29,17 @@ def check_scoring(scoring):
         return {}
     if isinstance(scoring, dict):
         named = scoring
-    elif isinstance(scoring, (list, tuple, set)):
-        named = {name: name for name in scoring}
     else:
-        named = {scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"): scoring}
+        given = scoring if isinstance(scoring, (list, tuple, set)) else [scoring]
+        named = [(scorer if isinstance(scorer, str) else getattr(scorer, "__name__", "score"), scorer) for scorer in given]
     scorers = {}
-    for name, scorer in named.items():
+    for name, scorer in named.items() if isinstance(named, dict) else named:
         if not isinstance(name, str) or not (isinstance(scorer, str) or callable(scorer)):
             raise ValueError(f"scoring must hold names of scikit-learn's scorers or scorers, got {scorer!r}")
+        if name == "loss" or name in scorers:
+            raise ValueError(
+                f"scoring must hold different names, other than 'loss', got {name!r}; take a dict to name scorers"
+            )
         scorers[name] = get_scorer(scorer)  # ValueError with scikit-learn's list of names
     return scorers
 

@@ -1,6 +1,7 @@
 """Specs: small objects that are made of their constructor's arguments. Layers, losses, optimizers, schedules are such."""
 
 import inspect
+import os
 
 import numpy as np
 
@@ -90,7 +91,9 @@ def replaced(value, path, new):
         raise ValueError(f"{value!r} has no parameter {name!r}")
     settings = value.settings()
     if name not in settings:
-        raise ValueError(f"{type(value).__name__} has no parameter {name!r}; it has {', '.join(map(repr, settings))}")
+        raise ValueError(
+            f"{type(value).__name__} has no parameter {name!r}; it has {', '.join(map(repr, settings)) or 'none'}"
+        )
     return type(value)(**{**settings, name: replaced(settings[name], rest, new)})
 
 
@@ -110,10 +113,17 @@ def nested(value, prefix):
 
 
 def check_count(name, value, least=1):
-    """`value` as an int, or ValueError if it is not an integer of at least `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+    """`value` as an int, or ValueError if it is not an integer of at least `least` (and less than 2**62)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not least <= value < 1 << 62:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(value)
+
+
+def check_path(name, value):
+    """`value` as a str, or ValueError if it is no str or path-like."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"{name} must be a str or path-like, got {value!r}")
+    return os.fspath(value)
 
 
 def check_number(name, value, low, high, low_open=False, high_open=False):

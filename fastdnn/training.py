@@ -10,7 +10,7 @@ from . import engine
 from ._threads import get_num_threads, launch_seconds
 from .gemm import padded
 from .layers.base import DATA, LEARNS, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, STATE, STEP, Y
-from .optimizers.base import NUMBERS, RATE, add, average, limit, norm
+from .optimizers.base import NUMBERS, add, average, limit, norm
 from .program import Program, aligned, share
 
 SLICE = 0.1  # seconds between two looks at pending signals
@@ -214,7 +214,7 @@ class Training:
             if batch <= piece or most >= rows:
                 if update:
                     model.step += last - b
-                    self.rate = float(numbers[last - b - 1, RATE])
+                    self.rate = model.optimizer.rate_of(numbers[last - b - 1])
                 b, skip = last, 0
             if self.watch is not None and update and b < len(shares) and self.watch(min(n, b * batch) / n):
                 break

@@ -66,5 +66,11 @@ def hold_out(fraction, split, n, y, groups, seed):
         splitter = (ShuffleSplit if split == "random" else StratifiedShuffleSplit)(1, test_size=fraction, random_state=seed)
         if split == "stratified" and np.ndim(y) != 1:
             raise ValueError(f"validation_split='stratified' needs classes y of shape (n,), got shape {np.shape(y)}")
-    train, held_out = next(splitter.split(np.zeros((n, 1)), y, groups))
+    try:
+        train, held_out = next(splitter.split(np.zeros((n, 1)), y, groups))
+    except ValueError as error:
+        raise ValueError(
+            f"validation_fraction={fraction} and validation_split={split!r} do not fit the {n} samples: {error} "
+            "(validation_split='random' asks least of them)"
+        ) from error
     return np.sort(train), np.sort(held_out)

@@ -70,6 +70,7 @@ ORDER = [
     "extending",
     "estimators._docs",
     "estimators._dnn_docs",
+    "estimators._restore",
     "estimators._tasks",
     "estimators._parameters",
     "estimators._bridge",

@@ -174,6 +174,39 @@ def test_mistakes_in_settings(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (lambda path: ModelCheckpoint(path / "{nokey}.fdnn"), "a field of path must be a key of the history"),
+        (lambda path: ModelCheckpoint(path / "{}.fdnn"), "a field of path must be a key of the history"),
+        (lambda path: ModelCheckpoint(path), "must be a file in a folder"),
+        (lambda path: EarlyStopping("los"), "monitor must be a key of the history"),
+        (lambda path: ReduceLROnPlateau("val_los"), "needs validation data"),
+    ],
+)
+def test_mistakes_are_found_before_anything_begins(callback, message, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("precious")
+    model = network()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y, callbacks=[CSVLogger(log), callback(tmp_path)])
+    assert log.read_text() == "precious"
+    assert model.history is None
+    assert model.step == 0
+
+
+def test_an_end_that_fails_does_not_keep_others_from_theirs():
+    def fail(fit):
+        raise RuntimeError("disk full")
+
+    stop = EarlyStopping("loss")
+    model = network(optimizer=optimizers.SGD(50.0))
+    with pytest.raises(RuntimeError, match="disk full"):
+        model.fit(X, Y, epochs=5, callbacks=[LambdaCallback(on_fit_end=fail), stop])
+    assert model.best is None
+    assert model.history.restored == stop.best_epoch_
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="a folder that exists"):
         network().fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "no" / "m.fdnn")])

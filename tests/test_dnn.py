@@ -26,7 +26,18 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from fastdnn import DNNClassifier, DNNRegressor, Model, callbacks, config_context, layers, losses, optimizers, schedules
+from fastdnn import (
+    DNNClassifier,
+    DNNRegressor,
+    MLPClassifier,
+    Model,
+    callbacks,
+    config_context,
+    layers,
+    losses,
+    optimizers,
+    schedules,
+)
 
 ESTIMATORS = DNNClassifier, DNNRegressor
 DIGITS = train_test_split(*load_digits(return_X_y=True), random_state=0)
@@ -253,7 +264,7 @@ def test_searches_over_parts_are_the_same_in_workers(search):
         ({"scoring": "accuracy"}, "scoring needs validation data"),
         ({"validation_fraction": 0.1, "validation_split": "grouped"}, "belong together"),
         ({"callbacks": [callbacks.EarlyStopping("val_f1")]}, "needs validation data"),
-        ({"schedule": schedules.OneCycle(0.1), "optimizer": "lbfgs"}, "learning_rate"),
+        ({"schedule": schedules.OneCycle(0.1), "optimizer": "lbfgs"}, "schedule cannot be used with optimizer='lbfgs'"),
         ({"early_stopping": True, "scoring": "acc"}, "acc"),
     ],
 )
@@ -388,3 +399,108 @@ def test_pickles(tmp_path):
     for estimator in (clf, again):
         estimator.set_params(early_stopping=False).partial_fit(X, y)
     np.testing.assert_array_equal(again.model_.params, clf.model_.params)
+
+
+class Recorder:
+    """scikit-learn's protocol, noting what is called."""
+
+    def __init__(self):
+        self.seen = []
+
+    def setup(self, estimator, context):
+        self.seen.append("setup")
+
+    def teardown(self, estimator, context):
+        self.seen.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.seen.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context):
+        self.seen.append(f"end {context.task_name}")
+
+
+def test_scikit_learns_callbacks_end_after_an_error():
+    X, _, y, _ = CANCER
+    recorder = Recorder()
+
+    def fail(fit):
+        raise RuntimeError("no")
+
+    clf = DNNClassifier(callbacks=[callbacks.LambdaCallback(fail)]).set_callbacks(recorder)
+    with pytest.raises(RuntimeError, match="no"):
+        clf.fit(X, y)
+    assert recorder.seen[-1] == "teardown"
+    assert not hasattr(clf, "model_")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["dnn", "mlp"])
+def test_scikit_learns_callbacks_with_lbfgs(name):
+    X, _, y, _ = CANCER
+    X = StandardScaler().fit_transform(X)
+    recorder = Recorder()
+    kinds = {"dnn": DNNClassifier(optimizer="lbfgs", epochs=3), "mlp": MLPClassifier(solver="lbfgs", max_iter=3)}
+    kinds[name].set_callbacks(recorder).fit(X, y)
+    assert recorder.seen == ["setup", "begin fit", *["begin epoch", "end epoch"] * 3, "end fit", "teardown"]
+
+
+def test_no_partial_fit_with_lbfgs():
+    assert not hasattr(DNNClassifier(optimizer="lbfgs"), "partial_fit")
+    assert hasattr(DNNClassifier(), "partial_fit")
+
+
+def test_a_callback_shared_by_clones_is_copied():
+    X, _, y, _ = CANCER
+    stop = callbacks.EarlyStopping("loss", patience=2)
+    one, two = (DNNClassifier(epochs=n, random_state=0).set_callbacks(stop).fit(X, y) for n in (5, 3))
+    assert one.callbacks_[0] is not two.callbacks_[0]
+    assert not hasattr(stop, "best_")
+
+
+@pytest.mark.parametrize("form", ["coo_matrix", "bsr_array", "list"])
+def test_samples_of_any_form_are_held_out(form):
+    X, _, y, _ = CANCER
+    X = X.tolist() if form == "list" else getattr(scipy.sparse, form)(X)
+    clf = DNNClassifier(epochs=2, early_stopping=True, scoring="roc_auc", random_state=0).fit(X, list(y))
+    assert len(clf.history_["val_roc_auc"]) == 2
+
+
+def test_no_hidden_layers():
+    X, _, y, _ = DIGITS
+    clf = DNNClassifier([], epochs=5, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(clf.transform(X[:5]), X[:5])
+    assert len(clf.get_feature_names_out()) == 64
+
+
+def test_what_partial_fit_leaves_and_takes():
+    X, _, y, _ = CANCER
+    clf = DNNClassifier(warm_start=True, random_state=0)
+    with pytest.raises(ValueError, match="NaN"):
+        clf.partial_fit(np.full_like(X, np.nan), y, classes=[0, 1])
+    assert not hasattr(clf, "classes_")
+    clf.partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X[y == 0], y[y == 0])
+    assert len(clf.history_["loss"]) == 2
+
+
+def test_balanced_classes_with_sample_weights():
+    X, _, y, _ = CANCER
+    weights = np.random.default_rng(0).integers(0, 3, len(y))
+    clf = DNNClassifier(epochs=3, batch_size=10**4, class_weight="balanced", random_state=0)
+    weighted = clone(clf).fit(X, y, sample_weight=weights).predict_proba(X)
+    repeated = clone(clf).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights)).predict_proba(X)
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sample_weight_val": [1.0]}, "sample_weight_val needs X_val"),
+        ({"groups": np.zeros(426)}, "groups say what is held out"),
+        ({"X_val": np.full((3, 30), np.nan), "y_val": [0, 1, 0]}, "X_val, y_val or sample_weight_val: .*NaN"),
+    ],
+)
+def test_mistakes_in_the_arguments_of_fit(arguments, message):
+    X, _, y, _ = CANCER
+    with pytest.raises(ValueError, match=message):
+        DNNClassifier(epochs=1).fit(X, y, **arguments)

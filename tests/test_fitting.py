@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.metrics import get_scorer, make_scorer
 
 from fastdnn import Model, layers, optimizers, schedules
-from fastdnn.callbacks import EarlyStopping, LambdaCallback, ReduceLROnPlateau, TimeLimit
+from fastdnn.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint, ReduceLROnPlateau, TimeLimit
 from fastdnn.losses import LOSSES_TABLE, CrossEntropy
 from fastdnn.optimizers import OPTIMIZERS
 from fastdnn.scoring import scored
@@ -107,7 +107,7 @@ def test_held_out_samples_teach_nothing():
         ({"scoring": "accuracy"}, "needs validation data"),
         ({"scoring": "acuracy", "validation_fraction": 0.1}, "acuracy"),
         ({"scoring": [3], "validation_fraction": 0.1}, "names of scikit-learn's scorers"),
-        ({"verbose": 7}, "verbose must be one of"),
+        ({"verbose": -1}, "verbose must be 0, 1, 2"),
         ({"accumulate": 0}, "accumulate must be an integer >= 1"),
         ({"callbacks": [3]}, "callbacks must be a list"),
         ({"callbacks": [EarlyStopping]}, "callbacks must be a list"),
@@ -126,7 +126,7 @@ def test_mistakes_are_found_before_anything_changes(settings, message):
 
 
 def test_a_monitor_that_is_not_there_says_what_is():
-    with pytest.raises(ValueError, match=r"one of \['gradient_norm', 'loss'"):
+    with pytest.raises(ValueError, match=r"one of \['loss', 'rate'"):
         network().fit(X, Y, epochs=2, callbacks=[EarlyStopping("acc")])
 
 
@@ -421,3 +421,95 @@ def test_no_warning_without_a_reason():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         network(n_out=2, loss=CrossEntropy()).fit(data, y, epochs=2, validation_fraction=0.2, scoring="roc_auc")
+
+
+# ---------------------------------------------------------------- going on with early stopping
+
+
+def test_the_best_epoch_before_an_end_counts_after_it(tmp_path):
+    """Restored weights are those of the best epoch; a resumed fit that finds none better puts them back again."""
+    model = network(optimizer=optimizers.SGD(50.0))  # gets worse
+    first = model.fit(X, Y, epochs=50, validation_fraction=0.2, callbacks=[EarlyStopping(patience=3)])
+    best = first.best("val_loss")
+    assert first.restored == best
+    before = model.params.copy()
+    model.save(tmp_path / "m.fdnn")
+    model = Model.load(tmp_path / "m.fdnn")
+    stop = EarlyStopping(patience=30)
+    model.fit(X, Y, epochs=len(first["loss"]) + 3, validation_fraction=0.2, callbacks=[stop], resume=True)
+    if stop.best_epoch_ == best:
+        np.testing.assert_array_equal(model.params, before)
+    other = network(optimizer=optimizers.SGD(0.1))
+    other.fit(X, Y, epochs=3, validation_fraction=0.2)
+    stop = EarlyStopping(patience=30)
+    other.fit(X, Y, epochs=4, validation_fraction=0.2, callbacks=[stop], resume=True)
+    assert stop.best_epoch_ in (2, 3)
+
+
+def test_a_checkpoint_of_a_resumed_fit_does_not_replace_a_better_one(tmp_path):
+    path = tmp_path / "best.fdnn"
+    model = network()
+    model.fit(X, Y, epochs=3, validation_fraction=0.2, callbacks=[ModelCheckpoint(path)])
+    best = Model.load(path).history["val_loss"][-1]
+    model.optimizer.learning_rate = 1e3
+    model.fit(X, Y, epochs=6, validation_fraction=0.2, callbacks=[ModelCheckpoint(path)], resume=True)
+    assert Model.load(path).history["val_loss"][-1] == best
+
+
+def test_validation_that_begins_later_is_aligned():
+    model = network()
+    model.fit(X, Y, epochs=2)
+    history = model.fit(X, Y, epochs=4, validation_fraction=0.2, callbacks=[EarlyStopping("val_loss")], resume=True)
+    assert np.isnan(history["val_loss"][:2]).all()
+    assert np.isfinite(history["val_loss"][2:]).all()
+    assert history.best("val_loss") == 3
+
+
+def test_the_reason_is_in_the_checkpoint_and_a_cut_epoch_is_not(tmp_path, interruptible):
+    path = tmp_path / "m.fdnn"
+    callbacks = [ModelCheckpoint(path, best_only=False, every=3), EarlyStopping("val_accuracy", threshold=0.5)]
+    network().fit(X, Y, epochs=200, validation_fraction=0.2, callbacks=callbacks)
+    assert "threshold" in Model.load(path).history.stopped
+    rows = np.tile(X, (200, 1))
+    model = Model(
+        [layers.Dense(256, activation="relu"), layers.Dense(256), layers.Dense(10)], "cross_entropy", random_state=0
+    )
+
+    def strike(fit):
+        if fit.epoch == 1:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows, np.tile(Y, 200), epochs=9, callbacks=[ModelCheckpoint(path, best_only=False), LambdaCallback(strike)])
+    saved = Model.load(path)
+    assert saved.step == saved.epochs * -(-len(rows) // 32)
+
+
+def test_assigning_an_optimizer_begins_anew(tmp_path):
+    model = network()
+    model.fit(X, Y, epochs=2)
+    model.optimizer = "sgd"
+    model.save(tmp_path / "m.fdnn")
+    assert Model.load(tmp_path / "m.fdnn").history is None
+    assert len(model.fit(X, Y, epochs=2, resume=True)["loss"]) == 2
+
+
+def test_lbfgs_that_has_had_its_iterations_stays():
+    model = network(optimizer="lbfgs", dtype="float64")
+    model.fit(X[:200], Y[:200], epochs=10)
+    before = model.params.copy()
+    model.fit(X[:200], Y[:200], epochs=5, resume=True)
+    np.testing.assert_array_equal(model.params, before)
+
+
+def test_time_limit_of_lbfgs():
+    model = network(optimizer=optimizers.LBFGS(tolerance=0.0), n_out=10)
+    history = model.fit(np.tile(X, (100, 1)), np.tile(Y, 100), epochs=10_000, callbacks=[TimeLimit(0.3)])
+    assert "time limit" in history.stopped
+    assert np.isfinite(model.params).all()
+
+
+def test_two_reductions_multiply():
+    callbacks = [ReduceLROnPlateau("loss", 0.5, 0, 1.0), ReduceLROnPlateau("loss", 0.1, 0, 1.0)]
+    history = network().fit(X, Y, epochs=3, callbacks=callbacks)
+    assert history["rate"] == pytest.approx([1e-3, 1e-3, 5e-5])

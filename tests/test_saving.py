@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from fastdnn import Model, ModelFormatError, layers, losses, optimizers, schedules
+from fastdnn import Model, ModelFormatError, callbacks, layers, losses, optimizers, schedules
 from fastdnn.layers import ACTIVATIONS, LAYERS
 from fastdnn.losses import LOSSES_TABLE
 from fastdnn.optimizers import OPTIMIZERS
@@ -363,7 +363,6 @@ SETTINGS = [
     {"seed": 2**300},
     {"step": -1},
     {"step": 1.5},
-    {"epochs": 0},
     {"fit_start": [5, 5]},
     {"fit_start": [0]},
     {"rate_factor": "1"},
@@ -373,8 +372,7 @@ SETTINGS = [
     {"plateau": {"factor": []}},
     {"plateau": {"more": 1}},
     {"skipped": "many"},
-    {"best_step": -2},
-    {"best_step": None},
+    {"restored": -2},
     {"history": ["loss", "loss"]},
     {"history": ["less"]},
     {"history": None},
@@ -483,3 +481,67 @@ resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
 t.check_mutations(sys.argv[1], 300, 1)
 """
     subprocess.run([sys.executable, "-c", code, saved, os.path.dirname(__file__)], check=True)
+
+
+def test_what_is_saved_can_be_loaded(tmp_path):
+    """Odd but legitimate models: save checks them as load does."""
+    deep = layers.Dense(5)
+    for _ in range(40):
+        deep = layers.Residual([deep])
+    for model in (
+        network(deep).build(6),
+        Model([layers.Activation("relu")]).build(70_000),
+        Model([layers.Dense(1)], dtype="float64").build(3),
+    ):
+        model.save(tmp_path / "m.fdnn")
+        assert Model.load(tmp_path / "m.fdnn").layers == model.layers
+    for _ in range(60):
+        deep = layers.Residual([deep])
+    with pytest.raises(ValueError, match="cannot be written to a file: the settings are nested"):
+        network(deep).build(6).save(tmp_path / "m.fdnn")
+    model = network()
+    model.fit(X, Y, epochs=2, callbacks=[callbacks.LambdaCallback(lambda fit: fit.history.add(mine=1.0, more=2.0))])
+    model.history.add(mine=3.0)
+    model.history.notes.append(Exception("note"))
+    model.save(tmp_path / "m.fdnn")
+    assert Model.load(tmp_path / "m.fdnn").history["mine"] == [1.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda path: network().build(6).save(3), "path must be a str or path-like"),
+        (lambda path: Model.load(3), "path must be a str or path-like"),
+        (lambda path: Model.load(path, max_bytes="x"), "max_bytes must be an integer"),
+        (lambda path: Model.load(path, parts=layers.Dense), "parts must be a list of classes"),
+    ],
+)
+def test_arguments(call, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        call(tmp_path / "m.fdnn")
+
+
+def test_a_text_that_is_no_unicode(saved):
+    edited(saved, lambda header: header["__metadata__"].update(model="\ud800"))
+    with pytest.raises(ModelFormatError):
+        Model.load(saved)
+
+
+def test_what_killed_writers_left_is_swept(tmp_path):
+    left = tmp_path / ".m.fdnn.0123456789abcdef.tmp"
+    left.write_bytes(b"half")
+    network().build(6).save(tmp_path / "m.fdnn")
+    assert left.exists()  # a minute ago: it may still be written
+    os.utime(left, (0, 0))
+    network().build(6).save(tmp_path / "m.fdnn")
+    assert not left.exists()
+
+
+def test_steps_beyond_the_tables(tmp_path):
+    """Counters of any size cost no memory: the optimizers' tables end where nothing changes any more."""
+    for name in ("nadam", "schedule_free_adamw"):
+        model = network(optimizer=name)
+        model.fit(X, Y)
+        model.step = 2**52
+        model.fit(X, Y)
+        assert np.isfinite(model.params).all()

@@ -14,11 +14,17 @@ class Callback(Spec):
     serve one fit after the other; estimators fit with a copy, which their attribute `callbacks_` holds. Nothing that cannot
     be pickled or copied may be kept (no open files, no locks).
 
+    A callback may put values of its own into the history: ``fit.history.record(fit.epoch - 1, {"mine": 3.0})``.
+
     `on_slice(fit, done)`, if a subclass has it, is called about every 0.1 s within an epoch, `done` being the part of it that
     is over; a true result ends the epoch early and the fit with it.
     """
 
     __setattr__ = object.__setattr__  # unlike other specs: callbacks remember
+    comes_last = False  # whether it is called after all others, whatever its place in the list
+
+    def check(self, fit):
+        """ValueError if the callback does not fit the `Fit`; called for all callbacks before anything begins."""
 
     def on_fit_begin(self, fit):
         """Before the first epoch; `fit.history` has the epochs before if a fit is resumed."""

@@ -1,10 +1,13 @@
 """Callback that saves the model while it is being trained."""
 
+import math
 import os
 import string
 
+import numpy as np
+
 from ..scoring import SMALLER_IS_BETTER
-from ..specs import check_count
+from ..specs import check_count, check_path
 from .base import Callback
 
 
@@ -18,14 +21,14 @@ class ModelCheckpoint(Callback):
     Parameters
     ----------
     path : str or path-like
-        The file. May contain "{epoch}" (from 1 on) and keys of the history, "best-{epoch:03d}-{val_loss:.3f}.fdnn"; its
-        folder must exist.
+        The file. Its name may contain "{epoch}" (from 1 on) and keys of the history, "best-{epoch:03d}-{val_loss:.3f}.fdnn";
+        its folder must exist. Fits at the same time, in a grid search, say, need paths of their own.
     monitor : str or None, default=None
         Key of the history by which the best are chosen; None is "val_loss" where there is validation data, otherwise
         "loss".
     best_only : bool, default=True
-        Whether to save only what is among the `keep` best so far. Otherwise the most recent are kept, and the state at the
-        end of the fit is saved too, whatever ended it: what one resumes from.
+        Whether to save only what is among the `keep` best so far, those of a resumed fit included. Otherwise the most
+        recent are kept, the last epoch of the fit among them whatever `every` is: what one resumes from.
     keep : int, default=1
         Number of files that stay; more than 1 needs "{epoch}" in the path. Files of earlier runs are left alone.
     every : int, default=1
@@ -43,36 +46,60 @@ class ModelCheckpoint(Callback):
     ModelCheckpoint(path='best-{epoch}.fdnn', monitor='val_accuracy', keep=3)
     """
 
+    comes_last = True  # so that the file has what the others have found, and the reason why the fit ended
+
     def __init__(self, path, monitor=None, best_only=True, keep=1, every=1):
-        self.path, self.monitor, self.best_only = path, monitor, bool(best_only)
+        self.path, self.monitor, self.best_only = check_path("path", path), monitor, bool(best_only)
         self.keep, self.every = check_count("keep", keep), check_count("every", every)
-        fields = [name for _, name, _, _ in string.Formatter().parse(os.fspath(path)) if name is not None]
-        if self.keep > 1 and "epoch" not in fields:
-            raise ValueError(f"path must contain {{epoch}} to keep {self.keep} files, got {os.fspath(path)!r}")
+        self._fields = [name for _, name, _, _ in string.Formatter().parse(self.path) if name is not None]
+        if self.keep > 1 and "epoch" not in self._fields:
+            raise ValueError(f"path must contain {{epoch}} to keep {self.keep} files, got {self.path!r}")
+
+    def check(self, fit):
+        if self.best_only:
+            fit.monitored(self.monitor)
+        for name in self._fields:
+            if name != "epoch":
+                fit.monitored(name, "a field of path")
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(folder) or os.path.isdir(self.path):
+            raise ValueError(f"path must be a file in a folder that exists, got {self.path!r}")
 
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor) if self.best_only else None
         self._sign = -1.0 if self._key in SMALLER_IS_BETTER else 1.0
-        self.saved_, self._step = [], None
-        folder = os.path.dirname(os.path.abspath(os.fspath(self.path)))
-        if "{" not in folder and not os.path.isdir(folder):
-            raise ValueError(f"path must be in a folder that exists, got {os.fspath(self.path)!r}")
+        self.saved_, self._step, self._seen = [], None, None
+        for epoch in range(self.every - 1, fit.epoch, self.every):  # of a resumed fit: what is there already
+            values = fit.history.get(self._key, [])
+            value = self._sign * values[epoch] if epoch < len(values) else math.nan
+            path = self._name(fit, epoch)
+            if self.best_only and value == value and os.path.exists(path):
+                self.saved_ = sorted([(v, p) for v, p in self.saved_ if p != path] + [(value, path)])[-self.keep :]
+
+    def _name(self, fit, epoch):
+        """Path of the file of an epoch, counted from 0."""
+        values = {key: column[epoch] for key, column in fit.history.items() if len(column) > epoch}
+        return self.path.format(
+            epoch=epoch + 1, **{name: values.get(name, math.nan) for name in self._fields if name != "epoch"}
+        )
 
     def on_epoch_end(self, fit):
-        if fit.epoch % self.every == 0:
+        self._seen = fit.model.step
+        ends = not self.best_only and (fit.history.stopped is not None or fit.epoch >= fit.epochs)
+        if fit.epoch % self.every == 0 or ends:
             self._save(fit, self._sign * fit.value(self._key) if self.best_only else float(fit.epoch))
 
     def on_fit_end(self, fit):
-        if not self.best_only and fit.epoch and self._step != fit.model.step:
+        # Not in the middle of an epoch: the last whole one is what a fit can go on from as if it had not ended.
+        if not self.best_only and fit.epoch and self._step != fit.model.step == self._seen:
             self._save(fit, float(fit.epoch))
 
     def _save(self, fit, value):
-        if not value == value or (len(self.saved_) == self.keep and value < self.saved_[0][0]):
+        """Save if the value is among the best; the first of equals stays, and what has no numbers is no checkpoint."""
+        full = len(self.saved_) == self.keep
+        if not value == value or (full and value <= self.saved_[0][0]) or not np.isfinite(fit.model.params).all():
             return
-        if self.best_only and len(self.saved_) == self.keep and value == self.saved_[0][0]:
-            return  # the first of equals stays
-        values = {key: column[fit.epoch - 1] for key, column in fit.history.items() if len(column) >= fit.epoch}
-        path = os.fspath(self.path).format(epoch=fit.epoch, **values)
+        path = self._name(fit, fit.epoch - 1)
         fit.model.save(path)
         self._step = fit.model.step
         self.saved_ = sorted([(v, p) for v, p in self.saved_ if p != path] + [(value, path)])

@@ -1,8 +1,8 @@
 """Callbacks that write down or show what happens."""
 
 import csv
-import os
 
+from ..specs import check_path
 from .base import Callback
 
 
@@ -14,7 +14,8 @@ class CSVLogger(Callback):
     path : str or path-like
         The file; its folder must exist. Columns are "epoch" (from 1 on) and the keys of the history after the first epoch.
     append : bool, default=False
-        Whether to go on in a file that exists, with the columns in its first row; a resumed fit always does.
+        Whether to go on in a file that exists, with the columns in its first row; a resumed fit always does, after the
+        rows of the epochs that it goes on from.
 
     Raises
     ------
@@ -29,17 +30,22 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path, append=False):
-        self.path, self.append = path, bool(append)
+        self.path, self.append = check_path("path", path), bool(append)
+
+    def check(self, fit):
+        with open(self.path, "a", encoding="utf-8"):  # fails now, not after the first epoch
+            pass
 
     def on_fit_begin(self, fit):
-        self._columns = None
-        exists = os.path.exists(self.path) and os.path.getsize(self.path)
-        if exists and (self.append or fit.history):
+        rows = []
+        if self.append or fit.epoch:
             with open(self.path, newline="", encoding="utf-8") as file:
-                self._columns = next(csv.reader(file), None)
-        else:
-            with open(self.path, "w", encoding="utf-8"):  # fails now, not after the first epoch
-                pass
+                rows = list(csv.reader(file))
+        self._columns = rows[0] if rows else None
+        if fit.epoch and not self.append:
+            rows = rows[:1] + [row for row in rows[1:] if row and row[0].isdigit() and int(row[0]) <= fit.epoch]
+        with open(self.path, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
 
     def on_epoch_end(self, fit):
         # Opened for each row: a file kept open would neither pickle nor survive a killed process.

@@ -43,17 +43,22 @@ class ReduceLROnPlateau(Callback):
         self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, 0, 1)
         self.min_rate = check_number("min_rate", min_rate, 0, math.inf)
 
+    def check(self, fit):
+        fit.monitored(self.monitor)
+
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor)
         rate = get_schedule(fit.model.optimizer.learning_rate).rate
         self._rule = ReduceOnPlateau(rate, self.factor, self.patience, self.min_delta, min(self.min_rate, rate))
         self._state = {}
-        for value in fit.history.get(self._key, []):
-            self._observe(fit, value)
+        for value in fit.history.get(self._key, []):  # of a resumed fit, whose rate has been reduced already
+            self._observe(value)
 
-    def _observe(self, fit, value):
+    def _observe(self, value):
+        """Take note of a value; returns the factor by which the rate is to change."""
+        before = self._state.get("factor", 1.0)
         self._rule.observe(value if self._key in SMALLER_IS_BETTER else -value, self._state)
-        fit.model.rate_factor = self._state.get("factor", 1.0)
+        return self._state.get("factor", 1.0) / before
 
     def on_epoch_end(self, fit):
-        self._observe(fit, fit.value(self._key))
+        fit.model.rate_factor *= self._observe(fit.value(self._key))

@@ -24,7 +24,8 @@ class EarlyStopping(Callback):
         A value that is good enough: the fit ends as soon as it is reached.
     restore_best : bool, default=True
         Whether the parameters (and running statistics) of the best epoch are put back at the end, bit for bit, whatever
-        ended the fit.
+        ended the fit. A fit that is resumed without knowing them (its callbacks did not keep them) begins to judge with
+        the epoch that it goes on from.
 
     Attributes
     ----------
@@ -50,14 +51,22 @@ class EarlyStopping(Callback):
         self.threshold = None if threshold is None else check_number("threshold", threshold, -math.inf, math.inf)
         self.restore_best = bool(restore_best)
 
+    def check(self, fit):
+        fit.monitored(self.monitor)
+
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor)
         self._sign = -1.0 if self._key in SMALLER_IS_BETTER else 1.0
         self.best_, self.best_epoch_ = -self._sign * math.inf, None
-        for epoch, value in enumerate(fit.history.get(self._key, [])):
+        values = fit.history.get(self._key, [])
+        for epoch, value in enumerate(values):
             self._better(epoch, value)
-        if self.best_epoch_ is None or not fit.history:
+        if not self.restore_best or self.best_epoch_ is None:
             fit.model.best = None
+        elif fit.model.best is None:  # the weights of the best epoch are not known, unless they are those there are now
+            if self.best_epoch_ not in (fit.history.restored, fit.epoch - 1):
+                self.best_, self.best_epoch_ = float(values[-1]), len(values) - 1
+            fit.model.keep_best()
 
     def _better(self, epoch, value):
         better = self._sign * (value - self.best_) > self.min_delta if self.best_epoch_ is not None else value == value
@@ -79,6 +88,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, fit):
         if self.restore_best:
+            fit.history.restored = self.best_epoch_
             fit.model.restore_best()
 
 

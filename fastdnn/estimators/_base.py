@@ -31,6 +31,7 @@ from ..training import Training
 from ._blas import one_blas_thread
 from ._bridge import Bridge, callbacks_of
 from ._predict import predictions
+from ._restore import put_back
 from ._solver import SOLVERS, StochasticSolver
 from ._weights import views, weights_property, write_all
 
@@ -165,8 +166,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _restore(self, before):
         kept, model, state = before
-        self.__dict__.clear()
-        self.__dict__.update(kept)
+        put_back(self, kept)
         if model is not None:
             model.params = state[0]
             model.optimizer = state[1]
@@ -295,14 +295,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 self._model.params[positions] = intermediate_result.x
                 if run.end_epoch(float(intermediate_result.fun)):
                     raise StopIteration
+
+        def objective(x):
+            if run is not None and run.epoch_is_over and run.epoch < run.epochs:
                 run.begin_epoch()
+            return self._loss_and_grad(training, x, positions)
 
         report.n, run = 0, self._run(training, y, None, callbacks)
         with one_blas_thread(), run or contextlib.nullcontext():
-            if run is not None:
-                run.begin_epoch()
             result = scipy.optimize.minimize(
-                lambda x: self._loss_and_grad(training, x, positions),
+                objective,
                 self._model.params[positions].astype(np.float64),
                 method="L-BFGS-B",
                 jac=True,
@@ -406,7 +408,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             return None
         run = Fit(self._model, training, y, self.max_iter, rows, callbacks=callbacks, estimator=self)
         run.validates = self.early_stopping
-        self.history_, self.callbacks_ = run.history, [c for c in run.callbacks if not isinstance(c, Bridge)]
+        self.history_, self.callbacks_ = run.history, [c for c in callbacks if not isinstance(c, Bridge)]
         return run
 
     def _figures(self, training):

@@ -58,5 +58,5 @@ def callbacks_of(estimator, X, y, metadata, network):
     """
     own = [copy.deepcopy(c) if isinstance(c, Callback) else c for c in check_callbacks(estimator.callbacks)]
     set_ = getattr(estimator, "_skl_callbacks", [])
-    own += [c for c in set_ if isinstance(c, Callback)]
+    own += [copy.deepcopy(c) for c in set_ if isinstance(c, Callback)]  # clones share them, in threads perhaps
     return own + ([Bridge(estimator, X, y, metadata, network)] if set_ else [])

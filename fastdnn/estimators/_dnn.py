@@ -5,6 +5,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_random_state
@@ -17,12 +18,17 @@ from ..inputs import Source, check_sparse
 from ..layers import Dense, Dropout, Layer
 from ..model import Model
 from ..optimizers import Optimizer, get_optimizer
-from ..progress import Bar, Lines
 from ..schedules import Schedule, get_schedule
 from ..validation import SPLITS
 from ._bridge import Bridge, callbacks_of
 from ._parameters import NestedParameters
 from ._predict import checked, predictions
+from ._restore import unchanged_on_error
+
+
+def rows_of(given, checked, rows):
+    """Rows of what the user gave, if it is a frame or a series (names matter), otherwise of what it was checked to be."""
+    return _safe_indexing(given if hasattr(given, "iloc") or hasattr(given, "filter") else checked, rows)
 
 
 class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -87,13 +93,8 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), groups, incremental=False)
 
     def _fit(self, X, y, sample_weight, validation, groups, incremental):
-        before = dict(self.__dict__)
-        try:
+        with unchanged_on_error(self):
             return self._fitted(X, y, sample_weight, validation, groups, incremental)
-        except Exception:  # a failing fit changes nothing
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _fitted(self, X, y, sample_weight, validation, groups, incremental):
         raw_X, raw_y, metadata = X, y, {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -109,15 +110,16 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         loss = self._make_loss()
         layers, optimizer = [*self._hidden_layers(), Dense(loss.n_scores(n_targets))], self._make_optimizer()
         model = self._network(layers, loss, optimizer, dtype, first)
+        callbacks = self._callbacks(raw_X, raw_y, metadata, incremental)
         run = prepare(
             model, source, self._targets(y, loss), sample_weight=sample_weight, batch_size=self._batch_size(len(y)),
             accumulate=self.accumulate, shuffle=self.shuffle, verbose=self.verbose, estimator=self,
             **self._epochs(model, incremental),
-            **self._validation(raw_X, raw_y, y, loss, dtype, validation, groups, incremental),
-            callbacks=self._callbacks(raw_X, raw_y, metadata, incremental),
+            **self._validation((raw_X, X), raw_y, y, loss, dtype, validation, groups, incremental),
+            callbacks=callbacks,
         )  # fmt: skip
         self.model_, self.history_, self.n_outputs_ = model, run.history, n_targets  # scorers predict during the fit
-        self.callbacks_ = [c for c in run.callbacks if not isinstance(c, (Bridge, Lines, Bar))]
+        self.callbacks_ = [c for c in callbacks if not isinstance(c, Bridge)]
         try:
             fit(run)
         except KeyboardInterrupt:
@@ -132,6 +134,8 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         return self._fit(X, y, sample_weight, (None, None, None), None, incremental=True)
 
     def _check_solver(self):
+        if get_optimizer(self.optimizer).full_batch:
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers, not for {self.optimizer!r}")
         return True
 
     def _hidden_layers(self):
@@ -154,14 +158,18 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
 
     def _make_optimizer(self):
         optimizer = copy.deepcopy(get_optimizer(self.optimizer))  # a rate may be changed in it
-        return optimizer if self.schedule is None else optimizer.replace(learning_rate=self.schedule)
+        if self.schedule is None:
+            return optimizer
+        if "learning_rate" not in optimizer.settings():
+            raise ValueError(f"schedule cannot be used with optimizer={self.optimizer!r}, which has no learning rate")
+        return optimizer.replace(learning_rate=self.schedule)
 
     def _network(self, layers, loss, optimizer, dtype, first):
         """A new network, or a copy of the one there is to go on with, which a failing fit must not touch."""
         if first:
             seed = int(check_random_state(self.random_state).randint(2**31))
             return Model(layers, loss, optimizer, dtype, seed)
-        model = copy.deepcopy(self.model_)
+        model = self.model_.copy()
         if list(model.layers) != layers:
             try:
                 model.layers = layers
@@ -194,19 +202,23 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         done = 0 if model.history is None else model.epochs - model.fit_start[1]
         return {"epochs": done + 1, "resume": True}
 
-    def _validation(self, raw_X, raw_y, y, loss, dtype, given, groups, incremental):
+    def _validation(self, both_X, raw_y, y, loss, dtype, given, groups, incremental):
         """What `prepare` wants to know of validation: samples given, or a part to hold out, and what scorers get."""
         X_val, y_val, weights = given
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both or neither")
+        if X_val is None and weights is not None:
+            raise ValueError("sample_weight_val needs X_val and y_val")
         fraction = self.validation_fraction
         if X_val is not None:
             if fraction is not None:
                 raise ValueError("validation_fraction must be None where X_val and y_val are given")
             check_sparse(X_val)
-            X, encoded = self._encode(X_val, y_val)
-            if weights is not None:
-                weights = np.asarray(_check_sample_weight(weights, X), np.float64)
+            try:
+                X, encoded = self._encode(X_val, y_val)
+                weights = None if weights is None else np.asarray(_check_sample_weight(weights, X), np.float64)
+            except ValueError as error:
+                raise ValueError(f"X_val, y_val or sample_weight_val: {error}") from error
             data = Source(X, dtype), self._targets(encoded, loss), weights
             return {"validation_data": data, "scoring": self.scoring, "judge": lambda rows: (self, X_val, y_val)}
         if incremental or (fraction is None and not self.early_stopping):
@@ -214,6 +226,8 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
                 raise ValueError(
                     "partial_fit does not hold samples out: early_stopping must be False, validation_fraction None"
                 )
+            if groups is not None:
+                raise ValueError("groups say what is held out: give validation_fraction, or early_stopping=True, too")
             return {"scoring": None if incremental else self.scoring}
         split = self.validation_split
         if split == "auto":
@@ -224,7 +238,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
             "strata": y.argmax(axis=1) if y.ndim > 1 and y.shape[1] > 1 else np.ravel(y),
             "groups": groups,
             "scoring": self.scoring,
-            "judge": lambda rows: (self, _safe_indexing(raw_X, rows), _safe_indexing(raw_y, rows)),
+            "judge": lambda rows: (self, rows_of(*both_X, rows), rows_of(raw_y, np.asarray(raw_y), rows)),
         }
 
     def _callbacks(self, X, y, metadata, incremental):
@@ -249,15 +263,22 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         return self.model_.forward(checked(self, self.model_, X))
 
     def _hidden(self):
-        """Number of the layer whose output `transform` gives."""
+        """Number of the layer whose output `transform` gives; None if there are no hidden layers."""
         n = len(self.model_.layers) - 1
+        if not n:
+            return None
         if not -n <= self.transform_layer < n:
             raise ValueError(f"transform_layer must be from {-n} to {n - 1}, the hidden layers, got {self.transform_layer}")
         return self.transform_layer % n
 
     @property
     def _n_features_out(self):
-        return int(np.prod(self.model_.forward(np.zeros((0, *self.model_.layout.shapes[0])), self._hidden()).shape[1:]))
+        number, shapes = self._hidden(), self.model_.layout.shapes
+        return int(np.prod(shapes[0])) if number is None else self._embed(np.zeros((0, *shapes[0]))).shape[1]
+
+    def _embed(self, X):
+        Z = self.model_.forward(X, layer=self._hidden())
+        return Z.reshape(len(Z), int(np.prod(Z.shape[1:])))
 
     def transform(self, X):
         """What a hidden layer gives for samples: features that the network has learned.
@@ -270,14 +291,17 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         Returns
         -------
         Z : ndarray of shape (n_samples, units)
-            Output of the layer `transform_layer`.
+            Output of the layer `transform_layer`; the samples themselves where there are no hidden layers.
         """
         check_is_fitted(self)
-        Z = self.model_.forward(checked(self, self.model_, X), layer=self._hidden())
-        return Z.reshape(len(Z), -1)
+        X = checked(self, self.model_, X)
+        if self._hidden() is None:
+            X = X.toarray() if scipy.sparse.issparse(X) else X
+            return X.reshape(len(X), -1).astype(self.model_.dtype, copy=False)
+        return self._embed(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = not self.layers or bool(getattr(self.layers[0], "takes_sparse", False))
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
+from ._restore import unchanged_on_error
 
 
 def _more_data(estimator, X, y, **checks):
@@ -52,7 +53,9 @@ class ClassifierTask:
             weights = compute_sample_weight("balanced", y)
         else:
             labels = self._label_binarizer.inverse_transform(y)
-            of_classes = np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=labels), float)
+            of_classes = np.asarray(
+                compute_class_weight(self.class_weight, classes=self.classes_, y=labels, sample_weight=sample_weight), float
+            )
             if not np.isfinite(of_classes).all() or (of_classes < 0).any():
                 raise ValueError(f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}")
             weights = of_classes[np.searchsorted(self.classes_, labels)]
@@ -76,7 +79,7 @@ class ClassifierTask:
             self.classes_ = self._label_binarizer.classes_
         else:
             classes = unique_labels(y)
-            if self.warm_start:
+            if self.warm_start and not incremental:
                 if set(classes) != set(self.classes_):
                     raise ValueError(
                         "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
@@ -123,8 +126,9 @@ class ClassifierTask:
         ValueError
             If `classes` is missing in the first call, another one in a later call, or y has a class not among them.
         """
-        self._check_classes(y, classes)
-        return self._fit_more(X, y, sample_weight)
+        with unchanged_on_error(self):
+            self._check_classes(y, classes)
+            return self._fit_more(X, y, sample_weight)
 
     def _check_classes(self, y, classes):
         """What comes before a `partial_fit`: the classes of the first call, and no weights that need all samples."""
@@ -243,7 +247,7 @@ class RegressorTask:
 
     def _central(self, p):
         """The predictions that are scored: of several quantiles the one nearest the median."""
-        quantiles = getattr(self._make_loss(), "quantiles", None)
+        quantiles = getattr((getattr(self, "model_", None) or self._model).loss, "quantiles", None)
         if not isinstance(quantiles, tuple):
             return p
         return p[:, int(np.argmin(np.abs(np.array(quantiles) - 0.5))) :: len(quantiles)]

@@ -101,6 +101,10 @@ class Loss(Spec):
         """Targets as the kernel reads them; ValueError if they do not fit. See `as_targets`."""
         return as_targets(y, n_out, dtype)
 
+    def metric_names(self):
+        """Names of the figures that `metrics` gives."""
+        return ["r2"]
+
     def metrics(self, predictions, y, sample_weight):
         """dict of figures that users look at beside the loss, from what `Model.predict` gave."""
         from sklearn.metrics import r2_score

@@ -47,6 +47,9 @@ class LogLoss(Loss):
     def check_targets(self, y, n_out, dtype):
         return within(as_targets(y, n_out, dtype), 0.0, 1.0, self.name, "between 0 and 1")
 
+    def metric_names(self):
+        return ["accuracy"]
+
     def metrics(self, predictions, y, sample_weight):
         right = ((predictions > 0.5) == (np.asarray(y).reshape(predictions.shape) > 0.5)).all(axis=1)
         return {"accuracy": float(np.average(right, weights=sample_weight))}
@@ -123,6 +126,9 @@ class Hinge(Loss):
         flat[:size] = 2 * flat[:size] - 1
         return flat
 
+    def metric_names(self):
+        return ["accuracy"]
+
     def metrics(self, predictions, y, sample_weight):
         y = np.asarray(y)
         if y.ndim == 1 and predictions.shape[1] > 1:
@@ -178,6 +184,9 @@ class Focal(Loss):
 
     def check_targets(self, y, n_out, dtype):
         return as_indicators(y, n_out, dtype, "focal")
+
+    def metric_names(self):
+        return ["accuracy"]
 
     def metrics(self, predictions, y, sample_weight):
         y = np.asarray(y)

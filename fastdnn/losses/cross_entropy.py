@@ -263,6 +263,9 @@ class CrossEntropy(Loss):
     def kernel_for(self, targets):
         return self.kernel if targets.dtype == np.int64 else soft_cross_entropy_gradient
 
+    def metric_names(self):
+        return ["accuracy"]
+
     def metrics(self, predictions, y, sample_weight):
         y = np.asarray(y)
         y = y.argmax(axis=1) if y.ndim == 2 else y

@@ -177,6 +177,9 @@ class Quantile(Loss):
         r = y - z
         return where(r > 0.0, -q, where(r < 0.0, 1.0 - q, r)), maximum(q * r, (q - 1.0) * r)
 
+    def metric_names(self):
+        return [f"coverage_{q:g}" for q in self._values()]
+
     def metrics(self, predictions, y, sample_weight):
         """Share of the targets at or below each quantile's prediction, as "coverage_<quantile>"."""
         k = len(self._values())

@@ -201,11 +201,21 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, correct_epsilon, weight_decay=weight_decay, **rules)
 
 
+TABLE = 1 << 20  # steps whose momenta are tabulated; what is left of their product by then does not change any more
+
+
 @functools.lru_cache(16)
-def momenta(beta_1, decay, n):
+def _products(beta_1, decay, n):
     """(momentum, product of the momenta so far) of each of the first n steps."""
     mu = beta_1 * (1 - 0.5 * 0.96 ** (np.arange(1, n + 1) * decay))
     return mu, np.cumprod(mu)
+
+
+def momenta(beta_1, decay, steps):
+    """(momentum, product of the momenta so far) of the ascending steps, counted from 1."""
+    mu, products = _products(beta_1, decay, min(TABLE, 1 << int(steps[-1]).bit_length()))
+    at = np.minimum(steps, TABLE) - 1
+    return mu[at], products[at] * mu[at] ** (steps - 1 - at)
 
 
 @optimizer
@@ -252,10 +262,10 @@ class NAdam(Optimizer):
         self.momentum_decay = check("momentum_decay", momentum_decay, "[0, inf)")
 
     def numbers(self, rates, steps):
-        mu, products = momenta(self.beta_1, self.momentum_decay, 1 << int(steps[-1] + 1).bit_length())
-        now, root = steps - 1, np.sqrt(1 - self.beta_2**steps)
-        of_gradient = rates * root * (1 - mu[now]) / (1 - products[now])
-        of_mean = rates * root * mu[now + 1] / (1 - products[now + 1])
+        (mu, product), (next_mu, next_product) = (momenta(self.beta_1, self.momentum_decay, steps + i) for i in (0, 1))
+        root = np.sqrt(1 - self.beta_2**steps)
+        of_gradient = rates * root * (1 - mu) / (1 - product)
+        of_mean = rates * root * next_mu / (1 - next_product)
         return scalars(len(steps), of_gradient, of_mean, 1 - self.beta_1, self.beta_2, 1 - self.beta_2, self.epsilon * root)
 
     def update(p, g, m, v, of_gradient, of_mean, gain_1, beta_2, gain_2, epsilon):

@@ -217,6 +217,10 @@ class Optimizer(Spec):
         table[:, CLIP_VALUE] = math.inf if self.clip_value is None else self.clip_value
         return table
 
+    def rate_of(self, numbers):
+        """The learning rate of a step, from its row of `step_numbers`."""
+        return float(numbers[RATE])
+
     def factors(self, layers):
         """What a part's factors are, from those of the layers (columns L2, L1, rate, whether it decays)."""
         table = layers.copy()

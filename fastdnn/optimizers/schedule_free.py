@@ -9,14 +9,24 @@ from ..schedules import Schedule
 from .adaptive import above_tiny
 from .base import RATE, Optimizer, check, optimizer, scalars
 
+TABLE = 1 << 20  # steps until which sums are tabulated; after twice the warm-up the rate does not change any more
+
 
 @functools.lru_cache(16)
-def averaging(rate, beta_2, warmup, n):
-    """(share of the average, rate) of each of the first n steps."""
+def _sums(rate, beta_2, warmup, n):
+    """(rate, its weight, sum of the weights so far) of each of the first n steps."""
     t = np.arange(1, n + 1)
     rates = rate * np.sqrt(1 - beta_2**t) * np.minimum(1, t / max(1, warmup))
     weights = np.maximum.accumulate(rates) ** 2
-    return weights / np.cumsum(weights), rates
+    return rates, weights, np.cumsum(weights)
+
+
+def averaging(rate, beta_2, warmup, steps):
+    """(share of the average, rate) of the ascending steps, counted from 1."""
+    most = max(TABLE, 2 * warmup)
+    rates, weights, sums = _sums(rate, beta_2, warmup, min(most, 1 << int(steps[-1]).bit_length()))
+    at = np.minimum(steps, most) - 1
+    return weights[at] / (sums[at] + weights[at] * (steps - 1 - at)), rates[at]
 
 
 @optimizer
@@ -35,7 +45,7 @@ class ScheduleFreeAdamW(Optimizer):
     epsilon : float, default=1e-8
         Greater than 0.
     warmup : int, default=0
-        Steps in which the rate grows to its full size.
+        Steps in which the rate grows to its full size, at most 10,000,000.
     **rules
         As for `Optimizer`. Weight decay is part of the gradient's step, as in the paper.
 
@@ -67,11 +77,10 @@ class ScheduleFreeAdamW(Optimizer):
         if self.average is not None:
             self.refuse("average")
         self.beta_1, self.beta_2 = check("beta_1", beta_1, "(0, 1)"), check("beta_2", beta_2, "[0, 1)")
-        self.epsilon, self.warmup = check("epsilon", epsilon, "(0, inf)"), int(check("warmup", warmup, "[0, inf)"))
+        self.epsilon, self.warmup = check("epsilon", epsilon, "(0, inf)"), int(check("warmup", warmup, "[0, 1e7]"))
 
     def numbers(self, rates, steps):
-        share, rate = averaging(float(rates[0]), self.beta_2, self.warmup, 1 << int(steps[-1]).bit_length())
-        share, rate = share[steps - 1], rate[steps - 1]
+        share, rate = averaging(float(rates[0]), self.beta_2, self.warmup, steps)
         of_step = rate * (self.beta_1 * (1 - share) - 1)
         return scalars(len(steps), share, of_step, rate, self.beta_2, 1 - self.beta_2, self.epsilon)
 
@@ -89,6 +98,9 @@ class ScheduleFreeAdamW(Optimizer):
         table = super().step_numbers(steps, first, total, factor, rate)
         table[:, RATE] = 1.0  # the decay is part of the step, which is multiplied by the rate
         return table
+
+    def rate_of(self, numbers):
+        return float(numbers[2])
 
     def start(self, params, slots):
         slots[: len(params)] = params

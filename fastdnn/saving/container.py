@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import struct
-import tempfile
+import time
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def write(path, metadata, arrays):
 
     Parameters
     ----------
-    path : str or path-like
+    path : str
         Replaced in one go once the new file is whole and on the disk; where it is a link, what that leads to is.
     metadata : dict of str -> str
         Short texts; "sha256" is added, of them and of the arrays.
@@ -77,38 +78,39 @@ def replacing(path):
     The bytes are on the disk before the name is: after a crash of the process or the machine there is the old file or the
     new one, whole.
     """
-    path = os.path.realpath(os.fspath(path))
+    path = os.path.realpath(path)
     folder, name = os.path.split(path)
     if os.path.isdir(path):
         raise IsADirectoryError(f"path is a folder, {path!r}; give the name of a file in it")
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+    _sweep(folder, f".{name[:80]}.")
+    temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))  # mkstemp's own is for the owner alone
+        with contextlib.suppress(FileNotFoundError):  # the permissions of what is replaced, if there is something
+            os.chmod(temporary, os.stat(path).st_mode & 0o777)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     if os.name == "posix":
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        with contextlib.suppress(OSError):  # the file is in its place; not every file system knows this
+            directory = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
 
 
-def _mode(path):
-    """Permissions of the file that is replaced, or those that a new one gets."""
-    try:
-        return os.stat(path).st_mode & 0o777
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+def _sweep(folder, prefix):
+    """Remove what processes that were killed while they wrote have left, an hour ago or more."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(prefix) and entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > 3600:
+                os.unlink(entry.path)
 
 
 class Reader:
@@ -173,7 +175,7 @@ class Reader:
 
 
 def parse(text):
-    """A JSON object from bytes, as strict as can be: no name twice, no NaN, nothing that Python alone reads."""
+    """A JSON object from bytes or a str, as strict as can be: no name twice, no NaN, nothing that Python alone reads."""
 
     def unique(pairs):
         found = dict(pairs)
@@ -185,7 +187,9 @@ def parse(text):
         raise ModelFormatError(f"the header has the number {constant}")
 
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(
+            text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=unique, parse_constant=refuse
+        )
     except ModelFormatError:
         raise
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

@@ -11,7 +11,7 @@ from ..schedules import SCHEDULES
 from ..specs import Spec, same
 from .errors import ModelFormatError
 
-MAX_DEPTH = 32
+MAX_DEPTH = 100
 
 
 def to_plain(value):
@@ -39,11 +39,26 @@ def to_plain(value):
 
 def known_types(parts=()):
     """dict of name -> class: the tables of the package, with what the process has registered in them, and `parts`."""
+    if not isinstance(parts, (list, tuple)):
+        raise ValueError(f"parts must be a list of classes of layers, got {parts!r}")
     classes = [*LAYERS.values(), *LOSSES_TABLE.values(), *OPTIMIZERS.values(), *SCHEDULES.values(), *parts]
     for part in parts:
         if not (isinstance(part, type) and issubclass(part, Spec)):
             raise ValueError(f"parts must be classes of layers, got {part!r}")
     return {cls.__name__: cls for cls in classes}
+
+
+def types_of(model):
+    """The same table with the classes of this model's own parts."""
+    found, specs = {}, [*model.layers, model.loss, model.optimizer]
+    while specs:
+        spec = specs.pop()
+        if isinstance(spec, (list, tuple)):
+            specs.extend(spec)
+        elif isinstance(spec, Spec):
+            found[type(spec).__name__] = type(spec)
+            specs.extend(spec.settings().values())
+    return known_types() | found
 
 
 def from_plain(plain, types, depth=0):

@@ -7,6 +7,7 @@ the optimizer's memory "slot<i>/<key>", the averaged weights "average/<key>", th
 
 import json
 import math
+import os
 
 import numpy as np
 
@@ -14,19 +15,22 @@ from ..engine import SKIPPED
 from ..history import History
 from ..memory import Best
 from ..program import Layout, aligned
+from ..specs import check_count, check_path
 from .container import Reader, parse, write
 from .errors import ModelFormatError
-from .plain import from_plain, known_types, to_plain
+from .plain import from_plain, known_types, to_plain, types_of
 
 FORMAT, VERSION = "fastdnn", 1
 MAX_LAYERS = 20_000
 MAX_INT = 1 << 53
+WIDTH = 1 << 20  # numbers of a layer without weights; with weights the file must be as long
+MAX_HISTORY = 1 << 22  # numbers of a history
 UNFIT = TypeError, ValueError, OverflowError, AttributeError, IndexError, RecursionError  # what parts raise that do not fit
 
 
 def save_model(model, path, training):
-    """`Model.save`."""
-    layout, params = model.layout, model.params
+    """`Model.save`. What it writes has passed the checks of `load_model`, but for parts of the user's own."""
+    path, layout, params = check_path("path", path), model.layout, model.params
     settings = {
         "layers": to_plain(model.layers),
         "loss": to_plain(model.loss),
@@ -39,6 +43,10 @@ def save_model(model, path, training):
     if training:
         settings |= _progress(model)
         arrays |= _memory(model)
+    try:
+        _checked(type(model), settings, {name: a.shape for name, a in arrays.items()}, model.params.nbytes, types_of(model))
+    except ModelFormatError as error:
+        raise ValueError(f"this model cannot be written to a file: {error}") from None
     text = json.dumps(settings, allow_nan=False)
     write(path, {"format": FORMAT, "version": str(VERSION), "model": text}, arrays)
 
@@ -57,10 +65,10 @@ def _progress(model):
         "rate_factor": model.rate_factor,
         "plateau": {key: to_plain(value) for key, value in model.plateau.items()},
         "skipped": model.skipped_steps,
-        "best_step": None if model.best is None else model.best.step,
         "history": None if history is None else list(history),
         "stopped": None if history is None else history.stopped,
-        "notes": [] if history is None else history.notes,
+        "notes": [] if history is None else [str(note) for note in history.notes],
+        "restored": None if history is None else history.restored,
     }
 
 
@@ -85,20 +93,29 @@ def _memory(model):
 
 def load_model(cls, path, parts, finite, max_bytes):
     """`Model.load`."""
-    types = known_types(parts)
+    types, path = known_types(parts), check_path("path", path)
+    max_bytes = None if max_bytes is None else check_count("max_bytes", max_bytes)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ModelFormatError(f"{path!r} is not a file")
     with open(path, "rb") as file:
         reader = Reader(file, max_bytes)
         metadata = reader.metadata
         if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
             raise ModelFormatError("the file is not a model of fastdnn, or one of a later version than this")
-        settings = parse(metadata.get("model", "").encode())
-        model = _untrained(cls, settings, types, max(1 << 16, reader.size))
-        _take_progress(model, settings)
-        for name, shape in _expected(model, settings, reader.shapes).items():
-            if reader.shapes.get(name) != shape:
-                raise ModelFormatError(f"the array {name[:80]!r} must have shape {shape}, got {reader.shapes.get(name)}")
-        _check_loss(model)
+        settings = parse(metadata.get("model", ""))
+        model = _checked(cls, settings, reader.shapes, reader.size, types)
         _read(model, settings, reader, finite)
+    return model
+
+
+def _checked(cls, settings, shapes, size, types):
+    """A model by the settings of a file of so many bytes with arrays of these shapes, without memory yet."""
+    model = _untrained(cls, settings, types, max(WIDTH, size))
+    _take_progress(model, settings)
+    for name, shape in _expected(model, settings, shapes).items():
+        if shapes.get(name) != shape:
+            raise ModelFormatError(f"the array {name[:80]!r} must have shape {shape}, got {shapes.get(name)}")
+    _check_loss(model)
     return model
 
 
@@ -146,16 +163,17 @@ def _expected(model, settings, found):
         expected |= _prefixed(f"slot{i}", weights)
     if "average" in kinds and model.optimizer.average is not None:
         expected |= _prefixed("average", weights)
-    if settings.get("best_step") is not None:
+    if "best" in kinds:
         expected |= _prefixed("best", weights) | _prefixed("best_state", states)
     keys = settings.get("history")
     if keys is not None:
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
             raise ModelFormatError("history must be a list of different texts")
-        most = model.epochs - model.fit_start[1]
         for key in keys:
             shape = found.get(f"history/{key}", ())
-            expected[f"history/{key}"] = shape if len(shape) == 1 and shape[0] <= most else (most,)
+            expected[f"history/{key}"] = shape if len(shape) == 1 else (0,)
+        if sum(math.prod(expected[f"history/{key}"]) for key in keys) > MAX_HISTORY:
+            raise ModelFormatError(f"the history has more than {MAX_HISTORY} numbers")
     if unknown := found.keys() - expected.keys():
         raise ModelFormatError(f"the file has an array {min(unknown)[:80]!r} that the model has no place for")
     return expected
@@ -199,6 +217,8 @@ def _take_progress(model, settings):
     if keys is not None:
         model.history = History()
         model.history.stopped, model.history.notes = stopped, notes
+        if settings.get("restored") is not None:
+            model.history.restored = _count(settings, "restored")
 
 
 def _read(model, settings, reader, finite):
@@ -213,8 +233,7 @@ def _read(model, settings, reader, finite):
         flat |= {f"slot{i}": slots[i * layout.size : (i + 1) * layout.size] for i in range(n_slots)}
     if "average" in kinds:
         flat["average"] = aligned(layout.size, dtype)
-    best_step = None if settings.get("best_step") is None else _count(settings, "best_step")
-    if best_step is not None:
+    if "best" in kinds:
         flat |= {"best": aligned(layout.size, dtype), "best_state": aligned(layout.state_size, dtype)}
     places = {}
     for kind, array in flat.items():
@@ -222,6 +241,8 @@ def _read(model, settings, reader, finite):
         places.update({f"{kind}/{key}" if kind else key: view for key, view in views.items()})
     for name, array in reader.arrays():
         if name not in places:
+            if array.dtype != np.float64:
+                raise ModelFormatError(f"the array {name[:80]!r} is not float64")
             model.history[name.removeprefix("history/")] = array.tolist()
             continue
         if array.dtype != dtype:
@@ -231,4 +252,4 @@ def _read(model, settings, reader, finite):
         places[name][...] = array
     model.network = model.network._replace(params=params, state=state, idle=[])
     model._slots, model._averaged = slots, flat.get("average")
-    model.best = None if best_step is None else Best(best_step, flat["best"], flat["best_state"])
+    model.best = Best(flat["best"], flat["best_state"]) if "best" in kinds else None
