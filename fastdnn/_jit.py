@@ -16,6 +16,7 @@ from numba import njit, types
 from numba.core.ccallback import CFunc
 
 from ._cache import PACKAGE, use_cache
+from ._collector import paused
 from ._threads import has_threads, region
 
 FLOATS = {"float32": types.float32, "float64": types.float64}
@@ -68,7 +69,7 @@ class Kernel:
         """The compiled C function (`numba.core.ccallback.CFunc`) for dtype "float32" or "float64"."""
         name = np.dtype(dtype).name
         if name not in self._compiled:
-            with _compile_lock:
+            with _compile_lock, paused():
                 if name not in self._compiled:
                     real = FLOATS[name]
                     sig, suffix = self.signature(real), name + (self.fingerprint(real) if self.fingerprint else "")
@@ -147,7 +148,7 @@ class Driver:
 
     def compile(self, parallel):
         if parallel not in self._compiled:
-            with _compile_lock:
+            with _compile_lock, paused():
                 if parallel not in self._compiled:
                     # Numba's cache tells overloads apart by name and signature only: the twins need names of their own.
                     twin = renamed(self.py_func, self.__name__ + ("_parallel" if parallel else "_serial"))

@@ -9,6 +9,7 @@ import fastdnn
 
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
 ORDER = [
+    "_collector",
     "_cache",
     "_threads",
     "_jit",
