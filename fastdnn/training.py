@@ -160,7 +160,7 @@ class Training:
         if model.step:
             model.optimizer.to_training(model.params, model.slots)
         skipped = model.skipped_steps
-        model.rules[[engine.NORMS, engine.NORM_SUM]] = 0.0
+        model.rules[engine.NORMS : engine.NORM_SUM + 1] = 0.0
         try:
             values = self._walk(order, n, self.batch_size, True, learning_rate, float(l2))
         finally:
