@@ -148,9 +148,12 @@ class Fit:
         for end in self._hooks["on_fit_end"]:
             try:
                 end(self)
-            except Exception as problem:  # the others must have their end, too: weights to be put back
+            except Exception as problem:  # raised below: the others must have their end first, weights to be put back
                 errors.append(problem)
-        if errors and error is None:
+        if error is not None:
+            for problem in errors:
+                error.add_note(f"and at the end of the fit: {type(problem).__name__}: {problem}")
+        elif errors:
             raise errors[0]
 
     def _call(self, hook, *args):

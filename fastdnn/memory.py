@@ -43,7 +43,7 @@ class Best(NamedTuple):
 class Memory:
     """Base of `Model`: its arrays and settings, and what else is to be kept from one call to the next."""
 
-    def __init__(self, layers, loss="squared_error", optimizer="adam", dtype="float32", random_state=None):
+    def __init__(self, layers, loss, optimizer, dtype, random_state):
         layers = check_layers(layers)
         try:
             name = np.dtype(dtype).name if dtype is not None else None

@@ -65,6 +65,9 @@ class Model(Memory):
     True
     """
 
+    def __init__(self, layers, loss="squared_error", optimizer="adam", dtype="float32", random_state=None):
+        super().__init__(layers, loss, optimizer, dtype, random_state)
+
     # ------------------------------------------------------------ data
 
     def _source(self, X, layout, finite=True):
@@ -255,9 +258,23 @@ class Model(Memory):
         return self._infer(part, X, scores=True).reshape(-1, *shape)
 
     def predict(self, X):
-        """Predictions, the loss's link applied (probabilities, means): ndarray of shape (n, n_out).
+        """Predictions, the loss's link applied: probabilities, means.
 
         Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, features), or (n, ...)
+            Samples; NaN in one gives NaN in its predictions.
+
+        Returns
+        -------
+        ndarray of shape (n, n_out), of the model's float type
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or X not of its shape.
         """
         return self._infer(self._built(), X, scores=False)
 
@@ -315,10 +332,21 @@ class Model(Memory):
     def evaluate(self, X, y, sample_weight=None):
         """Loss and metrics of the samples.
 
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
         Returns
         -------
         dict
-            "loss", and "accuracy" for "cross_entropy" and "log_loss" or "r2" otherwise (NaN if a prediction is).
+            "loss", and what the loss's `metrics` gives: "accuracy" of classes, "coverage_..." of quantiles, otherwise "r2"
+            (NaN if a prediction is).
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or the samples and targets do not fit it.
         """
         network = self._built()
         source, targets, weights = self._check(network, X, y, sample_weight, finite=False)

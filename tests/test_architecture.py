@@ -79,6 +79,7 @@ ORDER = [
     "estimators._weights",
     "estimators._blas",
     "estimators._solver",
+    "estimators._solving",
     "estimators._base",
     "estimators._dnn",
     "estimators.dnn_classifier",

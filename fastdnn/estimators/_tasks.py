@@ -14,11 +14,15 @@ from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_lo
 from ._restore import unchanged_on_error
 
 
-def _more_data(estimator, X, y, **checks):
-    """Samples and targets of a fitted estimator, checked."""
+def check_data(estimator, X, y, reset, warn=False, **checks):
+    """Samples and targets as scikit-learn checks them, a single column of targets as (n,).
+
+    reset : whether they are those of a first fit     warn : whether a column of targets is worth a warning
+    """
     nd = getattr(estimator, "layers", None) is not None
     checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": (np.float64, np.float32), "allow_nd": nd}
-    return validate_data(estimator, X, y, reset=False, **checks)
+    X, y = validate_data(estimator, X, y, reset=reset, **checks)
+    return X, column_or_1d(y, warn=warn) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 class ClassifierTask:
@@ -62,18 +66,7 @@ class ClassifierTask:
         return weights if sample_weight is None else weights * sample_weight
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            allow_nd=getattr(self, "layers", None) is not None,
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = check_data(self, X, y, reset, warn=True)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -93,8 +86,7 @@ class ClassifierTask:
 
     def _encode(self, X, y):
         """Validation samples as `_validate_input` gives those of a fit, by the classes of the fit."""
-        X, y = _more_data(self, X, y)
-        y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
+        X, y = check_data(self, X, y, reset=False)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has classes that y has not: {unknown}, the classes are {self.classes_}")
@@ -242,8 +234,7 @@ class RegressorTask:
 
     def _encode(self, X, y):
         """Validation samples as `_validate_input` gives those of a fit."""
-        X, y = _more_data(self, X, y, y_numeric=True)
-        return X, column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
+        return check_data(self, X, y, reset=False, y_numeric=True)
 
     def _central(self, p):
         """The predictions that are scored: of several quantiles the one nearest the median."""
@@ -273,20 +264,7 @@ class RegressorTask:
         return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
 
     def _validate_input(self, X, y, incremental, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            allow_nd=getattr(self, "layers", None) is not None,
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+        return check_data(self, X, y, reset, warn=True, y_numeric=True)
 
     def predict(self, X):
         """Predicted means of samples.
