@@ -1,21 +1,34 @@
 """The compiled loops that walk a program. They know no layer, no loss, no optimizer and no float type.
 
-A step of training is two parallel regions. In the first each thread takes its share of the batch's rows through all ops,
-forward and back. In the second each thread takes its parts of the parameters: gradient, update and whatever is derived
-from the parameters, one after the other while the part is in the cache. The gradient is a sum over fixed slots of rows
-(`Training.slots`), each summed in order: the results do not depend on the number of threads, and no thread writes what
-another one wrote in the same region.
+A step of training is two phases that threads share (see `_phases`). In the first each share is some of the batch's rows,
+taken through all ops, forward and back. In the second it is some parts of the parameters: gradient, update and whatever is
+derived from the parameters, one after the other while the part is in the cache. The gradient is a sum over fixed slots of
+rows (`Training.slots`), each summed in order: the results do not depend on the number of threads.
 
-Where no thread is without a slot, each sums the gradients of its own slots in the first region: then gradients cross
-between the cores and not activations, which are more in small networks, and whole matrices are one product instead of a
-product for each part. The sums are the same.
+Where no share is without a slot, each sums the gradients of its own slots in the first phase: then gradients cross between
+the cores and not activations, which are more in small networks, and whole matrices are one product instead of a product
+for each part. The sums are the same.
+
+Both loops look at the clock and return when their time is up, wherever they are: who called them goes on from there.
 """
 
 import math
 
-from numba import prange, types
-
+from . import _atomic
 from ._jit import driver, inner
+from ._phases import (
+    OVER,
+    PHASES,
+    SHARES,
+    arrive,
+    claim,
+    end_phase,
+    end_phases,
+    next_phase,
+    open_phase,
+    share_is_done,
+    ticks,
+)
 from ._simd import caller, doubles_at, integers_at
 from .layers.base import BACKWARD, BASE, BLOCK, COLUMNS, DATA, FIRST_ROW, FORWARD, GRADIENT, REFRESH, ROWS, STEP, op_signature
 from .optimizers.base import (
@@ -28,16 +41,32 @@ from .optimizers.base import (
     update_signature,
 )
 
-# Entries of `at`, the addresses and counts that the loops need.
-PARAMS, GRADS, WORK, SLOTS, UPDATE, N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD = range(11)
-NORM, AVERAGE, AVERAGED, LIMIT, LIMITS, N_LIMITS, LIMIT_NORMS, FACTORS, SKIP = range(11, 20)
-AT = 24
+# Entries of `job`, the table of a call: those of `_phases`, then addresses and counts that the loops need.
+(PROGRAM, OPS, DATA_AT, PARAMS, WORK, TIME, FIRST, LAST) = range(PHASES, PHASES + 8)  # TIME: ticks until it is to return
+AT = PHASES + 8
+# of `train`
+(SLOT_COUNT, SEGMENTS, N_SEGMENTS, PARTS, N_PARTS, BOUNDS, RULES_AT, SETTINGS, GRADS, SLOTS, UPDATE, N_PARAMS) = range(
+    AT, AT + 12
+)
+(SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD, NORM, AVERAGE, AVERAGED, LIMIT, LIMITS, N_LIMITS) = range(AT + 12, AT + 23)
+(LIMIT_NORMS, FACTORS, SKIP_NONFINITE, SKIP, BATCH, N, CAPACITY, BATCH_SHARES, VALUES, SCALE_AT) = range(AT + 23, AT + 33)
+(LOSSES_AT, NUMBERS_AT, SQUARES) = range(AT + 33, AT + 36)
+# of its phases, written by the leader: what is to be done, by which segment, with which rows and numbers of the optimizer
+(KIND, SEGMENT_AT, AT_ROW, BEGIN, N_ROWS, NUMBERS_NOW, FINAL, FINE) = range(AT + 36, AT + 44)
+TRAIN_JOB = AT + 44
+# of `infer`: pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace
+(PIECES, NEXT_PIECE, STOPPED, WORK_BYTES) = range(AT, AT + 4)
+INFER_JOB = AT + 4
+
+REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
+L2, DECAY = range(2)  # entries of the `settings`: decay as the user means it, and divided by the sum of a batch's weights
+
 # Entries of `rules`: largest norm of a gradient, decay of the averaged parameters; written: steps skipped so far,
 # and, of the norms of the gradients, how many there were and their sum.
 CLIP_NORM, AVERAGE_DECAY, SKIPPED, NORMS, NORM_SUM = range(5)
 RULES = 8
-# Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST, FIRST + SIZE), of the array ENTRY.
-OP, LO, UNITS, FIRST, SIZE, DECAYS, ENTRY = range(7)
+# Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST_PARAM, + SIZE), of the array ENTRY.
+OP, LO, UNITS, FIRST_PARAM, SIZE, DECAYS, ENTRY = range(7)
 PART, SEGMENT = 7, 6  # columns of `parts` and `segments`
 FACTOR = 4  # columns of `Layout.factors`
 
@@ -48,91 +77,174 @@ _call_norm = caller(norm_signature, 3)
 _call_average = caller(average_signature, 5)
 _call_limit = caller(limit_signature, 6)
 
-_integers, _table = types.int64[::1], types.int64[:, ::1]
-_doubles, _matrix = types.float64[::1], types.float64[:, ::1]
-
 
 @inner
-def run(kind, table, o, data, params, grads, work, start, lo, n):
-    """Call kernel `kind` (FORWARD, ...) of op o, if it has one; table, data, params, grads, work are addresses."""
-    row = integers_at(table, o * COLUMNS)
+def run(job, kind, o, data, grads, work, start, lo, n):
+    """Call kernel `kind` (FORWARD, ...) of op o, if it has one; data, grads, work are addresses."""
+    row = integers_at(job[PROGRAM], o * COLUMNS)
     if row[kind]:
-        _call_op(row[kind], row, integers_at(data, 0), params, grads, work, start, lo, n)
+        _call_op(row[kind], row, integers_at(data, 0), job[PARAMS], grads, work, start, lo, n)
+
+
+# ---------------------------------------------------------------- the first phase: rows
 
 
 @inner
-def segment_rows(table, segment, data, params, work, start, lo, n):
-    """Rows lo..lo+n of the batch that starts at `start` through the ops of one segment, forward and back."""
+def segment_rows(job, data, lo, n):
+    """Rows lo..lo+n of the workspace through the ops of one segment, forward and back."""
+    segment, work, start = integers_at(job[SEGMENT_AT], 0), job[WORK], job[AT_ROW]
     for o in range(segment[0], segment[1]):
-        run(FORWARD, table, o, data, params, 0, work, start, lo, n)
+        run(job, FORWARD, o, data, 0, work, start, lo, n)
     for o in range(segment[2], segment[3] - 1, -1):
-        run(BACKWARD, table, o, data, params, 0, work, start, lo, n)
+        run(job, BACKWARD, o, data, 0, work, start, lo, n)
 
 
 @inner
-def slot_gradients(table, parts, n_parts, data, params, grads, work, start):
+def slot_gradients(job, data, grads):
     """The gradients of all parameters, summed over the rows of the slot `data`."""
     p = 0
-    while p < n_parts:
-        first, units = integers_at(parts, p * PART), 0
-        while p < n_parts and integers_at(parts, p * PART)[ENTRY] == first[ENTRY]:
-            units += integers_at(parts, p * PART)[UNITS]
+    while p < job[N_PARTS]:
+        first, units = integers_at(job[PARTS], p * PART), 0
+        while p < job[N_PARTS] and integers_at(job[PARTS], p * PART)[ENTRY] == first[ENTRY]:
+            units += integers_at(job[PARTS], p * PART)[UNITS]
             p += 1
-        run(GRADIENT, table, first[OP], data, params, grads, work, start, first[LO], units)
+        run(job, GRADIENT, first[OP], data, grads, job[WORK], job[AT_ROW], first[LO], units)
 
 
 @inner
-def scratch_of(at, t, offset):
-    """Where a gradient array would have to start for the part of it from `offset` on to be in thread t's scratch."""
-    return at[SCRATCH] + t * 2 * at[SCRATCH_BYTES] - offset * at[ITEMSIZE]
+def slot(job, s):
+    """Table `data` of slot s."""
+    return integers_at(job[DATA_AT], s * DATA)
 
 
 @inner
-def part_gradient(table, part, data, slots, at, t, base, begin):
+def rows_of_share(job, share):
+    """Rows of a share through a segment; where shares have slots of their own, their gradients too."""
+    shares, here = job[SHARES], job[DATA_AT]
+    if job[OWN]:
+        first, end = job[SLOT_COUNT] * share // shares, job[SLOT_COUNT] * (share + 1) // shares
+        lo = slot(job, first)[FIRST_ROW]
+        n = slot(job, end - 1)[FIRST_ROW] + slot(job, end - 1)[ROWS] - lo
+        if n > 0:
+            segment_rows(job, here + first * 8 * DATA, lo, n)
+            for s in range(first, end):
+                if slot(job, s)[ROWS] > 0:
+                    slot_gradients(job, here + s * 8 * DATA, job[GRADS] + s * job[OWN])
+    else:
+        rows, unit = job[N_ROWS], BLOCK if job[N_SEGMENTS] > 1 else 1
+        blocks = (rows + unit - 1) // unit
+        lo = min(rows, blocks * share // shares * unit)
+        n = min(rows, blocks * (share + 1) // shares * unit) - lo
+        if n > 0:
+            segment_rows(job, here, lo, n)
+
+
+# ---------------------------------------------------------------- the second phase: parameters
+
+
+@inner
+def part_gradient(job, part, share):
     """The gradient of one part, over all slots; returns the address of the array that holds it."""
-    scratch = scratch_of(at, t, part[FIRST])
-    grads = at[GRADS] if at[GRADS] else scratch + at[SCRATCH_BYTES]
-    if integers_at(table, part[OP] * COLUMNS)[GRADIENT]:
-        for s in range(slots):
-            own = data + s * 8 * DATA
-            if integers_at(own, 0)[ROWS] > 0:
-                more = s > 0 or base > begin
-                source = grads + s * at[OWN] if at[OWN] else scratch
-                if not at[OWN]:
-                    target = scratch if more else grads
-                    run(GRADIENT, table, part[OP], own, at[PARAMS], target, at[WORK], base, part[LO], part[UNITS])
+    scratch = job[SCRATCH] + share * 2 * job[SCRATCH_BYTES] - part[FIRST_PARAM] * job[ITEMSIZE]
+    grads = job[GRADS] if job[GRADS] else scratch + job[SCRATCH_BYTES]
+    if integers_at(job[PROGRAM], part[OP] * COLUMNS)[GRADIENT]:
+        for s in range(job[SLOT_COUNT]):
+            if slot(job, s)[ROWS] > 0:
+                more = s > 0 or job[AT_ROW] > job[BEGIN]
+                source = grads + s * job[OWN] if job[OWN] else scratch
+                if not job[OWN]:
+                    target, data = scratch if more else grads, job[DATA_AT] + s * 8 * DATA
+                    run(job, GRADIENT, part[OP], data, target, job[WORK], job[AT_ROW], part[LO], part[UNITS])
                 if more:
-                    _call_add(at[ADD], grads, source, part[FIRST], part[SIZE])
+                    _call_add(job[ADD], grads, source, part[FIRST_PARAM], part[SIZE])
     return grads
 
 
 @inner
-def part_update(table, part, factors, at, grads, numbers, average_decay, l2):
-    """Update one part and refresh what is derived from it; returns its penalty, before the update."""
-    if not integers_at(table, part[OP] * COLUMNS)[GRADIENT]:  # an op without a gradient is frozen
+def part_update(job, p, grads):
+    """Update part p and refresh what is derived from it; returns its penalty, before the update."""
+    part, factors = integers_at(job[PARTS], p * PART), job[FACTORS] + p * FACTOR * 8
+    if not integers_at(job[PROGRAM], part[OP] * COLUMNS)[GRADIENT]:  # an op without a gradient is frozen
         return 0.0
     penalty = _call_update(
-        at[UPDATE], numbers, factors, at[PARAMS], grads, at[SLOTS], at[N_PARAMS], part[FIRST], part[SIZE],
-        l2 * part[DECAYS] + doubles_at(factors)[0]
+        job[UPDATE], job[NUMBERS_NOW], factors, job[PARAMS], grads, job[SLOTS], job[N_PARAMS], part[FIRST_PARAM], part[SIZE],
+        doubles_at(job[SETTINGS])[DECAY] * part[DECAYS] + doubles_at(factors)[0]
     )  # fmt: skip
-    if at[AVERAGED] and not at[N_LIMITS]:
-        _call_average(at[AVERAGE], at[AVERAGED], at[PARAMS], part[FIRST], part[SIZE], average_decay)
-    run(REFRESH, table, part[OP], 0, at[PARAMS], 0, at[WORK], 0, part[LO], part[UNITS])
+    if job[AVERAGED] and not job[N_LIMITS]:
+        decay = doubles_at(job[RULES_AT])[AVERAGE_DECAY]
+        _call_average(job[AVERAGE], job[AVERAGED], job[PARAMS], part[FIRST_PARAM], part[SIZE], decay)
+    run(job, REFRESH, part[OP], 0, 0, job[WORK], 0, part[LO], part[UNITS])
     return penalty
 
 
 @inner
-def limit_norms(table, parts, n_parts, at, average_decay):
+def parts_of_share(job, share):
+    """What a phase of another kind than THROUGH does with the parts of a share."""
+    bounds, squares = integers_at(job[BOUNDS], share), doubles_at(job[SQUARES])
+    for p in range(bounds[0], bounds[1]):
+        part = integers_at(job[PARTS], p * PART)
+        if job[KIND] == REFRESH_ALL:
+            run(job, REFRESH, part[OP], 0, 0, job[WORK], 0, part[LO], part[UNITS])
+        elif job[KIND] == GRADIENTS:
+            grads = part_gradient(job, part, share)
+            if job[FINAL] and job[NORM]:
+                squares[p] = _call_norm(job[NORM], grads, part[FIRST_PARAM], part[SIZE])
+            elif job[FINAL] and job[FINE]:
+                squares[p] = part_update(job, p, grads)
+        else:
+            squares[p] = part_update(job, p, job[GRADS])
+
+
+# ---------------------------------------------------------------- phases
+
+
+@inner
+def take_shares(job, phase, first):
+    """Do the shares of a phase that nobody else has claimed, one's own first."""
+    for k in range(job[SHARES]):
+        share = (first + k) % job[SHARES]
+        if claim(job, phase, share):
+            if job[KIND] == THROUGH:
+                rows_of_share(job, share)
+            else:
+                parts_of_share(job, share)
+            share_is_done(job)
+
+
+@inner
+def together(job, kind):
+    """Leader: a phase of that kind, from its beginning to its end."""
+    job[KIND] = kind
+    phase = open_phase(job)
+    take_shares(job, phase, 0)
+    end_phase(job, phase)
+
+
+@inner
+def help_leader(job, number):
+    """Helper: shares of all phases that the leader opens."""
+    phase = next_phase(job, 0)
+    while phase != OVER:
+        take_shares(job, phase, number % job[SHARES])
+        phase = next_phase(job, phase)
+
+
+# ---------------------------------------------------------------- training
+
+
+@inner
+def limit_norms(job):
     """Shorten the columns of the matrices that have a largest norm; the average, if there is one, takes what is left."""
-    norms = doubles_at(at[LIMIT_NORMS])
-    for k in range(at[N_LIMITS]):
-        row = integers_at(at[LIMITS], 5 * k)
-        _call_limit(at[LIMIT], at[PARAMS], row[2], row[1], row[4], row[3], norms[k])
-        run(REFRESH, table, row[0], 0, at[PARAMS], 0, at[WORK], 0, 0, row[1])
-    if at[AVERAGED]:
-        for p in range(n_parts):
-            part = integers_at(parts, p * PART)
-            _call_average(at[AVERAGE], at[AVERAGED], at[PARAMS], part[FIRST], part[SIZE], average_decay)
+    norms = doubles_at(job[LIMIT_NORMS])
+    for k in range(job[N_LIMITS]):
+        row = integers_at(job[LIMITS], 5 * k)
+        _call_limit(job[LIMIT], job[PARAMS], row[2], row[1], row[4], row[3], norms[k])
+        run(job, REFRESH, row[0], 0, 0, job[WORK], 0, 0, row[1])
+    if job[AVERAGED]:
+        for p in range(job[N_PARTS]):
+            part = integers_at(job[PARTS], p * PART)
+            decay = doubles_at(job[RULES_AT])[AVERAGE_DECAY]
+            _call_average(job[AVERAGE], job[AVERAGED], job[PARAMS], part[FIRST_PARAM], part[SIZE], decay)
 
 
 @inner
@@ -141,146 +253,153 @@ def cut(rows, slots, s):
     return (rows * s + slots - 1) // slots
 
 
-@driver(types.void(_table, _table, _table, _integers, _table, _integers, _doubles, *[types.intp] * 6, *[_doubles] * 4,
-                   _matrix, types.float64, _doubles, types.intp))  # fmt: skip
-def train(
-    program,
-    segments,
-    parts,
-    bounds,
-    data,
-    at,
-    rules,
-    first,
-    last,
-    skip,
-    most,
-    batch,
-    n,
-    shares,
-    values,
-    scale,
-    losses,
-    numbers,
-    l2,
-    squares,
-    nt,
-):
-    """Batches first..last of an epoch: values[b] += mean loss + penalty of batch b; parameters updated in place.
+@inner
+def forward_and_back(job, b, base, rows):
+    """Rows `base`.. of the order through the network; returns the loss of batch b so far, its sum over the samples."""
+    slots, losses = job[SLOT_COUNT], doubles_at(job[LOSSES_AT])
+    for s in range(slots):
+        data = slot(job, s)
+        data[FIRST_ROW] = cut(rows, slots, s)
+        data[ROWS] = cut(rows, slots, s + 1) - data[FIRST_ROW]
+        data[BASE] = base
+    doubles_at(job[SCALE_AT])[0] = doubles_at(job[BATCH_SHARES])[b]
+    job[AT_ROW], job[N_ROWS] = base, rows
+    for g in range(job[N_SEGMENTS]):
+        job[SEGMENT_AT] = job[SEGMENTS] + g * SEGMENT * 8
+        segment = integers_at(job[SEGMENT_AT], 0)
+        together(job, THROUGH)
+        if segment[5] >= 0:
+            run(job, segment[5], segment[4], job[DATA_AT], 0, job[WORK], base, 0, rows)
+    loss = doubles_at(job[VALUES])[b]  # a batch may come in several pieces: one sum, wherever it is cut
+    for i in range(rows):
+        loss += losses[i]
+    return loss
 
-    program (ops, COLUMNS), segments (k, 6), parts (parts, 7), bounds (nt + 1,): tables, see `program`
-    data (slots, DATA), at, rules (RULES,) : see `layers.base` and above
-    skip, most : of a batch larger than the workspace, the rows from `skip` on and at most so many (a multiple of the
-    workspace's); 0 and `batch` for whole batches. The update comes with a batch's last rows.
-    batch : samples in a batch     n : samples in the epoch     shares[b] : 1 / sum of the weights of batch b
-    scale (1,) : written, the share of the current batch     losses (rows of the workspace,), squares (parts,) : scratch
-    numbers (last - first, NUMBERS) : of the optimizer; at[UPDATE] = 0 leaves the parameters and keeps the gradients
-    l2 : weight decay, divided by the sum of the weights of the batch as scikit-learn does
-    at[SCRATCH] : per thread, twice the room for the gradient of one part: of a slot, and the sum, which is used up at once
-    and never leaves the cache, unless at[GRADS] is an array to keep it in. A batch larger than the workspace is taken in
-    pieces, whose gradients add up there.
-    at[OWN] : the nt <= slots threads sum the gradients of their own slots, each in its part of at[GRADS], at[OWN] bytes long
-    at[NORM] : the norm of the gradient decides about the update, so that all of it (at[GRADS]) comes before any of this:
-    a third parallel region. at[SKIP] : a step whose loss or norm is not finite is left out, and counted in rules[SKIPPED].
-    """
-    capacity, slots, regions, n_parts = len(losses), data.shape[0], len(segments), len(parts)
-    params, work, table, here = at[PARAMS], at[WORK], program.ctypes.data, data.ctypes.data
-    # Rows of tables are taken by address: a view of an array counts references, and steps of tiny32 took 9 % longer.
-    all_parts, all_segments = parts.ctypes.data, segments.ctypes.data
-    unit = BLOCK if regions > 1 else 1
-    for t in prange(nt):
-        for p in range(bounds[t], bounds[t + 1]):
-            run(REFRESH, table, parts[p, OP], 0, params, 0, work, 0, parts[p, LO], parts[p, UNITS])
-    for b in range(first, last):
-        begin, end = b * batch, min(n, b * batch + batch)
-        scale[0] = shares[b]
-        loss = values[b]  # a batch may come in several calls: one sum, wherever it is cut
-        for base in range(begin + skip, min(end, begin + skip + most), capacity):
-            rows = min(capacity, end - base)
-            final = base + rows == end and at[UPDATE] != 0
-            for s in range(slots):
-                data[s, FIRST_ROW] = cut(rows, slots, s)
-                data[s, ROWS] = cut(rows, slots, s + 1) - data[s, FIRST_ROW]
-                data[s, BASE] = base
-            for g in range(regions):
-                for t in prange(nt):
-                    segment = integers_at(all_segments, g * SEGMENT)
-                    if at[OWN]:
-                        mine, end_of_mine = slots * t // nt, slots * (t + 1) // nt
-                        lo = data[mine, FIRST_ROW]
-                        m = data[end_of_mine - 1, FIRST_ROW] + data[end_of_mine - 1, ROWS] - lo
-                        if m > 0:
-                            segment_rows(table, segment, here + mine * 8 * DATA, params, work, base, lo, m)
-                            for s in range(mine, end_of_mine):
-                                if data[s, ROWS] > 0:
-                                    own, sums = here + s * 8 * DATA, at[GRADS] + s * at[OWN]
-                                    slot_gradients(table, all_parts, n_parts, own, params, sums, work, base)
-                    else:
-                        blocks = (rows + unit - 1) // unit
-                        lo = min(rows, blocks * t // nt * unit)
-                        m = min(rows, blocks * (t + 1) // nt * unit) - lo
-                        if m > 0:
-                            segment_rows(table, segment, here, params, work, base, lo, m)
-                if segments[g, 5] >= 0:
-                    run(segments[g, 5], table, segments[g, 4], here, params, 0, work, base, 0, rows)
-            for i in range(rows):
-                loss += losses[i]
-            decay = l2 * shares[b]
-            step = numbers.ctypes.data + (b - first) * NUMBERS * 8
-            fine = not at[SKIP] or math.isfinite(loss)
-            for t in prange(nt):
-                for p in range(bounds[t], bounds[t + 1]):
-                    part = integers_at(all_parts, p * PART)
-                    grads = part_gradient(table, part, here, slots, at, t, base, begin)
-                    if final and at[NORM]:
-                        squares[p] = _call_norm(at[NORM], grads, part[FIRST], part[SIZE])
-                    elif final and fine:
-                        factors = at[FACTORS] + p * FACTOR * 8
-                        squares[p] = part_update(table, part, factors, at, grads, step, rules[AVERAGE_DECAY], decay)
-            if final and at[NORM]:
-                total = 0.0
-                for p in range(n_parts):
-                    total += squares[p]
-                norm = math.sqrt(total)
-                fine = fine and (not at[SKIP] or math.isfinite(norm))
-                if rules[CLIP_NORM] > 0.0 and norm > rules[CLIP_NORM]:
-                    numbers[b - first, SCALE_OF_GRADIENT] = rules[CLIP_NORM] / norm
-                if fine:
-                    rules[NORMS] += 1.0
-                    rules[NORM_SUM] += norm
-                    for t in prange(nt):
-                        for p in range(bounds[t], bounds[t + 1]):
-                            part, factors = integers_at(all_parts, p * PART), at[FACTORS] + p * FACTOR * 8
-                            squares[p] = part_update(table, part, factors, at, at[GRADS], step, rules[AVERAGE_DECAY], decay)
-            if final and fine and at[N_LIMITS]:
-                limit_norms(table, all_parts, n_parts, at, rules[AVERAGE_DECAY])
-            if final and not fine:
-                rules[SKIPPED] += 1.0
-                for p in range(n_parts):
-                    squares[p] = 0.0
-        if at[UPDATE] and begin + skip + most >= end:
-            for p in range(n_parts):
-                loss += squares[p]
-            for s in range(slots):
-                data[s, STEP] += 1
+
+@inner
+def judge_norm(job):
+    """Whether the norm of the gradient allows the step; takes note of it, and scales the gradient if it is too large."""
+    total, rules, squares = 0.0, doubles_at(job[RULES_AT]), doubles_at(job[SQUARES])
+    for p in range(job[N_PARTS]):
+        total += squares[p]
+    norm = math.sqrt(total)
+    if rules[CLIP_NORM] > 0.0 and norm > rules[CLIP_NORM]:
+        doubles_at(job[NUMBERS_NOW])[SCALE_OF_GRADIENT] = rules[CLIP_NORM] / norm
+    if job[SKIP_NONFINITE] and not math.isfinite(norm):
+        return 0
+    rules[NORMS] += 1.0
+    rules[NORM_SUM] += norm
+    return 1
+
+
+@inner
+def gradients_and_update(job, b, loss):
+    """The gradients of the rows that have gone through the network, and the step, if they are the batch's last ones."""
+    job[NUMBERS_NOW] = job[NUMBERS_AT] + (b - job[FIRST]) * NUMBERS * 8
+    job[FINE] = 1 if not job[SKIP_NONFINITE] or math.isfinite(loss) else 0
+    settings = doubles_at(job[SETTINGS])
+    settings[DECAY] = settings[L2] * doubles_at(job[BATCH_SHARES])[b]
+    together(job, GRADIENTS)
+    if job[FINAL] and job[NORM]:
+        if job[FINE]:
+            job[FINE] = judge_norm(job)
+        if job[FINE]:
+            together(job, UPDATES)
+    if job[FINAL] and job[FINE] and job[N_LIMITS]:
+        limit_norms(job)
+    if job[FINAL] and not job[FINE]:
+        doubles_at(job[RULES_AT])[SKIPPED] += 1.0
+        for p in range(job[N_PARTS]):
+            doubles_at(job[SQUARES])[p] = 0.0
+
+
+@inner
+def train_piece(job, b, skip):
+    """The rows of batch b from `skip` on, as many as the workspace holds; returns how many rows of it are done, 0 if all."""
+    begin = b * job[BATCH]
+    end, base = min(job[N], begin + job[BATCH]), begin + skip
+    values, empty = doubles_at(job[VALUES]), job[UPDATE] != 0 and doubles_at(job[BATCH_SHARES])[b] == 0.0
+    rows = min(job[CAPACITY], end - base)
+    job[BEGIN], job[FINAL] = begin, 1 if job[UPDATE] and base + rows == end else 0
+    if not empty:
+        loss = forward_and_back(job, b, base, rows)
+        gradients_and_update(job, b, loss)
+        if job[FINAL]:
+            for p in range(job[N_PARTS]):
+                loss += doubles_at(job[SQUARES])[p]
         values[b] = loss
+    if empty or base + rows == end:
+        if job[UPDATE]:
+            for s in range(job[SLOT_COUNT]):
+                slot(job, s)[STEP] += 1
+        return 0
+    return skip + rows
 
 
-@driver(types.void(_table, _integers, _integers, *[types.intp] * 4, types.intp))
-def infer(program, data, at, work_bytes, capacity, first, last, nt):
-    """Samples first..last forward through all ops, the last of which writes results; at most `capacity` rows at a time.
+@driver
+def train(job_at):
+    """Batches job[FIRST]..job[LAST] of an epoch: values[b] += mean loss + penalty of batch b; parameters updated in place.
 
-    Each thread has a workspace of its own, `work_bytes` after that of the one before it, and takes whole pieces.
+    Returns when they are done or the time is up, one piece of a batch at the least; job[FIRST] and job[SKIP] are then where
+    to go on. A batch without weights (its share is 0) is left out.
+
+    DATA_AT : (SLOT_COUNT, DATA) table     RULES_AT (RULES,), SETTINGS (2,) : see above
+    PROGRAM (OPS, COLUMNS), SEGMENTS (N_SEGMENTS, 6), PARTS (N_PARTS, 7), BOUNDS (SHARES + 1,) : see `program`
+    SKIP : rows of batch FIRST that are done already     BATCH : samples in a batch     N : samples in the epoch
+    BATCH_SHARES[b] : 1 / sum of the weights of batch b     SCALE_AT (1,) : written, that of the current batch
+    LOSSES_AT (CAPACITY,), SQUARES (N_PARTS,) : scratch
+    CAPACITY : rows of the workspace; a larger batch is taken in pieces, whose gradients add up in GRADS, and the update comes
+    with the last of them
+    NUMBERS_AT (LAST - FIRST, NUMBERS) : of the optimizer; UPDATE = 0 leaves the parameters and keeps the gradients
+    settings[L2] : weight decay, divided by the sum of the weights of the batch as scikit-learn does
+    SCRATCH : for each share, twice the room for the gradient of one part: of a slot, and the sum, which is used up at once
+    and never leaves the cache, unless GRADS is an array to keep it in
+    OWN : the SHARES <= slots shares sum the gradients of their own slots, each in its part of GRADS, OWN bytes long
+    NORM : the norm of the gradient decides about the update, so that all of it (GRADS) comes before any of this: a third
+    phase. SKIP_NONFINITE : a step whose loss or norm is not finite is left out, and counted in rules[SKIPPED].
     """
-    ops, params, table, here = program.shape[0], at[PARAMS], program.ctypes.data, data.ctypes.data
-    count = last - first
-    pieces = (count + capacity - 1) // capacity
-    pieces = (pieces + nt - 1) // nt * nt  # as many for each thread, all of about the same size
-    for t in prange(nt):
-        work = at[WORK] + t * work_bytes
-        for piece in range(pieces * t // nt, pieces * (t + 1) // nt):
-            start = first + count * piece // pieces
-            m = first + count * (piece + 1) // pieces - start
-            if m > 0:
-                for o in range(ops):
-                    run(FORWARD, table, o, here, params, 0, work, start, 0, m)
+    job = integers_at(job_at, 0)
+    number = arrive(job)
+    if number > 0:
+        help_leader(job, number)
+        return
+    until = ticks(job) + job[TIME]
+    together(job, REFRESH_ALL)
+    b, skip = job[FIRST], job[SKIP]
+    while b < job[LAST]:
+        skip = train_piece(job, b, skip)
+        if skip == 0:
+            b += 1
+        if ticks(job) >= until:
+            break
+    job[FIRST], job[SKIP] = b, skip
+    end_phases(job)
+
+
+# ---------------------------------------------------------------- inference
+
+
+@driver
+def infer(job_at):
+    """Samples job[FIRST]..job[LAST] forward through all ops, the last of which writes results, in job[PIECES] pieces.
+
+    Each thread has a workspace of its own, WORK_BYTES after that of the one before it, and takes the next piece that nobody
+    has taken until there is none or the time is up; job[NEXT_PIECE] is then where to go on.
+    """
+    job = integers_at(job_at, 0)
+    number, count, pieces = arrive(job), job[LAST] - job[FIRST], job[PIECES]
+    if number >= job[SHARES]:
+        return
+    work, here = job[WORK] + number * job[WORK_BYTES], integers_at(job_at, 0)
+    until = ticks(job) + job[TIME] if number == 0 else 0
+    while not _atomic.load(job_at + 8 * STOPPED):
+        piece = _atomic.add(job_at + 8 * NEXT_PIECE, 1)
+        if piece >= pieces:
+            return
+        start = job[FIRST] + count * piece // pieces
+        n = job[FIRST] + count * (piece + 1) // pieces - start
+        if n > 0:
+            for o in range(job[OPS]):
+                run(here, FORWARD, o, job[DATA_AT], 0, work, start, 0, n)
+        if number == 0 and ticks(job) >= until:
+            _atomic.store(job_at + 8 * STOPPED, 1)

@@ -1,14 +1,17 @@
 """Samples through a network without training it: the program, tables and workspace that one call after the other uses."""
 
+import time
+
 import numpy as np
 
 from . import engine
+from ._phases import prepare_phases
+from ._system import ticks_per_second
 from .layers.base import DATA, FLAG, STATE, X_COLUMN, X_ROW, X
 from .program import Program
-from .training import worthwhile_threads
+from .thread_choice import SLICE, thread_choice, worthwhile_threads
 
 CHUNK_BYTES = 512 * 1024  # activations of the rows taken at once: about half of a second-level cache
-SLICE_FLOPS = 4e9  # about 0.1 s, for Ctrl-C
 
 
 class Inference:
@@ -35,12 +38,11 @@ class Inference:
         self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
         self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, max(1, 2 * layout.size)
         self._program = Program(layout, network.loss, sparse, dtype, self.capacity)
-        self.data, self._at, self._flag = np.zeros(DATA, np.int64), np.zeros(engine.AT, np.int64), np.zeros(1, np.int64)
+        self.data, self._flag = np.zeros(DATA, np.int64), np.zeros(1, np.int64)
         self.data[FLAG] = self._flag.ctypes.data
         self._arrays = network.params, network.state
         self.data[STATE] = network.state.ctypes.data
-        self._at[engine.PARAMS] = network.params.ctypes.data
-        self._threads = 0
+        self._jobs = {}
 
     def rows(self, a):
         """Take samples from a dense float array (n, features) of the network's type."""
@@ -55,17 +57,53 @@ class Inference:
         """
         for entry, address in arrays.items():
             self.data[entry] = address
-        threads = worthwhile_threads(self.flops_per_row * n, 1, self.itemsize) if n > 1 else 1
-        threads = min(threads, n)
-        if threads > self._threads:
-            self._threads = threads
-            self._at[engine.WORK] = self._program.workspace(threads).ctypes.data
         program, flag = self._program, self._flag
         program.end_with(kernel)
         flag[0] = 0
-        step = max(self.capacity * threads, int(SLICE_FLOPS / self.flops_per_row))
-        for first in range(0, n, step):
-            last = min(first + step, n)
-            size = program.n_work * self.itemsize
-            engine.infer(threads, program.table, self.data, self._at, size, self.capacity, first, last)
+        if n <= self.capacity and self._most(n) == 1:  # one row takes 5 us
+            if n:
+                self._call(1, 0, n, SLICE)
+            return not flag[0]
+        first, choice = 0, self._choice(n)
+        while first < n:
+            threads, seconds = choice.next()
+            began = time.perf_counter()
+            end = self._call(threads, first, n, seconds)
+            choice.took(threads, end - first, time.perf_counter() - began)
+            first = end
         return not flag[0]
+
+    def _most(self, n):
+        """Threads worth using for n samples."""
+        return min(n, worthwhile_threads(self.flops_per_row * n, 1, self.itemsize)) if n > 1 else 1
+
+    def _choice(self, n):
+        """The `ThreadChoice` of all predictions that cost the same."""
+        return thread_choice(self._most(n), (self.flops_per_row, self.itemsize, len(self._program.table), n.bit_length()))
+
+    def _call(self, threads, first, last, seconds):
+        """Take samples first..last forward until the time is up; returns the first that is not done."""
+        job, gate, address = self._jobs.get(threads) or self._bind(threads)
+        pieces = -(-(last - first) // self.capacity)
+        pieces = -(-pieces // threads) * threads  # as many for each thread, all of about the same size
+        gate[:] = 0
+        job[_CHANGING] = int(seconds * ticks_per_second()), first, last, pieces, 0, 0
+        engine.infer(threads, address)
+        return first + (last - first) * min(int(job[engine.NEXT_PIECE]), pieces) // pieces
+
+    def _bind(self, threads):
+        """(table of a call on so many threads, its gate, the table's address)"""
+        job, program = np.zeros(engine.INFER_JOB, np.int64), self._program
+        gate, *kept = prepare_phases(job, threads)
+        most = max(threads, *self._jobs, 1)
+        self._arrays = (*self._arrays, kept)
+        job[engine.PROGRAM], job[engine.OPS] = program.table.ctypes.data, len(program.table)
+        job[engine.DATA_AT], job[engine.PARAMS] = self.data.ctypes.data, self._arrays[0].ctypes.data
+        job[engine.WORK_BYTES] = program.n_work * self.itemsize
+        self._jobs[threads] = job, gate, job.ctypes.data
+        for other, *_ in self._jobs.values():
+            other[engine.WORK] = program.workspace(most).ctypes.data
+        return self._jobs[threads]
+
+
+_CHANGING = slice(engine.TIME, engine.STOPPED + 1)  # TIME, FIRST, LAST, PIECES, NEXT_PIECE, STOPPED

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from .gemm import padded
 from .layers import Layer
-from .training import PIECE, worthwhile_threads
+from .thread_choice import worthwhile_threads
+from .training import PIECE
 
 
 class LayerInfo(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 
 import fastdnn
 from fastdnn import MLPClassifier, Model, _threads, layers
-from fastdnn.training import Team
+from fastdnn.thread_choice import SLICE, ThreadChoice, thread_choice
 
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
 
@@ -43,7 +43,7 @@ def package_copy(tmp_path):
 
 
 def test_import_compiles_nothing():
-    out, err = python("import fastdnn; from fastdnn import _jit; print(sum(len(k._compiled) for k in _jit.KERNELS))")
+    out, err = python("import fastdnn; from fastdnn import _jit; print(sum(bool(k._compiled) for k in _jit.KERNELS))")
     assert out == "0\n"
     assert err == ""
 
@@ -114,8 +114,7 @@ def test_warmup_leaves_nothing_to_compile(package_copy):
     code = """
 import warnings; warnings.simplefilter("ignore")
 import numpy as np, fastdnn, scipy.sparse
-from fastdnn.training import worthwhile_threads
-fastdnn.training.launch_seconds = lambda: 0.0
+fastdnn.thread_choice.launch_seconds = lambda: 0.0
 X = np.random.default_rng(0).standard_normal((300, 8))
 for dtype in ("f4", "f8"):
     for y in (X[:, 0] > 0, np.digitize(X[:, 0], [-1, 1])):
@@ -243,31 +242,68 @@ def test_python_threads_share_the_processors(monkeypatch):
     assert _threads.busy_threads() == 0
 
 
-def test_one_thread_takes_over_while_all_are_slower():
-    team = Team(2, alone=1.0)
-    assert team.next()[0] == 2
-    team.took(2, 0.6, 0.01)
-    assert team.next()[0] == 2
-    team.took(2, 30.0, 0.01)
-    assert team.next()[0] == 1
-    team.took(1, 0.9, 0.01)
-    team._until = 0.0  # the pause is over
-    assert team.next()[0] == 2
-    team.took(2, 0.95, 0.01)
-    assert team.next()[0] == 1
-    assert Team.RETRY[0] < team._pause <= Team.RETRY[1]
+@pytest.fixture
+def free_machine(monkeypatch):
+    """What other tests have found out about the machine does not count."""
+    monkeypatch.setattr(ThreadChoice, "crowded", 0.0)
 
 
-def test_now_and_then_a_short_look_at_one_thread():
-    team = Team(2, alone=1.0)
-    team.took(2, 0.5, 2 * Team.PROBE[0])
-    assert team.next() == (1, Team.PROBE[2])
-    team.took(1, 0.8, 0.001)
-    assert team.next()[0] == 2
-    team.took(2, 0.5, 2 * Team.PROBE[1])
-    assert team.next()[0] == 1
-    team.took(1, 0.4, 0.001)  # by now it is faster alone
-    assert team.next()[0] == 1
+def test_a_short_slice_on_one_thread_comes_first_and_short_ones_on_all_follow(free_machine):
+    choice = ThreadChoice(2)
+    assert choice.next() == (1, ThreadChoice.FIRST[0])
+    choice.took(1, 10, 10.0)
+    found = []
+    for _ in range(8):
+        found.append(choice.next())
+        choice.took(2, 10, 0.001)
+    assert found[0] == (2, ThreadChoice.FIRST[1])
+    assert all(threads == 2 for threads, _ in found)
+    assert [seconds for _, seconds in found] == sorted(seconds for _, seconds in found)
+    assert choice.next() == (2, SLICE / 2)
+    assert ThreadChoice(1).next() == (1, SLICE)
+
+
+def test_one_thread_takes_over_while_all_are_slower(free_machine):
+    choice = ThreadChoice(2)
+    choice.took(1, 1, 1.0)
+    choice.took(2, 1, 0.6)
+    assert choice.next()[0] == 2
+    choice.took(2, 1, 1.2)
+    assert choice.next() == (1, SLICE)
+    choice.took(1, 1, 0.9)
+    choice._until = 0.0  # the pause is over
+    assert choice.next() == (2, ThreadChoice.FIRST[1])
+    choice.took(2, 1, 0.95)
+    assert choice.next()[0] == 1
+    assert ThreadChoice.RETRY[0] < choice._pause <= ThreadChoice.RETRY[1]
+    assert ThreadChoice.crowded == 0.0
+
+
+def test_a_step_that_stalls_keeps_all_networks_on_one_thread(free_machine):
+    choice, other = ThreadChoice(2), ThreadChoice(2)
+    choice.took(1, 10, 0.001)
+    choice.took(2, 1, 0.004)
+    assert ThreadChoice.crowded == choice._until > 0
+    assert other.next() == (1, SLICE)
+    ThreadChoice.crowded = 0.0
+    assert other.next() == (1, ThreadChoice.FIRST[0])
+
+
+def test_now_and_then_a_short_look_at_one_thread(free_machine):
+    choice = ThreadChoice(2)
+    choice.took(1, 1, 1.0)
+    choice.took(2, 1, 0.5)
+    assert choice.next() == (1, ThreadChoice.PROBE[2])
+    choice.took(1, 1, 0.8)
+    assert choice.next()[0] == 2
+    choice.took(2, 20, 0.5 * 20)
+    assert choice.next()[0] == 1
+    choice.took(1, 1, 0.4)  # by now it is faster alone
+    assert choice.next()[0] == 1
+
+
+def test_fits_that_cost_the_same_share_what_they_found():
+    assert thread_choice(2, ("a", 1)) is thread_choice(2, ("a", 1)) is not thread_choice(2, ("a", 2))
 
 
 def trained(seed, threads=2):
@@ -292,8 +328,8 @@ def test_python_threads_on_the_workqueue_layer():
 import threading, sys; sys.path.insert(0, "TESTS")
 import fastdnn
 from test_jit import trained
-fastdnn.training.launch_seconds = lambda: 0.0
-fastdnn.training.Team.next = lambda team: (team.most, 0.1)
+fastdnn.thread_choice.launch_seconds = lambda: 0.0
+fastdnn.thread_choice.ThreadChoice.next = lambda choice: (choice.most, 0.1)
 workers = [threading.Thread(target=trained, args=(s,)) for s in range(4)]
 [w.start() for w in workers]; [w.join() for w in workers]
 import numba; print(numba.threading_layer())

@@ -27,7 +27,7 @@ class Solving:
         model = self._model
         targets = y.argmax(axis=1) if model.loss.labels else y
         targets = model.loss.check_targets(targets, model.n_out, model.dtype)
-        return Training(model, source, targets, sample_weight, batch_size, skip_empty=False)
+        return Training(model, source, targets, sample_weight, batch_size, as_sklearn=True)
 
     def _packed(self):
         """Positions of the weights in the flat buffer, in scikit-learn's order: all coefs_, then all intercepts_."""
