@@ -265,15 +265,15 @@ def test_a_short_slice_on_one_thread_comes_first_and_short_ones_on_all_follow(fr
 
 def test_one_thread_takes_over_while_all_are_slower(free_machine):
     choice = ThreadChoice(2)
-    choice.took(1, 1, 1.0)
-    choice.took(2, 1, 0.6)
+    choice.took(1, 1, 0.010)
+    choice.took(2, 1, 0.006)
     assert choice.next()[0] == 2
-    choice.took(2, 1, 1.2)
+    choice.took(2, 1, 0.012)
     assert choice.next() == (1, SLICE)
-    choice.took(1, 1, 0.9)
+    choice.took(1, 1, 0.009)
     choice._until = 0.0  # the pause is over
     assert choice.next() == (2, ThreadChoice.FIRST[1])
-    choice.took(2, 1, 0.95)
+    choice.took(2, 1, 0.0095)
     assert choice.next()[0] == 1
     assert ThreadChoice.RETRY[0] < choice._pause <= ThreadChoice.RETRY[1]
     assert ThreadChoice.crowded == 0.0
