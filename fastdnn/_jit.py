@@ -137,7 +137,7 @@ def kernel_from(template, name, signature, body, **names):
 
 def inner(py_func):
     """Decorator: a function that kernels call directly; it is compiled into each of them."""
-    return njit(**OPTIONS)(py_func)
+    return njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(py_func)
 
 
 def kernel(signature):

@@ -27,9 +27,10 @@ ARRIVED, PHASE, DONE, CLAIMED = (
 OVER = -1  # the phase when there will be no more
 SPINS = 2000  # looks at a word before the thread gives way to others, a look being 5 to 100 ns
 
-# First entries of the table of a computation, `job`: those of `_system`, then the address of `gate`, and the shares.
-GATE, SHARES = SYSTEM, SYSTEM + 1
-PHASES = SYSTEM + 2
+# First entries of the table of a computation, `job`: those of `_system`, then the address of `gate`, the shares, and 0: Numba
+# compiles a function anew for each literal that it is given, which took 2 of 7 s of a cold start.
+GATE, SHARES, ZERO = range(SYSTEM, SYSTEM + 3)
+PHASES = SYSTEM + 3
 
 
 def _system_signature(_):
@@ -97,7 +98,7 @@ def share_is_done(job):
 @inner
 def end_phase(job, phase):
     """Leader: wait until all shares of a phase are done."""
-    spins = 0
+    spins = job[ZERO]
     while _atomic.load(job[GATE] + 8 * DONE) < phase * job[SHARES]:
         spins = wait(job, spins)
 
@@ -105,7 +106,7 @@ def end_phase(job, phase):
 @inner
 def next_phase(job, seen):
     """Helper: the number of a phase later than `seen`, or OVER."""
-    spins, phase = 0, _atomic.load(job[GATE] + 8 * PHASE)
+    spins, phase = job[ZERO], _atomic.load(job[GATE] + 8 * PHASE)
     while phase == seen:
         spins = wait(job, spins)
         phase = _atomic.load(job[GATE] + 8 * PHASE)

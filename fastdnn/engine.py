@@ -20,6 +20,7 @@ from ._phases import (
     OVER,
     PHASES,
     SHARES,
+    ZERO,
     arrive,
     claim,
     end_phase,
@@ -212,21 +213,21 @@ def take_shares(job, phase, first):
 
 
 @inner
-def together(job, kind):
-    """Leader: a phase of that kind, from its beginning to its end."""
-    job[KIND] = kind
+def together(job):
+    """Leader: a phase of the kind job[KIND], from its beginning to its end."""
     phase = open_phase(job)
-    take_shares(job, phase, 0)
+    take_shares(job, phase, job[ZERO])
     end_phase(job, phase)
 
 
 @inner
 def help_leader(job, number):
     """Helper: shares of all phases that the leader opens."""
-    phase = next_phase(job, 0)
+    phase = job[ZERO]
     while phase != OVER:
-        take_shares(job, phase, number % job[SHARES])
         phase = next_phase(job, phase)
+        if phase != OVER:
+            take_shares(job, phase, number % job[SHARES])
 
 
 # ---------------------------------------------------------------- training
@@ -267,7 +268,8 @@ def forward_and_back(job, b, base, rows):
     for g in range(job[N_SEGMENTS]):
         job[SEGMENT_AT] = job[SEGMENTS] + g * SEGMENT * 8
         segment = integers_at(job[SEGMENT_AT], 0)
-        together(job, THROUGH)
+        job[KIND] = THROUGH
+        together(job)
         if segment[5] >= 0:
             run(job, segment[5], segment[4], job[DATA_AT], 0, job[WORK], base, 0, rows)
     loss = doubles_at(job[VALUES])[b]  # a batch may come in several pieces: one sum, wherever it is cut
@@ -299,12 +301,14 @@ def gradients_and_update(job, b, loss):
     job[FINE] = 1 if not job[SKIP_NONFINITE] or math.isfinite(loss) else 0
     settings = doubles_at(job[SETTINGS])
     settings[DECAY] = settings[L2] * doubles_at(job[BATCH_SHARES])[b]
-    together(job, GRADIENTS)
+    job[KIND] = GRADIENTS
+    together(job)
     if job[FINAL] and job[NORM]:
         if job[FINE]:
             job[FINE] = judge_norm(job)
         if job[FINE]:
-            together(job, UPDATES)
+            job[KIND] = UPDATES
+            together(job)
     if job[FINAL] and job[FINE] and job[N_LIMITS]:
         limit_norms(job)
     if job[FINAL] and not job[FINE]:
@@ -364,7 +368,8 @@ def train(job_at):
         help_leader(job, number)
         return
     until = ticks(job) + job[TIME]
-    together(job, REFRESH_ALL)
+    job[KIND] = REFRESH_ALL
+    together(job)
     b, skip = job[FIRST], job[SKIP]
     while b < job[LAST]:
         skip = train_piece(job, b, skip)
