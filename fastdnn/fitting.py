@@ -11,7 +11,7 @@ from . import rng
 from .callbacks import Callback
 from .callbacks.base import check_callbacks
 from .history import History
-from .inputs import class_weights
+from .inputs import class_factors, times
 from .layers.base import KEY, SYNC_FORWARD
 from .progress import reporter
 from .schedules import get_schedule
@@ -186,7 +186,7 @@ class Fit:
             X, y, weights = self.validation
             values.update((f"val_{key}", value) for key, value in model.evaluate(X, y, weights).items())
             for name, scorer in self.scorers.items():
-                values[f"val_{name}"] = score(scorer, *self.judged, weights)
+                values[f"val_{name}"] = score(name, scorer, *self.judged, weights)
         values.update(figures, seconds=time.perf_counter() - self._began)
         self.history.record(self.epoch - 1, values)
         if not finite:
@@ -199,7 +199,7 @@ class Fit:
 def prepare(
     model, X, y, *, epochs, batch_size, sample_weight=None, validation_data=None, callbacks=(), verbose=0, shuffle=True,
     class_weight=None, validation_fraction=None, validation_split="random", groups=None, scoring=None, accumulate=1,
-    resume=False, judge=None, strata=None, estimator=None,
+    resume=False, judge=None, strata=None, estimator=None, factors=None,
 ):  # fmt: skip
     """A `Fit` from what `Model.fit` takes, all of it checked before the model is changed in any way.
 
@@ -208,6 +208,8 @@ def prepare(
     strata : array-like of shape (n,) or None
         Classes of the samples for a stratified split, y if None.
     estimator : see `Fit`
+    factors : ndarray of shape (n,) or None
+        What the weights of the samples are multiplied by in training, and in training alone; from `class_weight` if None.
     """
     check_count("epochs", epochs)
     callbacks, scorers = [*check_callbacks(callbacks), *reporter(verbose)], check_scoring(scoring)
@@ -220,20 +222,32 @@ def prepare(
     if validation_fraction is None and (groups is not None or validation_split != "random"):
         raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
     source, _, weights = model._check(model.network, X, y, sample_weight)
-    weights, rows, held_out = class_weights(class_weight, y, weights), None, None
+    factors = class_factors(class_weight, y, weights) if factors is None else factors
+    rows, held_out = None, None
     if validation_fraction is not None:
         split_seed = int(rng.generator(model.seed, rng.SPLIT).integers(2**31))
         rows, held_out = hold_out(
             validation_fraction, validation_split, source.n, y if strata is None else strata, groups, split_seed
         )
         validation_data = source.take(held_out), take(y, held_out), None if weights is None else weights[held_out]
+        weights = times(weights, factors)
+        for part, what in ((rows, "left to train on"), (held_out, "held out")):
+            if weights is not None and not weights[part].any():
+                raise ValueError(
+                    f"the samples {what} by validation_fraction={validation_fraction} all have the weight 0; give another "
+                    "fraction or validation_split, or leave those samples out"
+                )
         if model.optimizer.full_batch:
             source, y, weights = source.take(rows), take(y, rows), None if weights is None else weights[rows]
             rows = None
     elif validation_data is not None:
         validation_data = check_validation_data(validation_data, np.shape(X))
-    if validation_data is not None:
-        model._check(model.network, *validation_data)
+        try:
+            model._check(model.network, *validation_data)
+        except ValueError as error:
+            raise ValueError(f"validation_data: {error}") from error
+    if validation_fraction is None:
+        weights = times(weights, factors)
     training = model.training(source, y, weights, batch_size, piece=piece if accumulate > 1 else None)
     judged = judge(held_out) if judge is not None and scorers else None
     return Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)

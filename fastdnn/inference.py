@@ -11,7 +11,14 @@ from .layers.base import DATA, FLAG, STATE, X_COLUMN, X_ROW, X
 from .program import Program
 from .thread_choice import SLICE, thread_choice, worthwhile_threads
 
+MOST_NUMBERS = 1 << 22  # predictions that are made at once where they are not the result
 CHUNK_BYTES = 512 * 1024  # activations of the rows taken at once: about half of a second-level cache
+
+
+def chunks(n, n_outputs):
+    """Slices of consecutive samples whose predictions, looked at only for what they say of each sample, are not too many."""
+    rows = max(1, MOST_NUMBERS // n_outputs)
+    return [slice(lo, min(lo + rows, n)) for lo in range(0, n, rows)]
 
 
 class Inference:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 
 from ._jit import inner, kernel
 from ._simd import copy, integers_at, move, offset, pointer_at, prefetch, real, row_op
@@ -30,35 +30,96 @@ IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of tim
 
 def as_numbers(a, name, dtype):
     """`a` as an array of that float type; ValueError that names the argument if it holds no real numbers."""
+    check_dense(a, name)
     try:
         a = np.asarray(a)
-        if a.dtype.kind in "cmM":
+        if a.dtype.kind == "O":
+            check_objects(a, name)
+        if a.dtype.kind in "cmMSU":
             raise TypeError
         return a.astype(dtype, copy=False)
     except (TypeError, ValueError) as error:
+        if type(error) is ValueError and name in str(error):
+            raise
         raise ValueError(f"{name} must hold real numbers, got {getattr(a, 'dtype', type(a).__name__)}") from error
 
 
-def check_weights(sample_weight, n):
+def check_dense(a, name):
+    """ValueError if `a` is a sparse matrix."""
+    if scipy.sparse.issparse(a):
+        raise ValueError(f"{name} must be a dense array, got a sparse matrix; use {name}.toarray()")
+
+
+def check_objects(a, name):
+    """ValueError if an array of Python objects holds missing values or strings, which NumPy would take for numbers."""
+    for value in a.ravel():
+        if value is None or type(value).__name__ in ("NAType", "NaTType"):
+            raise ValueError(f"{name} contains missing values ({value!r}); remove those rows or replace the values")
+        if isinstance(value, (str, bytes)):
+            raise ValueError(f"{name} must hold real numbers, got the string {value[:40]!r}; use {name}.astype(float)")
+
+
+def check_weights(sample_weight, n, name="sample_weight"):
     """float64 array of shape (n,) or None; ValueError unless finite, not negative and not all zero."""
     if sample_weight is None:
         return None
-    weights = np.ascontiguousarray(as_numbers(sample_weight, "sample_weight", np.float64))
+    weights = np.ascontiguousarray(as_numbers(sample_weight, name, np.float64))
     if weights.shape != (n,):
-        raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError("sample_weight must be finite, not negative and not all zero")
+        raise ValueError(f"{name} must have shape ({n},), got {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        bad = weights[~np.isfinite(weights) | (weights < 0)][0]
+        raise ValueError(f"{name} must be finite and not negative, got {bad:g}")
+    if not weights.any():
+        raise ValueError(f"{name} must not be all zero: there is nothing to learn from")
     return weights
 
 
-def class_weights(class_weight, y, sample_weight):
-    """Sample weights multiplied by the weights of the samples' classes; ValueError unless y holds class numbers."""
+def weights_of_classes(class_weight, classes, numbers, sample_weight):
+    """(classes,) float64: the weight of each class, by scikit-learn's rule.
+
+    Parameters
+    ----------
+    class_weight : dict of label -> weight, or "balanced"
+        "balanced" is (sum of the sample weights) / (number of classes * sum of those of the class's samples); a class whose
+        samples all weigh 0 gets 0.
+    classes : ndarray of shape (classes,)
+        Labels.
+    numbers : ndarray of int, shape (n,)
+        Positions of the samples' labels in `classes`.
+    sample_weight : ndarray of shape (n,) or None
+        Weights of the samples.
+
+    Raises
+    ------
+    ValueError
+        If a class has no weight, or one that is negative or not finite.
+    """
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
+        sums = np.bincount(numbers, weights=sample_weight, minlength=len(classes)).astype(float)
+        return np.divide(sums.sum(), len(classes) * sums, out=np.zeros(len(classes)), where=sums > 0)
+    weights = np.asarray(compute_class_weight(class_weight, classes=classes, y=classes), float)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"class_weight must hold finite numbers >= 0, got {class_weight!r}")
+    return weights
+
+
+def class_factors(class_weight, y, sample_weight):
+    """Factor (n,) of each sample's weight: that of its class, for class numbers y; None without `class_weight`."""
     if class_weight is None:
-        return sample_weight
-    if np.ndim(y) != 1:
-        raise ValueError(f"class_weight needs class numbers y of shape (n,), got shape {np.shape(y)}; use sample_weight")
-    weights = compute_sample_weight(class_weight, y)
-    return weights if sample_weight is None else weights * check_weights(sample_weight, len(weights))
+        return None
+    y = np.asarray(y)
+    if y.ndim != 1 or y.dtype.kind not in "iufb":
+        what = f"shape {y.shape}" if y.ndim != 1 else f"dtype {y.dtype}"
+        raise ValueError(f"class_weight needs class numbers y of shape (n,), got {what}; use sample_weight")
+    classes, numbers = np.unique(y, return_inverse=True)
+    return weights_of_classes(class_weight, classes, numbers, sample_weight)[numbers]
+
+
+def times(weights, factors):
+    """The product of two arrays of weights, either of which may be None."""
+    return factors if weights is None else weights if factors is None else weights * factors
 
 
 class Source:
@@ -137,14 +198,14 @@ def input_op(row, place, sparse):
         row[WATCH] = place.new_block(place.stride(n_in))
 
 
-def check_sparse(X):
+def check_sparse(X, name="X"):
     """ValueError unless the indices of a CSR, CSC, BSR or COO matrix are sound: kernels (and SciPy's) trust them.
 
     Anything else passes, also what is not sparse.
     """
     if not scipy.sparse.issparse(X) or X.ndim != 2:
         return
-    what = f"X is not a valid {X.format.upper()} matrix:"
+    what = f"{name} is not a valid {X.format.upper()} matrix:"
     if X.format in ("csr", "csc", "bsr"):
         height, width = X.blocksize if X.format == "bsr" else (1, 1)
         sides = [("row", X.shape[0] // height), ("column", X.shape[1] // width)]

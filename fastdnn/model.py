@@ -5,8 +5,8 @@ from sklearn.utils import assert_all_finite
 
 from .fitting import fit, prepare
 from .html import network_html
-from .inference import Inference
-from .inputs import Source, check_weights
+from .inference import Inference, chunks
+from .inputs import Source, check_dense, check_weights
 from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Y
 from .losses import SquaredError, scores_link
 from .memory import Memory, Network
@@ -85,6 +85,7 @@ class Model(Memory):
         """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
         source = self._source(X, network.layout, finite)
         n_out = network.n_out if network.layout else int(np.prod(Layout(network.layers, source.shape).shapes[-1]))
+        check_dense(y, "y")
         if np.ndim(y) == 0 or len(y) != source.n:
             raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
         return source, network.loss.check_targets(y, n_out, self.dtype), check_weights(sample_weight, source.n)
@@ -149,8 +150,8 @@ class Model(Memory):
         shuffle : bool, default=True
             Whether to take the samples in another random order each epoch.
         class_weight : dict or "balanced", default=None
-            Weight of each class, for targets that are class numbers: they multiply the sample weights. "balanced" is
-            n / (number of classes * samples of the class).
+            Weight of each class, for targets that are class numbers: they multiply the sample weights in training, not in
+            validation. "balanced" is (sum of the sample weights) / (number of classes * sum of those of the class).
         validation_fraction : float or None, default=None
             Part of the samples to hold out and evaluate after each epoch, in (0, 1), in place of `validation_data`.
         validation_split : {"random", "stratified", "grouped", "last"}, default="random"
@@ -356,7 +357,20 @@ class Model(Memory):
         arrays = {Y: targets.ctypes.data, LOSSES: losses.ctypes.data, SCALE: scale.ctypes.data}
         arrays[SAMPLE_WEIGHT] = 0 if weights is None else weights.ctypes.data
         self._run(network, source, network.loss.kernel_for(targets), arrays)
-        return {"loss": float(losses.sum()), **network.loss.metrics(self.predict(source), np.asarray(y), weights)}
+        return {"loss": float(losses.sum()), **self._metrics(network, source, np.asarray(y), weights)}
+
+    def _metrics(self, network, source, y, weights):
+        """The loss's metrics; of those that are means, a chunk of the samples at a time."""
+        parts = chunks(source.n, network.n_out)
+        if len(parts) == 1 or not network.loss.metrics_are_means:
+            return network.loss.metrics(self.predict(source), y, weights)
+        weights, total = np.ones(source.n) if weights is None else weights, {}
+        for part in parts:
+            if weights[part].any():
+                figures = network.loss.metrics(self.predict(source.take(part)), y[part], weights[part])
+                for name, value in figures.items():
+                    total[name] = total.get(name, 0.0) + value * weights[part].sum()
+        return {name: float(value / weights.sum()) for name, value in total.items()}
 
     # ------------------------------------------------------------ files
 

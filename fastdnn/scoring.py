@@ -44,16 +44,25 @@ def check_scoring(scoring):
     return scorers
 
 
-def score(scorer, estimator, X, y, sample_weight=None):
-    """The score as a float; the weights are passed on where there are some and the scorer takes them."""
-    if sample_weight is None:
-        return float(scorer(estimator, X, y))
+def score(name, scorer, estimator, X, y, sample_weight=None):
+    """The score as a float; the weights are passed on where there are some and the scorer takes them.
+
+    ValueError that names the scorer where it cannot judge the samples, those of one class alone, say.
+    """
     try:
-        return float(scorer(estimator, X, y, sample_weight=sample_weight))
-    except TypeError as error:
-        if "sample_weight" not in str(error):
-            raise
-        return float(scorer(estimator, X, y))
+        if sample_weight is None:
+            return float(scorer(estimator, X, y))
+        try:
+            return float(scorer(estimator, X, y, sample_weight=sample_weight))
+        except TypeError as error:
+            if "sample_weight" not in str(error):
+                raise
+            return float(scorer(estimator, X, y))
+    except ValueError as error:
+        raise ValueError(
+            f"scoring={name!r} cannot judge the {np.shape(X)[0]} validation samples: {error} (hold out more of them, with "
+            "validation_split='stratified', or take a metric that is defined for them)"
+        ) from error
 
 
 class _Scored(BaseEstimator):

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import scipy.sparse
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
 SPLITS = ("random", "stratified", "grouped", "last")
@@ -18,8 +19,17 @@ def check_validation_data(given, shape):
 
 
 def take(y, rows):
-    """Rows of an array-like, a Series or a data frame."""
+    """Rows of an array-like, a sparse matrix, a Series or a data frame."""
+    if scipy.sparse.issparse(y):
+        return y.tocsr()[rows]
     return y.iloc[rows] if hasattr(y, "iloc") else np.asarray(y)[rows]
+
+
+def can_stratify(y, fraction):
+    """Whether each class of y, (n,), has room both in a part held out and in what is left."""
+    _, counts = np.unique(y, return_counts=True)
+    held_out = math.ceil(fraction * len(y))
+    return counts.min() >= 2 and len(counts) <= min(held_out, len(y) - held_out)
 
 
 def hold_out(fraction, split, n, y, groups, seed):

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..callbacks import Callback
-from ..inputs import Source, check_sparse
+from ..inputs import Source, check_sparse, times
 from ..layers import ACTIVATIONS, ActivationFunction, Dense, Dropout
 from ..layers.activation_function import ALIASES, check_activation
 from ..model import Model
@@ -118,10 +118,9 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         source = Source(X, X.dtype if first_pass or "_model" not in self.__dict__ else self._model.dtype)
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
-        sample_weight = self._class_weighted(y, sample_weight)
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        factors, n_outputs = self._class_factors(y, sample_weight), self._count_outputs(y)
         self._random_state = check_random_state(self.random_state)
-        sizes = [X.shape[1], *hidden, self._make_loss().n_scores(y.shape[1])]
+        sizes = [X.shape[1], *hidden, self._make_loss().n_scores(n_outputs)]
         if first_pass:
             self._initialize(sizes, X.dtype)
         elif "_model" not in self.__dict__:  # weights that the user set before the first partial_fit
@@ -133,13 +132,13 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
                 f"the network was built with layers of {built} units and {model.loss!r}, now these would be {sizes} and "
                 f"{self._make_loss()!r}; call fit with warm_start=False to start anew"
             )
-        self.n_outputs_ = y.shape[1]
+        self.n_outputs_ = n_outputs
         if any(self._dropout_rates(len(hidden))):  # without a draw from the stream, which scikit-learn's weights come from
             model.seed = int(copy.deepcopy(self._random_state).randint(2**31))
         if self.solver == "lbfgs":
-            self._fit_lbfgs(source, y, sample_weight, callbacks)
+            self._fit_lbfgs(source, y, times(sample_weight, factors), callbacks)
         else:
-            self._fit_stochastic(source, y, sample_weight, first_pass, incremental, callbacks)
+            self._fit_stochastic(source, y, sample_weight, factors, first_pass, incremental, callbacks)
         if not np.isfinite(self._model.params).all():
             self._restore(before)
             raise ValueError(
@@ -245,13 +244,17 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
 
     def _predictions(self, X):
         """(n, n_outputs) predictions, in chunks: beyond them and X no memory grows with n."""
+        model = self._fitted_network()
+        found, of_samples = predictions(self, model, X)
+        return found.astype(np.result_type(of_samples, model.dtype), copy=False)
+
+    def _fitted_network(self):
+        """The network, made from weights that the user set if need be; NotFittedError if there are none."""
         if "_model" not in self.__dict__:
             check_is_fitted(self, "coefs_")
             sizes = [self.coefs_[0].shape[0], *(c.shape[1] for c in self.coefs_)]
             self._make_model(sizes, self.coefs_[0].dtype, self._given_weights)
-        model = self._network()
-        found = predictions(self, model, X)
-        return found.astype(np.result_type(getattr(X, "dtype", np.float64), model.dtype), copy=False)
+        return self._network()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -19,7 +19,7 @@ from ..layers import Dense, Dropout, Layer
 from ..model import Model
 from ..optimizers import Optimizer, get_optimizer
 from ..schedules import Schedule, get_schedule
-from ..validation import SPLITS
+from ..validation import SPLITS, take
 from ._bridge import Bridge, callbacks_of
 from ._parameters import NestedParameters
 from ._predict import checked, predictions
@@ -105,15 +105,15 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         source = Source(X, dtype)
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
-        sample_weight = self._class_weighted(y, sample_weight)
-        n_targets, self.out_activation_ = 1 if y.ndim == 1 else y.shape[1], self._output_activation()
+        factors = self._class_factors(y, sample_weight)
+        n_targets, self.out_activation_ = self._count_outputs(y), self._output_activation()
         loss = self._make_loss()
         layers, optimizer = [*self._hidden_layers(), Dense(loss.n_scores(n_targets))], self._make_optimizer()
         model = self._network(layers, loss, optimizer, dtype, first)
         callbacks = self._callbacks(raw_X, raw_y, metadata, incremental)
         run = prepare(
             model, source, self._targets(y, loss), sample_weight=sample_weight, batch_size=self._batch_size(len(y)),
-            accumulate=self.accumulate, shuffle=self.shuffle, verbose=self.verbose, estimator=self,
+            accumulate=self.accumulate, shuffle=self.shuffle, verbose=self.verbose, estimator=self, factors=factors,
             **self._epochs(model, incremental),
             **self._validation((raw_X, X), raw_y, y, loss, dtype, validation, groups, incremental),
             callbacks=callbacks,
@@ -186,7 +186,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
 
     def _targets(self, y, loss):
         """y as the loss wants it: class numbers or numbers."""
-        return y.argmax(axis=1) if loss.labels else y
+        return y.argmax(axis=1) if loss.labels and y.ndim > 1 else y
 
     def _batch_size(self, n):
         return min(200, n) if self.batch_size == "auto" else int(self.batch_size)
@@ -230,15 +230,16 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
                 raise ValueError("groups say what is held out: give validation_fraction, or early_stopping=True, too")
             return {"scoring": None if incremental else self.scoring}
         split = self.validation_split
+        fraction, strata = float(fraction or 0.1), y.argmax(axis=1) if y.ndim > 1 and y.shape[1] > 1 else np.ravel(y)
         if split == "auto":
-            split = "grouped" if groups is not None else self._default_split(y)
+            split = "grouped" if groups is not None else self._default_split(strata, fraction)
         return {
-            "validation_fraction": float(fraction or 0.1),
+            "validation_fraction": fraction,
             "validation_split": split,
-            "strata": y.argmax(axis=1) if y.ndim > 1 and y.shape[1] > 1 else np.ravel(y),
+            "strata": strata,
             "groups": groups,
             "scoring": self.scoring,
-            "judge": lambda rows: (self, rows_of(*both_X, rows), rows_of(raw_y, np.asarray(raw_y), rows)),
+            "judge": lambda rows: (self, rows_of(*both_X, rows), take(raw_y, rows)),
         }
 
     def _callbacks(self, X, y, metadata, incremental):
@@ -254,8 +255,12 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
 
     def _predictions(self, X):
         """(n, n_scores) predictions in the network's float type, in chunks: beyond them and X no memory grows with n."""
+        return predictions(self, self._fitted_network(), X)[0]
+
+    def _fitted_network(self):
+        """The network; NotFittedError if there is none."""
         check_is_fitted(self)
-        return predictions(self, self.model_, X)
+        return self.model_
 
     def _scores(self, X):
         """(n, n_scores) scores, before the link of the loss."""

@@ -50,7 +50,7 @@ PARAMETERS = """layers : list of Layer or None, default=None
 
     validation_split : {'auto', 'random', 'stratified', 'grouped', 'last'}, default='auto'
         Which part: by class, by the `groups` that `fit` gets, the last ones of a series in time. 'auto' is 'grouped' where
-        there are groups, 'stratified' for classes, otherwise 'random'.
+        there are groups, 'stratified' for classes where each has room in both parts, otherwise 'random'.
 
     callbacks : list of Callback or callable, default=None
         See `fastdnn.callbacks`. A fit works on copies, which `callbacks_` holds.

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.optimize import _check_optimize_result
 
 from ..fitting import Fit
-from ..inputs import Source
+from ..inputs import Source, times
 from ..rng import shuffle_as_numpy
 from ..training import Training
 from ._blas import one_blas_thread
@@ -25,7 +25,7 @@ class Solving:
 
     def _training(self, source, y, sample_weight, batch_size):
         model = self._model
-        targets = y.argmax(axis=1) if model.loss.labels else y
+        targets = y.argmax(axis=1) if model.loss.labels and y.ndim > 1 else y
         targets = model.loss.check_targets(targets, model.n_out, model.dtype)
         return Training(model, source, targets, sample_weight, batch_size, as_sklearn=True)
 
@@ -86,7 +86,7 @@ class Solving:
         self.loss_ = np.float64(result.fun)
         self._model.params[positions] = result.x
 
-    def _fit_stochastic(self, source, y, sample_weight, first_pass, incremental, callbacks):
+    def _fit_stochastic(self, source, y, sample_weight, factors, first_pass, incremental, callbacks):
         model = self._model
         if not incremental or not hasattr(self, "_optimizer"):
             size = len(y) if self.batch_size == "auto" else self.batch_size
@@ -106,7 +106,7 @@ class Solving:
                     "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
                 )
             batch_size = min(self.batch_size, n)
-        training = self._training(source, y, sample_weight, batch_size)
+        training = self._training(source, y, times(sample_weight, factors), batch_size)
         if not incremental:
             training.first_step, training.total_steps = model.step, self.max_iter * -(-n // batch_size)
         # Only what is better than before this fit is put back at its end: so does scikit-learn, whose best weights are
@@ -209,7 +209,7 @@ class Solving:
             better = False
         else:
             source, y, weights = validation
-            score = self._score(self._model.predict(source), y, weights)
+            score = self._score(source, y, weights)
             self.validation_scores_.append(score)
             if self.verbose:
                 print(f"Validation score: {score:f}")

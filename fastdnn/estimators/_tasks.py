@@ -5,12 +5,14 @@ from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
+from ..inputs import check_dense, check_sparse, weights_of_classes
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
+from ._predict import winners
 from ._restore import unchanged_on_error
 
 
@@ -19,6 +21,9 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
 
     reset : whether they are those of a first fit     warn : whether a column of targets is worth a warning
     """
+    check_sparse(y, "y")
+    if checks.get("y_numeric"):
+        check_dense(y, "y")
     nd = getattr(estimator, "layers", None) is not None
     checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": (np.float64, np.float32), "allow_nd": nd}
     X, y = validate_data(estimator, X, y, reset=reset, **checks)
@@ -28,7 +33,8 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
 class ClassifierTask:
     """Classes, two or several, or labels of an indicator matrix.
 
-    An estimator gives `_predictions(X)`, the (n, n_outputs) probabilities, and the parameters `loss` and `class_weight`.
+    An estimator gives `_predictions(X)`, the (n, n_outputs) probabilities, `_fitted_network()`, and the parameters `loss` and
+    `class_weight`.
     """
 
     def _output_activation(self):
@@ -48,22 +54,29 @@ class ClassifierTask:
         """The loss that 'log_loss' stands for."""
         return CrossEntropy() if softmax else LogLoss()
 
-    def _class_weighted(self, y, sample_weight):
+    def _class_factors(self, y, sample_weight):
+        """Factor (n,) of each sample's weight in training, or None; y as `_validate_input` gave it."""
         if self.class_weight is None:
-            return sample_weight
+            return None
         if self._label_binarizer.y_type_ == "multilabel-indicator":
             if self.class_weight != "balanced":
                 raise ValueError("class_weight must be 'balanced' or None for label indicators; use sample_weight")
-            weights = compute_sample_weight("balanced", y)
-        else:
-            labels = self._label_binarizer.inverse_transform(y)
-            of_classes = np.asarray(
-                compute_class_weight(self.class_weight, classes=self.classes_, y=labels, sample_weight=sample_weight), float
-            )
-            if not np.isfinite(of_classes).all() or (of_classes < 0).any():
-                raise ValueError(f"class_weight must hold finite numbers >= 0, got {self.class_weight!r}")
-            weights = of_classes[np.searchsorted(self.classes_, labels)]
-        return weights if sample_weight is None else weights * sample_weight
+            return compute_sample_weight("balanced", y)
+        numbers = y.ravel().astype(np.int64)
+        return weights_of_classes(self.class_weight, self.classes_, numbers, sample_weight)[numbers]
+
+    def _count_outputs(self, y):
+        """Columns of the targets: one a class, one for two classes, one a label."""
+        return len(self.classes_) if self._label_binarizer.y_type_ == "multiclass" else y.shape[1]
+
+    def _encoded(self, y):
+        """Labels as the network learns them: class numbers (n,), or of two classes and of labels indicators (n, columns).
+
+        Indicators of many classes are many: 40,000 samples of 5,000 classes would take 1.6 GB.
+        """
+        if self._label_binarizer.y_type_ == "multiclass":
+            return np.searchsorted(self.classes_, y)
+        return self._label_binarizer.transform(y).astype(bool)
 
     def _validate_input(self, X, y, incremental, reset):
         X, y = check_data(self, X, y, reset, warn=True)
@@ -82,7 +95,7 @@ class ClassifierTask:
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )
-        return X, self._label_binarizer.transform(y).astype(bool)
+        return X, self._encoded(y)
 
     def _encode(self, X, y):
         """Validation samples as `_validate_input` gives those of a fit, by the classes of the fit."""
@@ -90,7 +103,7 @@ class ClassifierTask:
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has classes that y has not: {unknown}, the classes are {self.classes_}")
-        return X, self._label_binarizer.transform(y).astype(bool)
+        return X, self._encoded(y)
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -145,9 +158,9 @@ class ClassifierTask:
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, or indicators of a multilabel problem.
         """
+        if getattr(self, "out_activation_", None) == "softmax":
+            return self.classes_[winners(self, self._fitted_network(), X, self._predictions)]
         p = self._predictions(X)
-        if self.out_activation_ == "softmax":
-            return self.classes_[p.argmax(axis=1)]
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
             return self.classes_[(p.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
@@ -208,8 +221,11 @@ class RegressorTask:
             raise ValueError(f"loss must be one for numbers, got {self.loss!r}, which is one for classes: take a classifier")
         return loss
 
-    def _class_weighted(self, y, sample_weight):
-        return sample_weight
+    def _class_factors(self, y, sample_weight):
+        return None
+
+    def _count_outputs(self, y):
+        return 1 if y.ndim == 1 else y.shape[1]
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

@@ -4,6 +4,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 
 from ..losses import CrossEntropy, Focal, LogLoss
+from ..validation import can_stratify
 from ._dnn import BaseDNN
 from ._dnn_docs import ATTRIBUTES, NOTES, PARAMETERS
 from ._parameters import set_all
@@ -24,8 +25,8 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
         `CrossEntropy(label_smoothing=...)`.
 
     class_weight : dict, 'balanced' or None, default=None
-        Weight of each class by its label, multiplied with the sample weights; 'balanced' is
-        n_samples / (n_classes * samples of the class).
+        Weight of each class by its label, multiplied with the sample weights in training, not in validation; 'balanced' is
+        (sum of the sample weights) / (n_classes * sum of those of the class's samples).
 
     Attributes
     ----------
@@ -84,8 +85,10 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
     ):
         set_all(self, locals())
 
-    def _default_split(self, y):
-        return "random" if self._label_binarizer.y_type_ == "multilabel-indicator" else "stratified"
+    def _default_split(self, strata, fraction):
+        if self._label_binarizer.y_type_ == "multilabel-indicator" or not can_stratify(strata, fraction):
+            return "random"
+        return "stratified"
 
     def decision_function(self, X):
         """Scores of the classes, before the sigmoid or the softmax.

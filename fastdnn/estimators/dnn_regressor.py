@@ -70,5 +70,5 @@ class DNNRegressor(RegressorTask, RegressorMixin, BaseDNN):
     ):
         set_all(self, locals())
 
-    def _default_split(self, y):
+    def _default_split(self, strata, fraction):
         return "random"

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 
+from ..inference import chunks
 from ..losses import ClippedLogLoss, CrossEntropy, Focal, LogLoss
 from ._base import BaseMLP
 from ._docs import ATTRIBUTES, NOTES, PARAMETERS
@@ -111,7 +112,12 @@ class MLPClassifier(ClassifierTask, ClassifierMixin, BaseMLP):
     def _log_loss(self, softmax):
         return CrossEntropy(clip=True) if softmax else ClippedLogLoss()
 
-    def _score(self, p, y, sample_weight):
-        """Accuracy of probabilities p for binarized targets y."""
-        right = p.argmax(axis=1) == y.argmax(axis=1) if self._model.loss.labels else ((p > 0.5) == y).all(axis=1)
+    def _score(self, source, y, sample_weight):
+        """Accuracy of the predictions for targets y as the network learns them."""
+        model = self._model
+        if model.loss.labels:
+            parts = chunks(source.n, model.n_out)
+            right = np.concatenate([model.predict(source.take(part)).argmax(axis=1) for part in parts]) == y
+        else:
+            right = ((model.predict(source) > 0.5) == y).all(axis=1)
         return float(np.average(right, weights=sample_weight))

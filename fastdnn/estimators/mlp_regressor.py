@@ -110,8 +110,9 @@ class MLPRegressor(RegressorTask, RegressorMixin, BaseMLP):
     def _make_loss(self):
         return SquaredError(mean_over_outputs=True) if self.loss == "squared_error" else super()._make_loss()
 
-    def _score(self, p, y, sample_weight):
-        """R2 of predictions p for targets y; NaN where a prediction is not finite."""
+    def _score(self, source, y, sample_weight):
+        """R2 of the predictions for targets y; NaN where a prediction is not finite."""
+        p = self._model.predict(source)
         if not np.isfinite(p).all():
             return float("nan")
         return float(r2_score(y, self._central(p), sample_weight=sample_weight))

@@ -50,6 +50,8 @@ class Loss(Spec):
         Its name, by default that of the class.
     labels : bool
         Whether targets may be class numbers (n,).
+    metrics_are_means : bool
+        Whether what `metrics` gives are means over the samples.
     kernel : Kernel
         Op kernel writing the gradient of the scores to D_IN and row losses to data[LOSSES]. Made from
         `pointwise(z, y, a, b)` -> (gradient, value), functions of vectors; with `per_output` it gets a third constant, one
@@ -61,6 +63,7 @@ class Loss(Spec):
 
     name = "loss"
     labels = False
+    metrics_are_means = False
     per_output = False
 
     def __init_subclass__(cls, **kwargs):
@@ -116,6 +119,13 @@ class Loss(Spec):
             return {"r2": float(r2_score(y, predictions, sample_weight=sample_weight))}
 
 
+def mean_of(right, predictions, sample_weight):
+    """Mean of what is right, by the samples' weights; NaN if a prediction is not finite."""
+    if not np.isfinite(predictions).all():
+        return float("nan")
+    return float(np.average(right, weights=sample_weight))
+
+
 def as_targets(y, n_out, dtype):
     """y as a flat float array, row after row, with a vector's room behind it (kernels read whole vectors)."""
     y = as_numbers(y, "y", np.float64 if np.asarray(y).dtype != dtype else dtype)
@@ -124,7 +134,8 @@ def as_targets(y, n_out, dtype):
         raise ValueError(f"y must have shape {wanted} for a network with {n_out} outputs, got {y.shape}")
     if not np.isfinite(y).all():
         raise ValueError("y contains NaN or infinity; remove those rows or replace the values")
-    if y.size and np.abs(y).max() > np.finfo(dtype).max:
+    largest = np.abs(y).max(initial=0)
+    if largest > np.finfo(dtype).max:
         raise ValueError(f"y contains values too large for {np.dtype(dtype).name}; scale y or use float64 samples")
     flat = np.zeros(y.size + 64, dtype)
     flat[: y.size] = y.reshape(-1)

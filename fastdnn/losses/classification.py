@@ -5,7 +5,7 @@ import numpy as np
 from .._math import exp, log, log1p, maximum, minimum, sigmoid, sigmoid_parts
 from .._simd import where
 from ..inputs import as_numbers
-from .base import Loss, as_targets, loss, number, within
+from .base import Loss, as_targets, loss, mean_of, number, within
 from .cross_entropy import as_classes, one_hot
 
 
@@ -52,7 +52,7 @@ class LogLoss(Loss):
 
     def metrics(self, predictions, y, sample_weight):
         right = ((predictions > 0.5) == (np.asarray(y).reshape(predictions.shape) > 0.5)).all(axis=1)
-        return {"accuracy": float(np.average(right, weights=sample_weight))}
+        return {"accuracy": mean_of(right, predictions, sample_weight)}
 
 
 class ClippedLogLoss(LogLoss):
@@ -135,7 +135,7 @@ class Hinge(Loss):
             right = predictions.argmax(axis=1) == y
         else:
             right = ((predictions > 0) == (y.reshape(predictions.shape) > 0)).all(axis=1)
-        return {"accuracy": float(np.average(right, weights=sample_weight))}
+        return {"accuracy": mean_of(right, predictions, sample_weight)}
 
 
 @loss
@@ -194,4 +194,4 @@ class Focal(Loss):
             right = predictions.argmax(axis=1) == y
         else:
             right = ((predictions > 0.5) == (y.reshape(predictions.shape) > 0.5)).all(axis=1)
-        return {"accuracy": float(np.average(right, weights=sample_weight))}
+        return {"accuracy": mean_of(right, predictions, sample_weight)}

@@ -8,14 +8,19 @@ from .._jit import inner, kernel
 from .._math import exp, log, maximum, minimum
 from .._simd import copy, doubles_at, fold_op, integers_at, local, move, offset, pointer_at, real, row_op, where
 from ..gemm import transpose_blocks
+from ..inputs import check_objects
 from ..layers.activations import exp_minus, row_max, times
 from ..layers.base import BASE, D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, RESULT, SAMPLE_WEIGHT, SCALE, Y, op_signature, sample
-from .base import Loss, as_targets, loss, number, room_for_vectors, weight_of
+from .base import Loss, as_targets, loss, mean_of, number, room_for_vectors, weight_of
 
 
 def as_classes(y, n_out, name):
     """Class numbers (n,) as int64; ValueError if y holds anything else."""
     y = np.asarray(y)
+    if y.dtype.kind == "O":
+        check_objects(y, "y")
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError(f"y contains NaN, {name} needs class numbers; remove those rows or replace the values")
     if y.ndim != 1 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.array_equal(y, np.floor(y))):
         raise ValueError(
             f"{name} needs class numbers 0, 1, ... of shape (n,), got shape {y.shape}, dtype {y.dtype}; "
@@ -247,7 +252,7 @@ class CrossEntropy(Loss):
     0.6931
     """
 
-    name, labels = "cross_entropy", True
+    name, labels, metrics_are_means = "cross_entropy", True, True
     kernel, link = cross_entropy_gradient, softmax_link
 
     def __init__(self, clip=False, label_smoothing=0.0):
@@ -269,7 +274,7 @@ class CrossEntropy(Loss):
     def metrics(self, predictions, y, sample_weight):
         y = np.asarray(y)
         y = y.argmax(axis=1) if y.ndim == 2 else y
-        return {"accuracy": float(np.average(predictions.argmax(axis=1) == y, weights=sample_weight))}
+        return {"accuracy": mean_of(predictions.argmax(axis=1) == y, predictions, sample_weight)}
 
     def check_targets(self, y, n_out, dtype):
         y = np.asarray(y)

@@ -40,6 +40,16 @@ class SquaredError(Loss):
         r = z - y
         return r, 0.5 * r * r
 
+    def check_targets(self, y, n_out, dtype):
+        flat = as_targets(y, n_out, dtype)
+        largest = np.abs(flat).max(initial=0)
+        if largest > math.sqrt(np.finfo(dtype).max):
+            raise ValueError(
+                f"y contains values up to {largest:g}, whose squared errors are too large for {np.dtype(dtype).name}; "
+                "scale y (sklearn.compose.TransformedTargetRegressor does), or use float64 samples"
+            )
+        return flat
+
 
 @loss
 class AbsoluteError(Loss):
@@ -185,6 +195,7 @@ class Quantile(Loss):
         k = len(self._values())
         y = np.asarray(y, float).reshape(len(predictions), -1, 1)
         below = (y <= predictions.reshape(len(predictions), -1, k)).mean(axis=1)
+        below = np.where(np.isfinite(predictions).all(), below, np.nan)
         shares = np.average(below, axis=0, weights=sample_weight)
         return {f"coverage_{q:g}": float(share) for q, share in zip(self._values(), shares, strict=True)}
 
