@@ -33,9 +33,9 @@ def as_numbers(a, name, dtype):
     check_dense(a, name)
     try:
         a = np.asarray(a)
-        if a.dtype.kind == "O":
-            check_objects(a, name)
-        if a.dtype.kind in "cmMSU":
+        check_missing(a, name)
+        check_strings(a, name)
+        if a.dtype.kind in "cmM":
             raise TypeError
         return a.astype(dtype, copy=False)
     except (TypeError, ValueError) as error:
@@ -50,13 +50,18 @@ def check_dense(a, name):
         raise ValueError(f"{name} must be a dense array, got a sparse matrix; use {name}.toarray()")
 
 
-def check_objects(a, name):
-    """ValueError if an array of Python objects holds missing values or strings, which NumPy would take for numbers."""
-    for value in a.ravel():
-        if value is None or type(value).__name__ in ("NAType", "NaTType"):
+def check_missing(a, name):
+    """ValueError if an array of Python objects holds missing values: None, NaN, pandas.NA, NaT."""
+    for value in a.ravel() if a.dtype.kind == "O" else ():
+        if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
             raise ValueError(f"{name} contains missing values ({value!r}); remove those rows or replace the values")
-        if isinstance(value, (str, bytes)):
-            raise ValueError(f"{name} must hold real numbers, got the string {value[:40]!r}; use {name}.astype(float)")
+
+
+def check_strings(a, name):
+    """ValueError if an array holds strings, of which NumPy would make numbers where it can."""
+    found = next((v for v in a.ravel() if isinstance(v, (str, bytes))), None) if a.dtype.kind in "OSU" else None
+    if found is not None:
+        raise ValueError(f"{name} must hold real numbers, got the string {found[:40]!r}; use {name}.astype(float)")
 
 
 def check_weights(sample_weight, n, name="sample_weight"):
@@ -100,8 +105,8 @@ def weights_of_classes(class_weight, classes, numbers, sample_weight):
         sums = np.bincount(numbers, weights=sample_weight, minlength=len(classes)).astype(float)
         return np.divide(sums.sum(), len(classes) * sums, out=np.zeros(len(classes)), where=sums > 0)
     weights = np.asarray(compute_class_weight(class_weight, classes=classes, y=classes), float)
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"class_weight must hold finite numbers >= 0, got {class_weight!r}")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(f"class_weight must hold finite numbers >= 0, not all of them 0, got {class_weight!r}")
     return weights
 
 

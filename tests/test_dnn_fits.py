@@ -240,7 +240,7 @@ def test_balanced_classes_with_sample_weights():
     [
         ({"sample_weight_val": [1.0]}, "sample_weight_val needs X_val"),
         ({"groups": np.zeros(426)}, "groups say what is held out"),
-        ({"X_val": np.full((3, 30), np.nan), "y_val": [0, 1, 0]}, "X_val, y_val or sample_weight_val: .*NaN"),
+        ({"X_val": np.full((3, 30), np.nan), "y_val": [0, 1, 0]}, "X_val and y_val: .*NaN"),
     ],
 )
 def test_mistakes_in_the_arguments_of_fit(arguments, message):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..callbacks import Callback, EarlyStopping
 from ..fitting import fit, prepare
-from ..inputs import Source, check_sparse
+from ..inputs import Source, check_sparse, check_weights
 from ..layers import Dense, Dropout, Layer
 from ..model import Model
 from ..optimizers import Optimizer, get_optimizer
@@ -213,12 +213,12 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         if X_val is not None:
             if fraction is not None:
                 raise ValueError("validation_fraction must be None where X_val and y_val are given")
-            check_sparse(X_val)
+            check_sparse(X_val, "X_val")
             try:
                 X, encoded = self._encode(X_val, y_val)
-                weights = None if weights is None else np.asarray(_check_sample_weight(weights, X), np.float64)
             except ValueError as error:
-                raise ValueError(f"X_val, y_val or sample_weight_val: {error}") from error
+                raise ValueError(f"X_val and y_val: {error}") from error
+            weights = check_weights(weights, X.shape[0], "sample_weight_val")
             data = Source(X, dtype), self._targets(encoded, loss), weights
             return {"validation_data": data, "scoring": self.scoring, "judge": lambda rows: (self, X_val, y_val)}
         if incremental or (fraction is None and not self.early_stopping):

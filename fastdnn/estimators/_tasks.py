@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..inputs import check_dense, check_sparse, weights_of_classes
+from ..inputs import check_dense, check_missing, check_sparse, weights_of_classes
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
 from ._predict import winners
 from ._restore import unchanged_on_error
@@ -22,11 +22,18 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
     reset : whether they are those of a first fit     warn : whether a column of targets is worth a warning
     """
     check_sparse(y, "y")
+    if (hasattr(y, "dtype") and y.dtype == object) or isinstance(y, (list, tuple)):
+        check_missing(np.asarray(y), "y")
     if checks.get("y_numeric"):
         check_dense(y, "y")
     nd = getattr(estimator, "layers", None) is not None
     checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": (np.float64, np.float32), "allow_nd": nd}
-    X, y = validate_data(estimator, X, y, reset=reset, **checks)
+    try:
+        X, y = validate_data(estimator, X, y, reset=reset, **checks)
+    except TypeError as error:
+        if "NAType" not in str(error):
+            raise
+        raise ValueError("X contains missing values (pandas.NA); remove those rows or replace the values") from error
     return X, column_or_1d(y, warn=warn) if y.ndim == 2 and y.shape[1] == 1 else y
 
 

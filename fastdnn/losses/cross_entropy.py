@@ -8,7 +8,7 @@ from .._jit import inner, kernel
 from .._math import exp, log, maximum, minimum
 from .._simd import copy, doubles_at, fold_op, integers_at, local, move, offset, pointer_at, real, row_op, where
 from ..gemm import transpose_blocks
-from ..inputs import check_objects
+from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max, times
 from ..layers.base import BASE, D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, RESULT, SAMPLE_WEIGHT, SCALE, Y, op_signature, sample
 from .base import Loss, as_targets, loss, mean_of, number, room_for_vectors, weight_of
@@ -17,8 +17,7 @@ from .base import Loss, as_targets, loss, mean_of, number, room_for_vectors, wei
 def as_classes(y, n_out, name):
     """Class numbers (n,) as int64; ValueError if y holds anything else."""
     y = np.asarray(y)
-    if y.dtype.kind == "O":
-        check_objects(y, "y")
+    check_missing(y, "y")
     if y.dtype.kind == "f" and np.isnan(y).any():
         raise ValueError(f"y contains NaN, {name} needs class numbers; remove those rows or replace the values")
     if y.ndim != 1 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.array_equal(y, np.floor(y))):
