@@ -60,7 +60,7 @@ def score(name, scorer, estimator, X, y, sample_weight=None):
             return float(scorer(estimator, X, y))
     except ValueError as error:
         raise ValueError(
-            f"scoring={name!r} cannot judge the {np.shape(X)[0]} validation samples: {error} (hold out more of them, with "
+            f"scoring={name!r} cannot judge the {np.shape(y)[0]} validation samples: {error} (hold out more of them, with "
             "validation_split='stratified', or take a metric that is defined for them)"
         ) from error
 

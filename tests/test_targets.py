@@ -132,7 +132,7 @@ def test_labels_of_any_kind_come_back():
         np.array([7, -3, 50])[Y],
         np.array([4.0, 2.0, 1.0])[Y],
         (Y > 0),
-        Y.astype(object),
+        np.array(["x", "z", "y"], object)[Y],
     ):
         for model in (DNNClassifier((), epochs=2), MLPClassifier((4,), max_iter=2)):
             model.set_params(random_state=0).fit(X, labels)
