@@ -12,8 +12,10 @@ PARAMETERS = """hidden_layer_sizes : int or array-like of shape (n_layers - 2,),
         scikit-learn's.
 
     alpha : float, default=0.0001
-        Strength of the L2 penalty on the weights (not on the intercepts), >= 0. It is divided by the number of samples
-        in a batch (or the sum of their weights), so its effect depends on the batch size.
+        Strength of the L2 penalty on the weights (not on the intercepts), >= 0. As in scikit-learn it is divided by the
+        number of samples in a batch (or the sum of their weights), so its effect depends on the batch size: the penalty is
+        alpha / (2 * batch size) sum W^2. With batches of one size that is ``l2=alpha / batch_size`` of `layers.Dense` and of
+        the optimizers, which divide nothing.
 
     batch_size : int or 'auto', default='auto'
         Samples in a step of 'sgd' and 'adam'; 'auto' is min(200, n_samples).
@@ -78,10 +80,12 @@ PARAMETERS = """hidden_layer_sizes : int or array-like of shape (n_layers - 2,),
         Rate of dropout after each hidden layer, in [0, 1). Not scikit-learn's, nor are those that follow.
 
     l1 : float, default=0.0
-        Strength of the L1 penalty on the weights, >= 0, divided by the batch size like alpha.
+        Strength of the L1 penalty on the weights, >= 0, divided by the batch size like alpha: the penalty is
+        l1 / batch_size sum |W|, that of ``l1=l1 / batch_size`` of `layers.Dense` and of the optimizers.
 
     weight_decay : float or None, default=None
         Decoupled weight decay of the stochastic solvers, >= 0; None is the solver's own, 0.01 for 'adamw', otherwise 0.
+        It is not divided by the batch size.
 
     clip_norm : float or None, default=None
         Largest norm of the gradient; longer ones are shortened to it.

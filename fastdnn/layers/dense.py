@@ -65,7 +65,8 @@ class Dense(Layer):
     bias_initializer : str or float, default="zeros"
         The same for b.
     l1, l2 : float, default=0.0
-        Penalty l1 sum |W| + l2 / 2 sum W^2 that is added to the loss, >= 0.
+        Penalty l1 sum |W| + l2 / 2 sum W^2 that is added to the mean loss of a batch, >= 0, whatever the batch size (`alpha`
+        and `l1` of MLPClassifier and MLPRegressor are divided by it, as in scikit-learn).
     rate : float, default=1.0
         Factor of the learning rate for this layer, >= 0; 0 freezes it.
     max_norm : float or None, default=None

@@ -134,7 +134,9 @@ class Optimizer(Spec):
     weight_decay : float, default=0.0
         Decoupled: p <- p - rate weight_decay p for matrices, not for biases and scales of normalizations. >= 0.
     l1, l2 : float, default=0.0
-        Penalty l1 sum |p| + l2 / 2 sum p^2 on matrices, added to the loss. >= 0.
+        Penalty l1 sum |p| + l2 / 2 sum p^2 on matrices, added to the mean loss of a batch, whatever its size, and to the
+        penalties of the layers (`alpha` and `l1` of MLPClassifier and MLPRegressor are divided by the batch size, as in
+        scikit-learn). >= 0.
     clip_norm : float or None, default=None
         Gradients whose norm (over all parameters, penalties not included) is larger are shortened to it.
     clip_value : float or None, default=None
