@@ -1,5 +1,6 @@
 """What the two drop-in estimators share: scikit-learn's fit, step by step in its order, on fastdnn's engine."""
 
+import contextlib
 import copy
 from itertools import pairwise
 from numbers import Integral, Real
@@ -105,13 +106,16 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         return True
 
     def _fit(self, X, y, sample_weight, incremental):
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        with self._unchanged_on_error(first_pass):
+            return self._fitted(X, y, sample_weight, incremental, first_pass)
+
+    def _fitted(self, X, y, sample_weight, incremental, first_pass):
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         self._check_extras(len(hidden))
-        before = self._snapshot(first_pass)
         callbacks = callbacks_of(self, X, y, {} if sample_weight is None else {"sample_weight": sample_weight}, "_model")
         check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
@@ -141,26 +145,25 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         else:
             self._fit_stochastic(source, y, sample_weight, first_pass, incremental, callbacks)
         if not np.isfinite(self._model.params).all():
-            self._restore(before)
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
         return self
 
-    def _snapshot(self, first_pass):
-        """What a diverging training must not leave half-written: the attributes, and the network that it goes on with."""
+    @contextlib.contextmanager
+    def _unchanged_on_error(self, first_pass):
+        """A block after an error in which the estimator is what it was; `coefs_` taken before are still its weights."""
         kept = {k: copy.copy(v) if isinstance(v, (list, StochasticSolver)) else v for k, v in self.__dict__.items()}
         model = None if first_pass else kept.get("_model")
-        return kept, model, None if model is None else (model.params.copy(), model.optimizer, model.slots.copy(), model.step)
-
-    def _restore(self, before):
-        kept, model, state = before
-        put_back(self, kept)
-        if model is not None:
-            model.params = state[0]
-            model.optimizer = state[1]
-            model.slots[...], model.step = state[2:]
+        earlier = None if model is None else model.copy()
+        try:
+            yield
+        except Exception:
+            put_back(self, kept)
+            if model is not None:
+                model.go_back(earlier)
+            raise
 
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""
