@@ -64,6 +64,15 @@ def test_one_that_does_not_restore_or_has_no_value_leaves_it_to_the_others():
         assert (history.restored, history.restored_by) == (2, "v")
 
 
+def test_what_a_callback_keeps_by_hand_is_not_what_is_restored():
+    kept, stop = [], EarlyStopping("v", patience=9)
+    by_hand = LambdaCallback(lambda fit: fit.model.keep_best())
+    model = network()
+    model.fit(X, Y, epochs=4, callbacks=[record([1, 9, 1, 1], "v"), keeper(kept), stop, by_hand])
+    np.testing.assert_array_equal(model.params, kept[1][0])
+    assert model.history.restored == 1
+
+
 def test_equal_callbacks_on_one_key_keep_apart():
     kept, values = [], record([1.0, 1.05, 1.1, 1.2, 1.0], "v")
     coarse, fine = EarlyStopping("v", 9, min_delta=0.15), EarlyStopping("v", 9)

@@ -100,9 +100,8 @@ class EarlyStopping(Callback):
         return None
 
     def on_fit_end(self, fit):
-        if self._best is not None and self._best is fit.model.best:  # the last one in which there is something
-            fit.history.restored, fit.history.restored_by = self.best_epoch_, self._key
-            fit.model.restore_best()
+        if self._best is not None:
+            fit.restore(self._best, self._key)
         self._best = None
 
 

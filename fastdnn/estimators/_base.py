@@ -1,6 +1,5 @@
 """What the two drop-in estimators share: scikit-learn's fit, step by step in its order, on fastdnn's engine."""
 
-import contextlib
 import copy
 from itertools import pairwise
 from numbers import Integral, Real
@@ -21,8 +20,8 @@ from ..schedules import Schedule
 from ..specs import check_number
 from ._bridge import callbacks_of
 from ._predict import predictions
-from ._restore import put_back
-from ._solver import SOLVERS, StochasticSolver
+from ._restore import unchanged_on_error
+from ._solver import SOLVERS
 from ._solving import Solving
 from ._weights import views, weights_property, write_all
 
@@ -107,7 +106,7 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight, incremental):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        with self._unchanged_on_error(first_pass):
+        with unchanged_on_error(self, None if first_pass else self.__dict__.get("_model")):
             return self._fitted(X, y, sample_weight, incremental, first_pass)
 
     def _fitted(self, X, y, sample_weight, incremental, first_pass):
@@ -150,20 +149,6 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
                 " preprocessed."
             )
         return self
-
-    @contextlib.contextmanager
-    def _unchanged_on_error(self, first_pass):
-        """A block after an error in which the estimator is what it was; `coefs_` taken before are still its weights."""
-        kept = {k: copy.copy(v) if isinstance(v, (list, StochasticSolver)) else v for k, v in self.__dict__.items()}
-        model = None if first_pass else kept.get("_model")
-        earlier = None if model is None else model.copy()
-        try:
-            yield
-        except Exception:
-            put_back(self, kept)
-            if model is not None:
-                model.go_back(earlier)
-            raise
 
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""

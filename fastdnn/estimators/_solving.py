@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.optimize import _check_optimize_result
 
-from ..fitting import Fit, minimize, stop_iteration_passes
+from ..fitting import Fit
 from ..inputs import Source
+from ..minimizing import minimize, stop_iteration_passes
 from ..rng import shuffle_as_numpy
 from ..training import Training
 from ._blas import one_blas_thread
