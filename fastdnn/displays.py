@@ -3,7 +3,7 @@
 import numpy as np
 
 from .diagram import scene, size_of
-from .scoring import SMALLER_IS_BETTER
+from .scoring import check_mode, smaller_is_better
 
 FORWARD, BACKWARD, MUTED = "#1868b7", "#b34700", "#777777"
 
@@ -25,6 +25,8 @@ class TrainingCurveDisplay:
         A `History`, or any dict of lists with a value an epoch.
     monitor : str or None, default=None
         Key whose best epoch is marked; None is "val_loss", if there is one.
+    mode : {"auto", "min", "max"}, default="auto"
+        Whether its smallest or its largest value is the best; see `fastdnn.history.History.best`.
 
     Attributes
     ----------
@@ -47,8 +49,8 @@ class TrainingCurveDisplay:
     ['loss', 'val_loss', 'val_r2']
     """
 
-    def __init__(self, history, monitor=None):
-        self.history, self.monitor = history, monitor
+    def __init__(self, history, monitor=None, mode="auto"):
+        self.history, self.monitor, self.mode = history, monitor, check_mode(mode)
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, keys=None):
@@ -81,7 +83,13 @@ class TrainingCurveDisplay:
         if not history:
             raise ValueError(f"{type(estimator).__name__} has no history yet: call fit first")
         stopping = [c for c in getattr(estimator, "callbacks_", []) if getattr(c, "best_epoch_", None) is not None]
-        return cls(history, stopping[0].monitor if stopping else None).plot(ax=ax, keys=keys)
+        watched = (stopping[-1].monitor, stopping[-1].mode) if stopping else ()  # the last one's weights are put back
+        return cls(history, *watched).plot(ax=ax, keys=keys)
+
+    def _falls(self, key):
+        """Whether the smaller value of a key is the better one."""
+        mode = self.mode if key == self.monitor else "auto"
+        return smaller_is_better(key, mode, getattr(self.history, "scores", ()))
 
     def plot(self, ax=None, *, keys=None):
         """Draw; returns the display itself. Parameters as for `from_estimator`."""
@@ -91,8 +99,8 @@ class TrainingCurveDisplay:
         missing = [key for key in keys if key not in self.history]
         if missing or not keys:
             raise ValueError(f"keys must be among {sorted(self.history)}, got {missing}")
-        losses = [key for key in keys if key in SMALLER_IS_BETTER]
-        scores = [key for key in keys if key not in SMALLER_IS_BETTER]
+        losses = [key for key in keys if self._falls(key)]
+        scores = [key for key in keys if key not in losses]
         self.ax_scores_, self.lines_ = None, {}
         if ax is not None:
             self.ax_, self.figure_ = ax, ax.figure
@@ -125,7 +133,7 @@ class TrainingCurveDisplay:
         key = self.monitor or "val_loss"
         values = np.array(self.history.get(key, []), float)
         if np.isfinite(values).any():
-            best = int(np.nanargmin(values) if key in SMALLER_IS_BETTER else np.nanargmax(values))
+            best = int(np.nanargmin(values) if self._falls(key) else np.nanargmax(values))
             for ax, group in groups:
                 label = f"best {key}: {values[best]:.4g}" if key in group else None
                 ax.axvline(best + 1, color=MUTED, linestyle=":", label=label)

@@ -1,26 +1,25 @@
-"""A fit: epochs of steps, or L-BFGS on all samples at once, with what goes with it: history, validation, callbacks."""
+"""A fit: epochs of steps (or of L-BFGS, see `minimizing`), with what goes with it: history, validation, callbacks."""
 
 import math
 import time
 import warnings
 
 import numpy as np
-import scipy.optimize
 
 from . import rng
 from .callbacks import Callback
 from .callbacks.base import check_callbacks
 from .history import History
 from .inputs import class_factors, times
-from .layers.base import KEY, SYNC_FORWARD
+from .memory import Best
+from .minimizing import check_network, fit_lbfgs
 from .progress import reporter
 from .schedules import get_schedule
-from .scoring import check_scoring, score, scored
+from .scoring import check_scoring, score, scored, smaller_is_better
 from .specs import check_count
 from .validation import check_validation_data, hold_out, take
 
-EPSILON = np.finfo(float).eps
-ADDING = "LambdaCallback", "FunctionCallback"  # callbacks of the package in which functions of the user's run
+ADDING = "LambdaCallback", "FunctionCallback", "Bridge"  # callbacks of the package in which code of the user's runs
 
 
 class Fit:
@@ -52,6 +51,10 @@ class Fit:
         Whether to go on with the model's last fit.
     estimator : estimator or None
         Whose fit it is, where it is an estimator's.
+    scores : sequence of str
+        Keys of scores that the history gets beside those of `scorers`.
+    has_rate : bool or None
+        Whether the steps have a learning rate, which is the optimizer's business if None.
 
     Attributes
     ----------
@@ -61,19 +64,22 @@ class Fit:
         Epochs done.
     validates : bool
         Whether the history gets keys that begin with "val_".
+    bests : list of Best
+        What callbacks keep of their best epochs, in the order of the callbacks.
     error : BaseException or None
         What ended the fit, once it has, if something did.
     """
 
     def __init__(
         self, model, training, y, epochs, rows=None, validation=None, scorers=None, judged=None, callbacks=(), shuffle=True,
-        resume=False, estimator=None,
+        resume=False, estimator=None, scores=(), has_rate=None,
     ):  # fmt: skip
         self.model, self.training, self.y, self.epochs, self.rows = model, training, y, epochs, rows
         self.validation, self.scorers, self.shuffle, self.estimator = validation, scorers or {}, shuffle, estimator
-        self.epoch_is_over = True
-        self.judged, self.schedule, self.validates = judged, None, validation is not None
-        self.keys = ["loss", "rate", "gradient_norm", "seconds", *model.history_keys(self.scorers, self.validates)]
+        self.epoch_is_over, self.error, self.bests, self._optimizer = True, None, [], model.optimizer
+        self.judged, self.schedule, self.validates = judged, None, validation is not None or len(scores) > 0
+        self.has_rate = not model.optimizer.full_batch if has_rate is None else has_rate
+        self.scores = [*(f"val_{name}" for name in self.scorers), *scores]
         if validation is not None and judged is None:
             self.judged = scored(model), *validation[:2]
         self._fresh = not resume or model.history is None
@@ -96,6 +102,36 @@ class Fit:
         """Number of samples that are trained on."""
         return self.training.source.n if self.rows is None else len(self.rows)
 
+    @property
+    def keys(self):
+        """Keys that the history gets, as far as that is known: callbacks of the user's may add their own."""
+        of_steps = ["rate", "gradient_norm"] if self.has_rate else []
+        of_validation = self.model.history_keys(self.scorers, self.validation is not None)
+        return list(dict.fromkeys(["loss", *of_steps, "seconds", *of_validation, *self.scores]))
+
+    def sign(self, key, mode):
+        """-1.0 where the smaller value of a key is the better one, 1.0 where the larger is; see `smaller_is_better`."""
+        return -1.0 if smaller_is_better(key, mode, self.history.scores) else 1.0
+
+    def best_of(self, epoch):
+        """A `Best` of the calling callback's own, for `on_fit_begin`: of several callbacks', the last one's is put back.
+
+        In it are the weights of that epoch, if the fit that is resumed has kept them; otherwise there is nothing in it.
+        """
+        kept = [] if self._fresh or epoch is None else [best for best in self.model.bests if best.params is not None]
+        kept = [best for best in kept if best.epoch in (epoch, None)]
+        best = kept[0].copy() if kept else Best()
+        best.epoch = epoch
+        self.bests.append(best)
+        return best
+
+    def restore(self, best, key):
+        """Put back the weights in `best`, from `best_of`, if it is the last in which there are some; for `on_fit_end`."""
+        kept = [other for other in self.bests if other.params is not None]
+        if kept and kept[-1] is best:
+            self.history.restored, self.history.restored_by, self.model.bests = best.epoch, key, [best]
+            self.model.restore_best()
+
     def monitored(self, key, what="monitor"):
         """The key of the history that a callback is to watch; None is the validation loss, or the loss without one.
 
@@ -108,7 +144,8 @@ class Fit:
         if key.startswith("val_") and not self.validates:
             raise ValueError(f"{what}={key!r} needs validation data; give some, or take 'loss'")
         parts = [self.model.loss, *self.callbacks]
-        known = all(type(p).__module__.startswith(__package__) and type(p).__name__ not in ADDING for p in parts)
+        ours = f"{__package__}."  # with the dot: a module of the user's may be called fastdnn_parts
+        known = all(type(p).__module__.startswith(ours) and type(p).__name__ not in ADDING for p in parts)
         if known and key not in self.keys:
             raise ValueError(f"{what} must be a key of the history, one of {self.keys}, got {key!r}")
         return key
@@ -128,16 +165,55 @@ class Fit:
     # ------------------------------------------------------------ driving
 
     def __enter__(self):
+        model = self.model
         for callback in self.callbacks:
             callback.check(self)
+        factor, begun, self._first = model.rate_factor, [], model.epochs - self.epoch
+        self.history.scores = list(dict.fromkeys([*self.history.scores, *self.scores]))
         if self._fresh:
-            self.model.rate_factor = 1.0
-        for callback in self.callbacks:
-            callback.on_fit_begin(self)
+            model.rate_factor = 1.0
+        try:
+            for callback in self.callbacks:
+                callback.on_fit_begin(self)
+                begun.append(callback)
+            self._look_for_another_optimizer()
+        except BaseException as error:
+            self._hooks["on_fit_end"], self.bests = [callback.on_fit_end for callback in begun], []
+            self.__exit__(type(error), error, error.__traceback__)
+            model.rate_factor = factor
+            raise
         if self._fresh:
-            self.model.history, self.model.fit_start = self.history, (self.model.step, self.model.epochs)
-        self.history.stopped = None
+            model.fit_start = model.step, self._first
+            model.bests = [best for best in model.bests if best.epoch is None]  # the last fit's epochs are not this one's
+        self.history.stopped = self.history.restored = self.history.restored_by = None
+        self._own()
         return self
+
+    def _own(self):
+        """Give the model the history and best epochs of this fit; it forgets them when it gets another optimizer."""
+        self.model.history, self._optimizer = self.history, self.model.optimizer
+        self.model.bests = self.bests or self.model.bests
+
+    def _look_for_another_optimizer(self):
+        """Go on with the optimizer that a callback has assigned: its steps begin at 0, its schedule has what is left."""
+        model, before = self.model, self._optimizer
+        if model.optimizer is before:
+            return
+        self._own()
+        model.fit_start = model.step, self._first
+        if model.optimizer.full_batch != before.full_batch:
+            raise ValueError(
+                f"a callback cannot put {model.optimizer!r} in the place of {before!r} during a fit; call fit anew with it"
+            )
+        if self.schedule is not None:
+            self.set_schedule()
+
+    def set_schedule(self):
+        """Let the training follow the schedule of the model's optimizer."""
+        model, training, self.schedule = self.model, self.training, get_schedule(self.model.optimizer.learning_rate)
+        left = (self.epochs - self.epoch) * -(-self.n // training.batch_size)
+        training.first_step = model.fit_start[0] if self.schedule.spans_fit else 0
+        training.total_steps = model.step - model.fit_start[0] + left
 
     def __exit__(self, kind, error, trace):
         self.error = error
@@ -148,7 +224,7 @@ class Fit:
         for end in self._hooks["on_fit_end"]:
             try:
                 end(self)
-            except Exception as problem:  # raised below: the others must have their end first, weights to be put back
+            except BaseException as problem:  # raised below: the others must have their end first, weights to be put back
                 errors.append(problem)
         if error is not None:
             for problem in errors:
@@ -162,6 +238,7 @@ class Fit:
             result = call(self, *args)
             if result and self.history.stopped is None:
                 self.history.stopped = result if isinstance(result, str) else "a callback asked for it"
+            self._look_for_another_optimizer()
         return self.history.stopped is not None
 
     def order(self):
@@ -270,9 +347,7 @@ def fit(run):
 def fit_steps(run):
     """Epochs of steps with the optimizer's rates."""
     model, training, history = run.model, run.training, run.history
-    run.schedule = schedule = get_schedule(model.optimizer.learning_rate)
-    training.first_step = model.fit_start[0] if schedule.spans_fit else 0
-    training.total_steps = run.epochs * -(-run.n // training.batch_size)
+    run.set_schedule()
     while run.epoch < run.epochs and history.stopped is None:
         run.begin_epoch()
         training.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
@@ -287,69 +362,3 @@ def fit_steps(run):
                 RuntimeWarning,
                 stacklevel=4,
             )
-
-
-def check_network(model, program):
-    """ValueError if a network has what a minimizer of one fixed function cannot do."""
-    parameters = [e.parameter for e in model.layout.entries]
-    refused = {
-        "dropout and noise (another function each step)": program.table[:, KEY].any(),
-        "BatchNorm (its running statistics follow steps)": (program.table[:, SYNC_FORWARD] != 0).any(),
-        "max_norm": any(p.max_norm is not None for p in parameters),
-        "l1 (not smooth)": any(p.l1 for p in parameters),
-    }
-    for what, found in refused.items():
-        if found:
-            raise ValueError(f"LBFGS cannot train a network with {what}; take AdamW or SGD")
-
-
-def fit_lbfgs(run):
-    """Minimize the loss of all samples with SciPy's L-BFGS-B, an iteration an epoch; the weights are those of the last one.
-
-    SciPy's minimizer cannot go on from where it was. Its one slot holds what a fit began with, so a resumed fit runs the
-    same iterations again, silently, and then those that are new.
-    """
-    model, training, optimizer = run.model, run.training, run.model.optimizer
-    decays, free = np.zeros(model.layout.size), np.zeros(model.layout.size, bool)
-    for entry in model.layout.entries:
-        entry.view(decays)[...] = entry.parameter.l2 + optimizer.l2 * entry.decays
-        entry.view(free)[...] = entry.parameter.rate > 0  # 0 freezes a layer
-    positions = np.flatnonzero(free)
-    decays = decays[positions]
-    if run.epoch:
-        model.params[...] = model.slots
-    else:
-        model.slots[...] = model.params
-    seen, last = 0, model.params[positions].astype(np.float64)
-
-    def loss_and_grad(x):
-        if training.watch is not None and seen >= run.epoch and training.watch(0.0):
-            raise StopIteration
-        if seen == run.epoch < run.epochs and run.epoch_is_over:
-            run.begin_epoch()
-        model.params[positions] = x
-        loss = training.loss_and_grad()
-        return loss + 0.5 * np.dot(decays * x, x), model.grads[positions].astype(np.float64) + decays * x
-
-    def after_iteration(intermediate_result):
-        nonlocal seen, last
-        seen += 1
-        if seen > run.epoch:
-            model.params[positions] = last = intermediate_result.x.copy()
-            model.step += 1
-            if run.end_epoch(float(intermediate_result.fun)):
-                raise StopIteration
-
-    options = {"maxiter": run.epochs, "maxcor": optimizer.history, "gtol": optimizer.tolerance, "ftol": 64 * EPSILON}
-    try:
-        result = scipy.optimize.minimize(
-            loss_and_grad, last, method="L-BFGS-B", jac=True, callback=after_iteration, options=options
-        )
-        if not run.epoch:  # there was nothing to improve
-            run.end_epoch(float(result.fun))
-        elif run.history.stopped is None and run.epoch < run.epochs:
-            run.history.stopped = f"L-BFGS has ended: {result.message}"
-    except StopIteration:  # asked for between iterations
-        pass
-    finally:
-        model.params[positions] = last

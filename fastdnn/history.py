@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .scoring import SMALLER_IS_BETTER
+from .scoring import smaller_is_better
 
 
 class History(dict):
@@ -22,6 +22,10 @@ class History(dict):
         What callbacks found worth saying, as "epoch 3: ...".
     restored : int or None
         Epoch, counted from 0, whose weights were put back at the end.
+    restored_by : str or None
+        The key whose best epoch that is: what the `EarlyStopping` that put them back monitors, the last one of several.
+    scores : list of str
+        Keys that scorers gave: of these the larger value is the better one, whatever they are called.
 
     Examples
     --------
@@ -37,7 +41,10 @@ class History(dict):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.stopped, self.notes, self.restored = None, [], None
+        self.stopped, self.notes, self.restored, self.restored_by, self.scores = None, [], None, None, []
+
+    def __setstate__(self, state):
+        self.__dict__.update({"restored_by": None, "scores": []} | state)  # pickles of before have not all
 
     def add(self, **values):
         """Append a value to each named list."""
@@ -56,23 +63,29 @@ class History(dict):
         """Itself, as Keras names it."""
         return self
 
-    def best(self, key):
+    def best(self, key, mode="auto"):
         """Number of the epoch, from 0 on, with the best value of `key`; the first of equals.
 
         Parameters
         ----------
         key : str
-            One of the keys; losses are best where smallest, scores where largest.
+            One of the keys.
+        mode : {"auto", "min", "max"}, default="auto"
+            Whether the smallest or the largest value is the best. "auto" takes the smallest where the last part of the key
+            is loss, error, rmse, mse, mae, mape, deviance, perplexity, nll, brier, norm, seconds or the like
+            (`fastdnn.scoring.SMALLER_IS_BETTER`), and the largest otherwise, with "neg" in the key, and of all scorers'.
 
         Raises
         ------
         KeyError
             If there is no such key, or no number in its list.
+        ValueError
+            If the mode is another one.
         """
         values = np.array(self[key], float)
         if np.isnan(values).all():
             raise KeyError(f"the history of {key!r} has no number in it")
-        return int(np.nanargmin(values) if key in SMALLER_IS_BETTER else np.nanargmax(values))
+        return int(np.nanargmin(values) if smaller_is_better(key, mode, self.scores) else np.nanargmax(values))
 
     def to_frame(self):
         """A pandas DataFrame, one row an epoch, the index counting from 1. ImportError without pandas."""

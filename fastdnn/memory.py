@@ -1,5 +1,6 @@
 """The memory of a network: flat arrays, views into them, what training goes on from, and how they are laid out."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +34,37 @@ class Network(NamedTuple):
     n_out: int = 0
 
 
-class Best(NamedTuple):
-    """The best epoch so far of a fit: what `Model.restore_best` puts back."""
+class Best:
+    """The best epoch so far of a fit, as one of its callbacks judges: what `Model.restore_best` puts back.
 
-    params: np.ndarray
-    state: np.ndarray
+    Attributes
+    ----------
+    params, state : ndarray or None
+        Parameters and running statistics; None where nothing has been kept yet.
+    epoch : int or None
+        The epoch, counted from 0; None where nobody has said which.
+    """
+
+    def __init__(self, params=None, state=None, epoch=None):
+        self.params, self.state, self.epoch = params, state, epoch
+
+    def keep(self, network, epoch=None):
+        """Take the parameters and running statistics as they are now."""
+        self.epoch = epoch
+        if self.params is None:
+            self.params, self.state = network.params.copy(), network.state.copy()
+        else:
+            np.copyto(self.params, network.params)
+            np.copyto(self.state, network.state)
+
+    def make_writable(self):
+        """Give it arrays of its own where they came read-only from a memory map."""
+        if self.params is not None and not self.params.flags.writeable:
+            self.params, self.state = np.array(self.params), np.array(self.state)
+
+    def copy(self):
+        """Another one with arrays of its own, which may be written to."""
+        return Best() if self.params is None else Best(np.array(self.params), np.array(self.state), self.epoch)
 
 
 class Memory:
@@ -56,7 +83,7 @@ class Memory:
         self._slots = self._grads = self._averaged = None
         self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
-        self.history, self.fit_start, self.rate_factor, self.best = None, (0, 0), 1.0, None
+        self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
 
     # Memory is laid out from these, so they are checked when assigned.
 
@@ -102,7 +129,7 @@ class Memory:
     def optimizer(self, optimizer):
         self._optimizer, self._slots, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
         self.rules, self.plateau = np.zeros(engine.RULES), {}
-        self.history, self.fit_start, self.rate_factor, self.best = None, (0, self.epochs), 1.0, None
+        self.history, self.fit_start, self.rate_factor, self.bests = None, (0, self.epochs), 1.0, []
 
     @property
     def params(self):
@@ -156,7 +183,7 @@ class Memory:
         self._grads = self._slots = self._averaged = None
         self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
-        self.history, self.fit_start, self.rate_factor, self.best = None, (0, 0), 1.0, None
+        self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
         return self
 
     def _built(self):
@@ -223,6 +250,8 @@ class Memory:
             self._averaged = realigned(self._averaged)
         if self._slots is not None and not self._slots.flags.writeable:
             self._slots = realigned(self._slots)
+        for best in self.bests:
+            best.make_writable()
 
     def clear_padding(self):
         """Zero what stands between the parameters, if a diverged training has left NaN there."""
@@ -231,20 +260,26 @@ class Memory:
 
     def keep_best(self):
         """Remember the parameters and running statistics as they are now, for `restore_best`."""
-        network = self._built()
-        if self.best is None:
-            self.best = Best(network.params.copy(), network.state.copy())
-        else:
-            np.copyto(self.best.params, network.params)
-            np.copyto(self.best.state, network.state)
+        best = Best()
+        best.keep(self._built())
+        self.bests = [best]
+
+    @property
+    def best(self):
+        """The `Best` that `restore_best` puts back: the last one of `bests` in which there is something, or None."""
+        return next((best for best in reversed(self.bests) if best.params is not None), None)
 
     def restore_best(self):
-        """Put back what `keep_best` has remembered, if anything, and forget it."""
-        if self.best is not None:
-            if not np.array_equal(self.params, self.best.params, equal_nan=True):  # otherwise the optimizer goes on as it is
-                self.params = self.best.params
-            self.state[...] = self.best.state
-        self.best = None
+        """Put back what `keep_best`, or the last of a fit's callbacks that keep the best weights, has remembered.
+
+        Then forget it, and what the others have. Where nothing has been kept, nothing changes.
+        """
+        best, self.bests = self.best, []
+        if best is not None:
+            self.make_writable()
+            if not np.array_equal(self.params, best.params, equal_nan=True):  # otherwise the optimizer goes on as it is
+                self.params = best.params
+            self.state[...] = best.state
 
     @property
     def slots(self):
@@ -257,16 +292,34 @@ class Memory:
     # ------------------------------------------------------------ copies
 
     def copy(self):
-        """A model with arrays of its own that are equal; history and settings are the same objects."""
+        """A model that is equal and independent: what training writes (arrays, history, the optimizer's rate) is its own."""
+        own = {
+            "_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau),
+            "_optimizer": copy.copy(self._optimizer), "history": copy.deepcopy(self.history),
+            "bests": [best.copy() for best in self.bests],
+        }  # fmt: skip
         new = object.__new__(type(self))
-        new.__setstate__(self.__dict__ | {"_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau)})
+        new.__setstate__({**self.__dict__, **own, "network": self.network._replace(idle=[])})
         return new
+
+    __copy__ = copy
+
+    def go_back(self, earlier):
+        """Become again what this model was when `earlier`, a copy of it, was made; views of `params` stay views of it."""
+        network = self.network
+        if network.params is not None and network.params.flags.writeable:  # otherwise nothing has been written
+            network.params[...], network.state[...] = earlier.params, earlier.state
+        kept = {"network": earlier.network._replace(params=network.params, state=network.state, idle=[])}
+        self.__dict__.update({**earlier.__dict__, **kept})
 
     def __getstate__(self):
         return {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+        if "bests" not in state:  # a pickle of before, when all callbacks had one
+            best = self.__dict__.pop("best", None)
+            self.bests = [] if best is None else [best]
         params = self.network.params
         if params is not None and params.flags.writeable:  # memory maps stay as they are
             state = realigned(self.network.state)

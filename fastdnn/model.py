@@ -403,8 +403,8 @@ class Model(Memory):
         path : str or path-like
             The file.
         parts : sequence of type
-            Classes of your own layers that the file may name; losses, optimizers, activations and schedules of your own are
-            known once the module that defines them has been imported.
+            Classes of your own that the file may name: layers, losses, optimizers and schedules. What is in the table of
+            its kind, by its decorator (``@extending.loss``, say), is known without, once its module has been imported.
         finite : bool, default=True
             Whether NaN or infinity in the weights is an error.
         max_bytes : int or None, default=None

@@ -68,11 +68,12 @@ def reporter(verbose):
         0 or False nothing; 1 or True a bar where rich is installed and there is a terminal or a notebook, otherwise a line
         an epoch; 2 or more a line an epoch; "log" the same lines through the logger "fastdnn", level INFO.
     """
-    if verbose != "log" and not (isinstance(verbose, (bool, int, np.integer)) and verbose >= 0):
+    text = isinstance(verbose, str) and verbose == "log"
+    if not text and not (isinstance(verbose, (bool, np.bool_, int, np.integer)) and verbose >= 0):
         raise ValueError(f"verbose must be 0, 1, 2 or 'log', got {verbose!r}")
     if not verbose:
         return []
-    if verbose == "log":
+    if text:
         return [Lines(logging.getLogger("fastdnn").info)]
     if verbose == 1:
         try:

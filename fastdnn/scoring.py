@@ -1,5 +1,7 @@
 """scikit-learn's scorers as metrics of a fit."""
 
+import re
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
@@ -7,8 +9,38 @@ from sklearn.metrics import get_scorer
 from .losses import CrossEntropy, Hinge, LogLoss
 from .losses.classification import Focal
 
-# Of these figures the smaller value is the better one; of every score the larger one.
-SMALLER_IS_BETTER = ("loss", "val_loss", "gradient_norm", "seconds")
+MODES = "auto", "min", "max"
+SMALLER_IS_BETTER = frozenset(  # last parts of keys
+    "loss cost risk regret error err rmse mse mae mape smape msle rmsle deviance perplexity nll entropy crossentropy "
+    "divergence kl brier distance wer cer fpr fnr norm seconds time".split()
+)
+
+
+def check_mode(mode):
+    """The mode; ValueError unless it is one of "auto", "min" and "max"."""
+    if not isinstance(mode, str) or mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+    return mode
+
+
+def smaller_is_better(key, mode="auto", scores=()):
+    """Whether the smaller one of two values of a key is the better one: the one rule for all that looks for the best.
+
+    Parameters
+    ----------
+    key : str
+        Of a history.
+    mode : {"auto", "min", "max"}
+        "min" and "max" say it. "auto" goes by the last part of the key, parts being letters and digits between anything else
+        and digits at the end not counted: smaller is better where it is in `SMALLER_IS_BETTER` ("val_loss", "my_rmse"),
+        unless "neg" is one of the parts, as in scikit-learn's "neg_mean_squared_error".
+    scores : collection of str
+        Keys of scorers: of these "auto" takes the larger value for the better one, whatever they are called.
+    """
+    if check_mode(mode) != "auto":
+        return mode == "min"
+    parts = [part for part in re.split("[^a-z0-9]+", key.lower()) if part.strip("0123456789")]
+    return key not in scores and "neg" not in parts and bool(parts) and parts[-1].rstrip("0123456789") in SMALLER_IS_BETTER
 
 
 def check_scoring(scoring):

@@ -12,6 +12,7 @@ import pytest
 from test_saving import X, Y, network
 
 from fastdnn import Model, ModelFormatError, layers, optimizers, schedules
+from fastdnn.callbacks import EarlyStopping
 
 
 def edited(path, change, target=None):
@@ -108,6 +109,16 @@ def nested(depth):
 
 
 SETTINGS = [
+    {"best": 1},
+    {"best": []},
+    {"best": [-1]},
+    {"best": ["0"]},
+    {"best": [True]},
+    {"best": [0, 1]},
+    {"best": [0] * 100_000},
+    {"restored_by": 3},
+    {"scores": "val_f1"},
+    {"scores": [1]},
     {"dtype": "float16"},
     {"dtype": None},
     {"dtype": "object"},
@@ -163,6 +174,20 @@ def test_hostile_settings(number, saved):
     resigned(saved, lambda settings: settings.update(SETTINGS[number]))
     with pytest.raises(ModelFormatError):
         Model.load(saved)
+
+
+def test_files_of_before_that_do_not_say_whose_best_epoch_they_hold(saved):
+    def as_before(settings):
+        for name in ("best", "scores", "restored_by"):
+            del settings[name]
+
+    resigned(saved, as_before)
+    model = Model.load(saved)
+    assert [best.epoch for best in model.bests] == [None]
+    held, stop = model.best.params.copy(), EarlyStopping("val_loss", patience=9, min_delta=1e9)
+    model.fit(X, Y, epochs=3, validation_fraction=0.2, callbacks=[stop], resume=True)
+    assert (stop.best_epoch_, model.history.restored, model.history.restored_by) == (0, 0, "val_loss")
+    np.testing.assert_array_equal(model.params, held)
 
 
 def test_a_changed_setting_without_its_checksum(saved):

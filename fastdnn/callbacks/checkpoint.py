@@ -6,7 +6,7 @@ import string
 
 import numpy as np
 
-from ..scoring import SMALLER_IS_BETTER
+from ..scoring import check_mode
 from ..specs import check_count, check_path
 from .base import Callback
 
@@ -33,6 +33,9 @@ class ModelCheckpoint(Callback):
         Number of files that stay; more than 1 needs "{epoch}" in the path. Files of earlier runs are left alone.
     every : int, default=1
         Look only after every so many epochs.
+    mode : {"auto", "min", "max"}, default="auto"
+        Whether the smallest or the largest value is the best. "auto" takes the smallest of losses and errors, by the last
+        part of the key, and the largest of scores; see `fastdnn.history.History.best`.
 
     Attributes
     ----------
@@ -48,9 +51,10 @@ class ModelCheckpoint(Callback):
 
     comes_last = True  # so that the file has what the others have found, and the reason why the fit ended
 
-    def __init__(self, path, monitor=None, best_only=True, keep=1, every=1):
+    def __init__(self, path, monitor=None, best_only=True, keep=1, every=1, mode="auto"):
         self.path, self.monitor, self.best_only = check_path("path", path), monitor, bool(best_only)
         self.keep, self.every = check_count("keep", keep), check_count("every", every)
+        self.mode = check_mode(mode)
         self._fields = [name for _, name, _, _ in string.Formatter().parse(self.path) if name is not None]
         if self.keep > 1 and "epoch" not in self._fields:
             raise ValueError(f"path must contain {{epoch}} to keep {self.keep} files, got {self.path!r}")
@@ -67,7 +71,7 @@ class ModelCheckpoint(Callback):
 
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor) if self.best_only else None
-        self._sign = -1.0 if self._key in SMALLER_IS_BETTER else 1.0
+        self._sign = fit.sign(self._key, self.mode) if self.best_only else 1.0
         self.saved_, self._step, self._seen = [], None, None
         for epoch in range(self.every - 1, fit.epoch, self.every):  # of a resumed fit: what is there already
             values = fit.history.get(self._key, [])

@@ -22,7 +22,8 @@ class GradientMonitor(Callback):
     every : int, default=1
         Look after every so many epochs (the first one included).
     rows : int, default=256
-        Training samples to look with, the first ones.
+        Training samples to look with, the first ones. Less than 8, or samples that are all the same, say nothing of units
+        that give the same value for every sample: then none are taken for dead.
     warn : bool, default=True
         Whether to warn (`TrainingWarning`) the first time that something is found, besides noting it in `history.notes`.
 
@@ -54,7 +55,7 @@ class GradientMonitor(Callback):
     GradientMonitor(every=5)
     """
 
-    VANISHED, EXPLODED, DEAD = 1e-5, 1e3, 0.1
+    VANISHED, EXPLODED, DEAD, LEAST_ROWS = 1e-5, 1e3, 0.1, 8
 
     def __init__(self, every=1, rows=256, warn=True):
         self.every, self.rows, self.warn = check_count("every", every), check_count("rows", rows), bool(warn)
@@ -65,7 +66,7 @@ class GradientMonitor(Callback):
     def on_epoch_end(self, fit):
         if (fit.epoch - 1) % self.every:
             return
-        self.table_ = _table(fit.model, *fit.sample(self.rows))
+        self.table_ = _table(fit.model, *fit.sample(self.rows), self.LEAST_ROWS)
         for what, text in _findings(self.table_, self):
             finding = f"epoch {fit.epoch}: {text}"
             self.findings_.append(finding)
@@ -79,8 +80,8 @@ def _rms(a):
     return float(np.sqrt(np.mean(np.square(a, dtype=np.float64)))) if a.size else 0.0
 
 
-def _table(model, X, y):
-    """A dict for each weight matrix, from the samples X and targets y."""
+def _table(model, X, y, least_rows):
+    """A dict for each weight matrix, from the samples X and targets y; with `least_rows` of dead units, too."""
     model.loss_and_grad(X, y)
     gradients = {key: view for key, view in model.gradients.items() if view.ndim > 1}
     largest = max(map(_rms, gradients.values()), default=0.0)
@@ -89,11 +90,22 @@ def _table(model, X, y):
         rms = _rms(gradient)
         row = {"key": key, "weights": _rms(model.weights[key]), "gradient": rms, "ratio": rms / largest if largest else 0.0}
         table.append(row)
-    dead = dict(_dead(model, X))
+    dead = dict(_dead(model, X)) if X.n >= least_rows and _differ(X) else {}
     for row in table:
         if row["key"] in dead:
             row["dead"] = dead[row["key"]]
     return table
+
+
+def _differ(X):
+    """Whether not all samples of a `Source` are the same."""
+    if X.sparse:
+        values, starts, columns = X.arrays
+        width = starts[1]
+        return bool((np.diff(starts) != width).any()) or any(
+            (a.reshape(X.n, width) != a[:width]).any() for a in (values, columns)
+        )
+    return bool((X.arrays[0] != X.arrays[0][:1]).any())
 
 
 def _dead(model, X):

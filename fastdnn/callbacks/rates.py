@@ -3,7 +3,7 @@
 import math
 
 from ..schedules import ReduceOnPlateau, get_schedule
-from ..scoring import SMALLER_IS_BETTER
+from ..scoring import check_mode
 from ..specs import check_count, check_number
 from .base import Callback
 
@@ -26,6 +26,14 @@ class ReduceLROnPlateau(Callback):
         Part of the best value by which it must be surpassed to count, in [0, 1].
     min_rate : float, default=0.0
         Never below it, >= 0; compared with the rate (the schedule's first or highest) that all else is relative to.
+    mode : {"auto", "min", "max"}, default="auto"
+        Whether smaller or larger values are better. "auto" takes the smaller ones of losses and errors, by the last part of
+        the key, and the larger ones of scores; see `fastdnn.history.History.best`.
+
+    Raises
+    ------
+    ValueError
+        When a fit begins whose steps have no rate: L-BFGS finds their length by a line search.
 
     Examples
     --------
@@ -38,16 +46,23 @@ class ReduceLROnPlateau(Callback):
     Keras's callback and PyTorch's scheduler of the same name.
     """
 
-    def __init__(self, monitor=None, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0):
+    def __init__(self, monitor=None, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0, mode="auto"):
         self.monitor, self.factor = monitor, check_number("factor", factor, 0, 1, low_open=True, high_open=True)
         self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, 0, 1)
         self.min_rate = check_number("min_rate", min_rate, 0, math.inf)
+        self.mode = check_mode(mode)
 
     def check(self, fit):
         fit.monitored(self.monitor)
+        if not fit.has_rate:
+            raise ValueError(
+                "ReduceLROnPlateau needs an optimizer with a learning rate, and L-BFGS has none; leave it out of callbacks, "
+                "or take AdamW or SGD"
+            )
 
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor)
+        self._sign = fit.sign(self._key, self.mode)
         rate = get_schedule(fit.model.optimizer.learning_rate).rate
         self._rule = ReduceOnPlateau(rate, self.factor, self.patience, self.min_delta, min(self.min_rate, rate))
         self._state = {}
@@ -57,7 +72,7 @@ class ReduceLROnPlateau(Callback):
     def _observe(self, value):
         """Take note of a value; returns the factor by which the rate is to change."""
         before = self._state.get("factor", 1.0)
-        self._rule.observe(value if self._key in SMALLER_IS_BETTER else -value, self._state)
+        self._rule.observe(-self._sign * value, self._state)
         return self._state.get("factor", 1.0) / before
 
     def on_epoch_end(self, fit):

@@ -3,7 +3,7 @@
 import math
 import time
 
-from ..scoring import SMALLER_IS_BETTER
+from ..scoring import check_mode
 from ..specs import check_count, check_number
 from .base import Callback
 
@@ -14,8 +14,8 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str or None, default=None
-        Key of the history: "loss", "val_loss", "val_roc_auc", ... Losses are better when smaller, scores when larger.
-        None is "val_loss" where there is validation data, otherwise "loss".
+        Key of the history: "loss", "val_loss", "val_roc_auc", ... None is "val_loss" where there is validation data,
+        otherwise "loss".
     patience : int, default=10
         Epochs without improvement that are borne, >= 1.
     min_delta : float, default=0.0
@@ -25,7 +25,11 @@ class EarlyStopping(Callback):
     restore_best : bool, default=True
         Whether the parameters (and running statistics) of the best epoch are put back at the end, bit for bit, whatever
         ended the fit. A fit that is resumed without knowing them (its callbacks did not keep them) begins to judge with
-        the epoch that it goes on from.
+        the epoch that it goes on from. Each callback keeps the best weights by its own monitor; where there are
+        several, the last one's are put back, and `history.restored` and `history.restored_by` say which epoch and by which.
+    mode : {"auto", "min", "max"}, default="auto"
+        Whether the smallest or the largest value is the best. "auto" takes the smallest of losses and errors, by the last
+        part of the key, and the largest of scores; see `fastdnn.history.History.best`.
 
     Attributes
     ----------
@@ -45,28 +49,37 @@ class EarlyStopping(Callback):
     Prechelt, L. (1998). Early stopping - but when? In: Neural Networks: Tricks of the Trade. Springer.
     """
 
-    def __init__(self, monitor=None, patience=10, min_delta=0.0, threshold=None, restore_best=True):
+    def __init__(self, monitor=None, patience=10, min_delta=0.0, threshold=None, restore_best=True, mode="auto"):
         self.monitor, self.patience = monitor, check_count("patience", patience)
         self.min_delta = check_number("min_delta", min_delta, 0, math.inf, high_open=True)
         self.threshold = None if threshold is None else check_number("threshold", threshold, -math.inf, math.inf)
-        self.restore_best = bool(restore_best)
+        self.restore_best, self.mode, self._best = bool(restore_best), check_mode(mode), None
 
     def check(self, fit):
         fit.monitored(self.monitor)
 
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor)
-        self._sign = -1.0 if self._key in SMALLER_IS_BETTER else 1.0
+        self._sign = fit.sign(self._key, self.mode)
         self.best_, self.best_epoch_ = -self._sign * math.inf, None
         values = fit.history.get(self._key, [])
         for epoch, value in enumerate(values):
             self._better(epoch, value)
-        if not self.restore_best or self.best_epoch_ is None:
-            fit.model.best = None
-        elif fit.model.best is None:  # the weights of the best epoch are not known, unless they are those there are now
-            if self.best_epoch_ not in (fit.history.restored, fit.epoch - 1):
-                self.best_, self.best_epoch_ = float(values[-1]), len(values) - 1
-            fit.model.keep_best()
+        self._best = fit.best_of(self.best_epoch_) if self.restore_best else None
+        self._since = -1
+        if self._best is not None and self._best.params is None and self.best_epoch_ is not None:
+            self._know_the_best(fit, values)
+
+    def _know_the_best(self, fit, values):
+        """Keep the weights there are now, where those of the best epoch are not known: as the best, if they have a value."""
+        now = fit.epoch - 1 if fit.history.restored is None else fit.history.restored
+        if self.best_epoch_ != now:
+            value = float(values[now]) if now < len(values) else math.nan
+            known = value == value
+            self.best_, self.best_epoch_ = (value, now) if known else (-self._sign * math.inf, None)
+            self._since = fit.epoch - 1
+        if self.best_epoch_ is not None:
+            self._best.keep(fit.model.network, now)
 
     def _better(self, epoch, value):
         better = self._sign * (value - self.best_) > self.min_delta if self.best_epoch_ is not None else value == value
@@ -77,19 +90,19 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, fit):
         value = fit.value(self._key)
         if self._better(fit.epoch - 1, value) and self.restore_best:
-            fit.model.keep_best()
+            self._best.keep(fit.model.network, self.best_epoch_)
         if self.threshold is not None and self._sign * (value - self.threshold) >= 0:
             return f"{self._key} reached {value:.6g}, the threshold being {self.threshold:.6g}"
-        waited = fit.epoch - 1 - (-1 if self.best_epoch_ is None else self.best_epoch_)
+        waited = fit.epoch - 1 - max(self._since, -1 if self.best_epoch_ is None else self.best_epoch_)
         if waited >= self.patience:
             best = "never had a number" if self.best_epoch_ is None else f"was best in epoch {self.best_epoch_ + 1}"
             return f"{self._key} {best} and has not improved for {waited} epochs (patience {self.patience})"
         return None
 
     def on_fit_end(self, fit):
-        if self.restore_best:
-            fit.history.restored = self.best_epoch_
-            fit.model.restore_best()
+        if self._best is not None:
+            fit.restore(self._best, self._key)
+        self._best = None
 
 
 class TimeLimit(Callback):

@@ -20,8 +20,8 @@ from ..schedules import Schedule
 from ..specs import check_number
 from ._bridge import callbacks_of
 from ._predict import predictions
-from ._restore import put_back
-from ._solver import SOLVERS, StochasticSolver
+from ._restore import unchanged_on_error
+from ._solver import SOLVERS
 from ._solving import Solving
 from ._weights import views, weights_property, write_all
 
@@ -105,13 +105,16 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         return True
 
     def _fit(self, X, y, sample_weight, incremental):
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        with unchanged_on_error(self, None if first_pass else self.__dict__.get("_model")):
+            return self._fitted(X, y, sample_weight, incremental, first_pass)
+
+    def _fitted(self, X, y, sample_weight, incremental, first_pass):
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         self._check_extras(len(hidden))
-        before = self._snapshot(first_pass)
         callbacks = callbacks_of(self, X, y, {} if sample_weight is None else {"sample_weight": sample_weight}, "_model")
         check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
@@ -140,26 +143,11 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         else:
             self._fit_stochastic(source, y, sample_weight, factors, first_pass, incremental, callbacks)
         if not np.isfinite(self._model.params).all():
-            self._restore(before)
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
         return self
-
-    def _snapshot(self, first_pass):
-        """What a diverging training must not leave half-written: the attributes, and the network that it goes on with."""
-        kept = {k: copy.copy(v) if isinstance(v, (list, StochasticSolver)) else v for k, v in self.__dict__.items()}
-        model = None if first_pass else kept.get("_model")
-        return kept, model, None if model is None else (model.params.copy(), model.optimizer, model.slots.copy(), model.step)
-
-    def _restore(self, before):
-        kept, model, state = before
-        put_back(self, kept)
-        if model is not None:
-            model.params = state[0]
-            model.optimizer = state[1]
-            model.slots[...], model.step = state[2:]
 
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""

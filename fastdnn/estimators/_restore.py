@@ -1,23 +1,29 @@
 """A failing fit changes nothing."""
 
 import contextlib
+import copy
+
+from ._solver import StochasticSolver
 
 OF_CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"  # what scikit-learn needs to end its callbacks
 
 
-def put_back(estimator, attributes):
-    """Make the attributes of an estimator those of a dict taken before, but for what belongs to the call under way."""
-    kept = {name: estimator.__dict__[name] for name in OF_CALLBACKS if name in estimator.__dict__}
-    estimator.__dict__.clear()
-    estimator.__dict__.update(attributes | kept)
-
-
 @contextlib.contextmanager
-def unchanged_on_error(estimator):
-    """A block after an error in which the attributes of the estimator are what they were before."""
-    before = dict(estimator.__dict__)
+def unchanged_on_error(estimator, model=None):
+    """A block after an error in which the estimator is what it was before, but for what belongs to the call under way.
+
+    model : Model or None
+        The network that the block trains as it is, not a copy of it: it goes back, too, and views of its weights stay views.
+    """
+    # Lists (loss curves) and the solver are written to in place; everything else is replaced.
+    before = {k: copy.copy(v) if isinstance(v, (list, StochasticSolver)) else v for k, v in vars(estimator).items()}
+    earlier = None if model is None else model.copy()
     try:
         yield
     except Exception:
-        put_back(estimator, before)
+        kept = {name: estimator.__dict__[name] for name in OF_CALLBACKS if name in estimator.__dict__}
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before | kept)
+        if model is not None:
+            model.go_back(earlier)
         raise

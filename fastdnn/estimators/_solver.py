@@ -47,6 +47,11 @@ class StochasticSolver:
         if self.step_schedule is not None:
             self.optimizer.learning_rate, self.learning_rate = self.step_schedule, None
 
+    def __copy__(self):
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__ | {"state": dict(self.state)})
+        return new
+
     @property
     def rate_factor(self):
         """Factor of a schedule that reacts to the loss."""

@@ -4,8 +4,6 @@ import contextlib
 import warnings
 
 import numpy as np
-import scipy.optimize
-import scipy.sparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -13,6 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from ..fitting import Fit
 from ..inputs import Source, times
+from ..minimizing import minimize, stop_iteration_passes
 from ..rng import shuffle_as_numpy
 from ..training import Training
 from ._blas import one_blas_thread
@@ -63,8 +62,10 @@ class Solving:
                 print(f"Iteration {report.n}, loss = {intermediate_result.fun:.8f}")
             if run is not None:
                 self._model.params[positions] = intermediate_result.x
-                if run.end_epoch(float(intermediate_result.fun)):
-                    raise StopIteration
+                with stop_iteration_passes():
+                    stops = run.end_epoch(float(intermediate_result.fun))
+                if stops:
+                    raise StopIteration  # which SciPy takes for the wish to end
 
         def objective(x):
             if run is not None and run.epoch_is_over and run.epoch < run.epochs:
@@ -73,11 +74,9 @@ class Solving:
 
         report.n, run = 0, self._run(training, y, None, callbacks)
         with one_blas_thread(), run or contextlib.nullcontext():
-            result = scipy.optimize.minimize(
+            result = minimize(
                 objective,
                 self._model.params[positions].astype(np.float64),
-                method="L-BFGS-B",
-                jac=True,
                 callback=report if self.verbose or run is not None else None,
                 options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
             )
@@ -103,7 +102,7 @@ class Solving:
         else:
             if self.batch_size > n:
                 warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
                 )
             batch_size = min(self.batch_size, n)
         training = self._training(source, y, times(sample_weight, factors), batch_size)
@@ -136,10 +135,10 @@ class Solving:
                             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                             "converged yet.",
                             ConvergenceWarning,
-                            stacklevel=4,
+                            stacklevel=5,
                         )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         if best is not None:
             model.params[...] = best
 
@@ -176,8 +175,10 @@ class Solving:
             self.__dict__.pop("history_", None)
             self.__dict__.pop("callbacks_", None)
             return None
-        run = Fit(self._model, training, y, self.max_iter, rows, callbacks=callbacks, estimator=self)
-        run.validates = self.early_stopping
+        run = Fit(
+            self._model, training, y, self.max_iter, rows, callbacks=callbacks, estimator=self,
+            scores=["val_score"] if rows is not None else (), has_rate=self.solver != "lbfgs",
+        )  # fmt: skip
         self.history_, self.callbacks_ = run.history, [c for c in callbacks if not isinstance(c, Bridge)]
         return run
 

@@ -1,4 +1,4 @@
-"""What `Model.fit` needs to know of L-BFGS, which is SciPy's (see `fastdnn.fitting`)."""
+"""What `Model.fit` needs to know of L-BFGS, which is SciPy's (see `fastdnn.minimizing`)."""
 
 from .base import OPTIMIZERS, Optimizer, check
 

@@ -40,11 +40,11 @@ def to_plain(value):
 def known_types(parts=()):
     """dict of name -> class: the tables of the package, with what the process has registered in them, and `parts`."""
     if not isinstance(parts, (list, tuple)):
-        raise ValueError(f"parts must be a list of classes of layers, got {parts!r}")
+        raise ValueError(f"parts must be a list of classes of layers, losses or the like, got {parts!r}")
     classes = [*LAYERS.values(), *LOSSES_TABLE.values(), *OPTIMIZERS.values(), *SCHEDULES.values(), *parts]
     for part in parts:
         if not (isinstance(part, type) and issubclass(part, Spec)):
-            raise ValueError(f"parts must be classes of layers, got {part!r}")
+            raise ValueError(f"parts must be classes of layers, losses or the like, got {part!r}")
     return {cls.__name__: cls for cls in classes}
 
 
@@ -73,7 +73,7 @@ def from_plain(plain, types, depth=0):
         return float(plain["float"])
     name = plain.get("type")
     if not isinstance(name, str) or name not in types:
-        raise ModelFormatError(f"{str(name)[:80]!r} is not a known part; give classes of your own layers as `parts`")
+        raise ModelFormatError(f"{str(name)[:80]!r} is not a known part; give classes of your own as `parts`")
     settings = {k: from_plain(v, types, depth + 1) for k, v in plain.items() if k != "type"}
     try:
         return types[name](**settings)

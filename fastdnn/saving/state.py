@@ -1,8 +1,9 @@
 """A model as metadata and arrays, and back.
 
 Each weight is an array of its own, without padding, under its key in `Model.weights`; running statistics are "state/<key>",
-the optimizer's memory "slot<i>/<key>", the averaged weights "average/<key>", the best epoch of a fit that was under way
-"best/<key>" and "best_state/<key>", and the history "history/<key>".
+the optimizer's memory "slot<i>/<key>", the averaged weights "average/<key>", and the history "history/<key>". The best epochs
+of a fit that was under way, one for each callback that keeps them, are "best/<key>" and "best_state/<key>", then
+"best1/<key>" and so on.
 """
 
 import json
@@ -69,7 +70,20 @@ def _progress(model):
         "stopped": None if history is None else history.stopped,
         "notes": [] if history is None else [str(note) for note in history.notes],
         "restored": None if history is None else history.restored,
+        "restored_by": None if history is None else history.restored_by,
+        "scores": [] if history is None else list(history.scores),
+        "best": [best.epoch for best in _bests(model)],
     }
+
+
+def _bests(model):
+    return [best for best in model.bests if best.params is not None]
+
+
+def _best_names(number):
+    """Prefixes of the parameters and of the running statistics of a best epoch."""
+    name = f"best{number or ''}"
+    return name, f"{name}_state"
 
 
 def _memory(model):
@@ -80,9 +94,9 @@ def _memory(model):
             found |= _prefixed(f"slot{i}", layout.views(slot))
     if model.averaged is not None and model.step:
         found |= _prefixed("average", layout.views(model.averaged))
-    if model.best is not None:
-        found |= _prefixed("best", layout.views(model.best.params))
-        found |= _prefixed("best_state", layout.state_views(model.best.state))
+    for i, best in enumerate(_bests(model)):
+        params, state = _best_names(i)
+        found |= _prefixed(params, layout.views(best.params)) | _prefixed(state, layout.state_views(best.state))
     for key, values in (model.history or {}).items():
         try:
             found[f"history/{key}"] = np.array(values, np.float64).reshape(len(values))
@@ -163,8 +177,12 @@ def _expected(model, settings, found):
         expected |= _prefixed(f"slot{i}", weights)
     if "average" in kinds and model.optimizer.average is not None:
         expected |= _prefixed("average", weights)
-    if "best" in kinds:
-        expected |= _prefixed("best", weights) | _prefixed("best_state", states)
+    for i, _ in enumerate(_best_epochs(settings, kinds)):
+        params, state = _best_names(i)
+        part = _prefixed(params, weights) | _prefixed(state, states)
+        if missing := part.keys() - found.keys():  # before the next one: memory is not to grow with what is not there
+            raise ModelFormatError(f"the file lacks the array {min(missing)[:80]!r}")
+        expected |= part
     keys = settings.get("history")
     if keys is not None:
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
@@ -177,6 +195,14 @@ def _expected(model, settings, found):
     if unknown := found.keys() - expected.keys():
         raise ModelFormatError(f"the file has an array {min(unknown)[:80]!r} that the model has no place for")
     return expected
+
+
+def _best_epochs(settings, kinds):
+    """The epochs whose weights the file has besides; files of before have one at most and do not say which: [None]."""
+    epochs = settings.get("best", [None] if "best" in kinds else [])
+    if not isinstance(epochs, list) or not all(e is None or (type(e) is int and 0 <= e < MAX_INT) for e in epochs):
+        raise ModelFormatError("best must be a list of epochs")
+    return epochs
 
 
 def _count(settings, name, default=0):
@@ -211,12 +237,16 @@ def _take_progress(model, settings):
     if not math.isfinite(model.rate_factor) or not 0 <= model.plateau.get("factor", 1.0) < math.inf:
         raise ModelFormatError("rate factors must be finite numbers >= 0")
     model.rules[SKIPPED] = _count(settings, "skipped")
-    keys, notes, stopped = settings.get("history"), settings.get("notes", []), settings.get("stopped")
-    if not isinstance(notes, list) or not all(isinstance(t, str) for t in notes) or not isinstance(stopped, str | None):
-        raise ModelFormatError("notes and stopped must be texts")
+    texts = settings.get("restored_by"), settings.get("stopped")
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise ModelFormatError("restored_by and stopped must be texts")
+    keys, notes, scores = settings.get("history"), settings.get("notes", []), settings.get("scores", [])
+    if not all(isinstance(given, list) and all(isinstance(text, str) for text in given) for given in (notes, scores)):
+        raise ModelFormatError("notes and scores must be lists of texts")
     if keys is not None:
         model.history = History()
-        model.history.stopped, model.history.notes = stopped, notes
+        model.history.restored_by, model.history.stopped = texts
+        model.history.notes, model.history.scores = notes, scores
         if settings.get("restored") is not None:
             model.history.restored = _count(settings, "restored")
 
@@ -233,11 +263,13 @@ def _read(model, settings, reader, finite):
         flat |= {f"slot{i}": slots[i * layout.size : (i + 1) * layout.size] for i in range(n_slots)}
     if "average" in kinds:
         flat["average"] = aligned(layout.size, dtype)
-    if "best" in kinds:
-        flat |= {"best": aligned(layout.size, dtype), "best_state": aligned(layout.state_size, dtype)}
+    epochs = _best_epochs(settings, kinds)
+    names = [_best_names(i) for i in range(len(epochs))]
+    for name, state_name in names:
+        flat |= {name: aligned(layout.size, dtype), state_name: aligned(layout.state_size, dtype)}
     places = {}
     for kind, array in flat.items():
-        views = layout.state_views(array) if kind in ("state", "best_state") else layout.views(array)
+        views = layout.state_views(array) if kind.endswith("state") else layout.views(array)
         places.update({f"{kind}/{key}" if kind else key: view for key, view in views.items()})
     for name, array in reader.arrays():
         if name not in places:
@@ -252,4 +284,4 @@ def _read(model, settings, reader, finite):
         places[name][...] = array
     model.network = model.network._replace(params=params, state=state, idle=[])
     model._slots, model._averaged = slots, flat.get("average")
-    model.best = Best(flat["best"], flat["best_state"]) if "best" in kinds else None
+    model.bests = [Best(flat[a], flat[b], epoch) for (a, b), epoch in zip(names, epochs, strict=True)]
