@@ -8,8 +8,10 @@ import numpy as np
 import scipy.optimize
 
 from . import rng
+from ._guard import guard
 from .callbacks import Callback
 from .callbacks.base import check_callbacks
+from .convergence import judged
 from .history import History
 from .inputs import class_weights
 from .layers.base import KEY, SYNC_FORWARD
@@ -71,7 +73,7 @@ class Fit:
     ):  # fmt: skip
         self.model, self.training, self.y, self.epochs, self.rows = model, training, y, epochs, rows
         self.validation, self.scorers, self.shuffle, self.estimator = validation, scorers or {}, shuffle, estimator
-        self.epoch_is_over = True
+        self.epoch_is_over, self.resumes = True, resume
         self.judged, self.schedule, self.validates = judged, None, validation is not None
         self.keys = ["loss", "rate", "gradient_norm", "seconds", *model.history_keys(self.scorers, self.validates)]
         if validation is not None and judged is None:
@@ -177,7 +179,13 @@ class Fit:
         self._call("on_epoch_begin")
 
     def end_epoch(self, loss, **figures):
-        """What comes after an epoch: validation, history, schedules that react, callbacks. Returns whether to stop."""
+        """What comes after an epoch: `record_epoch`, callbacks. Returns whether to stop."""
+        with guard(self.model):
+            self.record_epoch(loss, **figures)
+        return self._call("on_epoch_end")
+
+    def record_epoch(self, loss, **figures):
+        """Validation, history, schedules that react."""
         model, values, finite = self.model, {"loss": loss}, math.isfinite(loss)
         self.epoch += 1
         model.epochs += 1
@@ -193,7 +201,6 @@ class Fit:
             self.history.stopped = f"the loss is {loss} in epoch {self.epoch}"
         elif self.schedule is not None and self.schedule.reacts:
             self.schedule.observe(values.get("val_loss", loss), model.plateau)
-        return self._call("on_epoch_end")
 
 
 def prepare(
@@ -248,25 +255,28 @@ def fit(run):
         run.model.optimizer.refuse("max_norm")
     if run.epoch >= run.epochs:  # a resumed fit that has nothing left to do
         return run.history
-    with run:
+    guard(run.model).begin()
+    with judged(run), run:
         (fit_lbfgs if full_batch else fit_steps)(run)
     return run.history
 
 
 def fit_steps(run):
     """Epochs of steps with the optimizer's rates."""
-    model, training, history = run.model, run.training, run.history
+    model, training, history, lock = run.model, run.training, run.history, guard(run.model)
     run.schedule = schedule = get_schedule(model.optimizer.learning_rate)
     training.first_step = model.fit_start[0] if schedule.spans_fit else 0
     training.total_steps = run.epochs * -(-run.n // training.batch_size)
     while run.epoch < run.epochs and history.stopped is None:
         run.begin_epoch()
         training.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
-        loss = training.epoch(run.order())
-        if not training.done:  # stopped within the first batch
-            break
-        norm = training.gradient_norm
-        run.end_epoch(loss, rate=training.rate, **({} if norm is None else {"gradient_norm": norm}))
+        with lock:  # another thread that saves the model waits for a whole epoch
+            loss = training.epoch(run.order())
+            if not training.done:  # stopped within the first batch
+                break
+            norm = training.gradient_norm
+            run.record_epoch(loss, rate=training.rate, **({} if norm is None else {"gradient_norm": norm}))
+        run._call("on_epoch_end")
         if not math.isfinite(loss):
             warnings.warn(
                 f"{history.stopped}: training stopped. Scale the data to about unit variance or take a smaller learning rate",
@@ -313,17 +323,21 @@ def fit_lbfgs(run):
             raise StopIteration
         if seen == run.epoch < run.epochs and run.epoch_is_over:
             run.begin_epoch()
-        model.params[positions] = x
-        loss = training.loss_and_grad()
+        with guard(model):  # nobody else sees what the line search tries
+            model.params[positions] = x
+            loss = training.loss_and_grad()
+            model.params[positions] = last
         return loss + 0.5 * np.dot(decays * x, x), model.grads[positions].astype(np.float64) + decays * x
 
     def after_iteration(intermediate_result):
         nonlocal seen, last
         seen += 1
         if seen > run.epoch:
-            model.params[positions] = last = intermediate_result.x.copy()
-            model.step += 1
-            if run.end_epoch(float(intermediate_result.fun)):
+            with guard(model):
+                model.params[positions] = last = intermediate_result.x.copy()
+                model.step += 1
+                run.record_epoch(float(intermediate_result.fun))
+            if run._call("on_epoch_end"):
                 raise StopIteration
 
     options = {"maxiter": run.epochs, "maxcor": optimizer.history, "gtol": optimizer.tolerance, "ftol": 64 * EPSILON}

@@ -48,6 +48,18 @@ def check_weights(sample_weight, n):
         raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError("sample_weight must be finite, not negative and not all zero")
+    return check_range(weights)
+
+
+def check_range(weights):
+    """Weights >= 0 as they are; ValueError if their sum, or 1 divided by one of them, is no number any more."""
+    with np.errstate(over="ignore"):
+        least, total = np.min(weights, where=weights > 0, initial=1.0), np.sum(weights)
+    if not np.isfinite(total) or least < np.finfo(np.float64).tiny:
+        raise ValueError(
+            f"sample_weight (times class_weight) must have a finite sum and no weight below 2.3e-308 but 0, got the sum "
+            f"{total} and the least weight {least}; divide or multiply all of them by a constant"
+        )
     return weights
 
 

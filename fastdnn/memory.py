@@ -1,10 +1,12 @@
 """The memory of a network: flat arrays, views into them, what training goes on from, and how they are laid out."""
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
 
 from . import engine, initializers, rng
+from ._guard import guard
 from .layers import Layer
 from .losses import get_loss
 from .optimizers import get_optimizer
@@ -250,7 +252,7 @@ class Memory:
     def slots(self):
         """The optimizer's flat memory, made on first use."""
         if self._slots is None:
-            self._slots = aligned(max(1, self.optimizer.n_slots) * self.layout.size, self.dtype)
+            self._slots = aligned(max(1, self.optimizer.n_arrays) * self.layout.size, self.dtype)
             self.optimizer.start(self.params, self._slots)
         return self._slots
 
@@ -259,11 +261,14 @@ class Memory:
     def copy(self):
         """A model with arrays of its own that are equal; history and settings are the same objects."""
         new = object.__new__(type(self))
-        new.__setstate__(self.__dict__ | {"_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau)})
+        with guard(self):
+            new.__setstate__(self.__dict__ | {"_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau)})
         return new
 
     def __getstate__(self):
-        return {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
+        with guard(self):
+            state = {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
+            return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
         self.__dict__.update(state)
