@@ -1,9 +1,11 @@
 """Command line: `python -m fastdnn demo | info | warmup` (or just `fastdnn ...`)."""
 
 import argparse
+import contextlib
 import importlib.metadata
-import pathlib
+import os
 import platform
+import sys
 import time
 import warnings
 
@@ -12,9 +14,15 @@ import numpy as np
 from . import __version__, _cache, _jit, _simd, _threads
 from .estimators import MLPClassifier
 
+BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::||##"  # an eighth of a line more each; the second for terminals that lack the first
 
-def curve(values, height=10, width=60, title=""):
-    """The values as a line drawn with block characters, as a string: largest on top, first on the left."""
+
+def curve(values, height=10, width=60, title="", encoding="utf-8"):
+    """The values as a line drawn with characters that the encoding has: largest on top, first on the left."""
+    try:
+        blocks = BLOCKS if BLOCKS.encode(encoding) else PLAIN
+    except UnicodeEncodeError:
+        blocks = PLAIN
     values = np.asarray(values, float)
     columns = np.interp(np.linspace(0, len(values) - 1, min(width, len(values))), np.arange(len(values)), values)
     low, high = columns.min(), columns.max()
@@ -23,7 +31,7 @@ def curve(values, height=10, width=60, title=""):
     for line in range(height - 1, -1, -1):
         label = {height - 1: high, 0: low}.get(line)
         edge = f"{label:10.4f} |" if label is not None else f"{'':10} |"
-        lines.append(edge + "".join(" ▁▂▃▄▅▆▇█"[min(8, max(0, level - line * 8 + 1))] for level in levels))
+        lines.append(edge + "".join(blocks[min(8, max(0, level - line * 8 + 1))] for level in levels))
     lines.append(f"{'':10} +{'-' * len(columns)}  {len(values)} epochs")
     return "\n".join(lines)
 
@@ -48,8 +56,8 @@ def demo(arguments):
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    if arguments.plot and not pathlib.Path(arguments.plot).resolve().parent.is_dir():
-        raise SystemExit(f"--plot: there is no folder {pathlib.Path(arguments.plot).resolve().parent}")
+    if arguments.plot is not None:
+        check_picture(arguments.plot)
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X / 16.0, y, random_state=0, stratify=y)
     settings = {"hidden_layer_sizes": (100,), "max_iter": arguments.epochs, "random_state": 0}
@@ -63,19 +71,41 @@ def demo(arguments):
     print(f"{'scikit-learn':14}{theirs.score(X_test, y_test):15.4f}{theirs.n_iter_:8d}{their_seconds:9.3f}")
     print(f"{their_seconds / seconds:.1f} times faster (loading or compiling the kernels took {compiling:.2f} s before that)")
     print(f"largest difference of the two loss curves: {difference:.1e}")
-    print(curve(ours.loss_curve_, title="training loss of fastdnn:"))
-    if arguments.plot:
+    print(curve(ours.loss_curve_, title="training loss of fastdnn:", encoding=sys.stdout.encoding or "ascii"))
+    if arguments.plot is not None:
         plot(ours.loss_curve_, theirs.loss_curve_, arguments.plot)
         print(f"picture written to {arguments.plot}")
 
 
-def plot(ours, theirs, path):
-    """Write a picture of two loss curves."""
+def check_picture(path):
+    """SystemExit unless a picture can be written to that path: before minutes are spent on what it is to show."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
     except ImportError as error:
         raise SystemExit("--plot needs matplotlib: pip install 'fastdnn[plot]'") from error
+    folder, name = os.path.split(os.path.abspath(path))
+    kinds = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if not os.path.isdir(folder):
+        raise SystemExit(f"--plot: there is no folder {folder}")
+    if os.path.isdir(os.path.abspath(path)):
+        raise SystemExit(f"--plot: {path!r} is no name of a file")
+    if os.path.splitext(name)[1][1:].lower() not in kinds:
+        raise SystemExit(f"--plot: the name must end with one of {', '.join('.' + kind for kind in kinds)}, got {path!r}")
+    new = not os.path.exists(path)
+    try:
+        with open(path, "ab"):
+            pass
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"--plot: {path!r} cannot be written: {error}") from None
+    if new:
+        os.remove(path)
+
+
+def plot(ours, theirs, path):
+    """Write a picture of two loss curves."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -130,6 +160,9 @@ def main(argv=None):
     one.add_argument("--epochs", type=_positive, default=200, help="largest number of epochs (default 200)")
     commands.add_parser("info", help=info.__doc__)
     commands.add_parser("warmup", help=warmup.__doc__)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # not a terminal's, or closed
+            stream.reconfigure(errors="backslashreplace")  # a path may have what the terminal's encoding lacks
     arguments = parser.parse_args(argv)
     {"demo": demo, "info": info, "warmup": warmup}[arguments.command](arguments)
 

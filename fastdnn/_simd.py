@@ -76,8 +76,9 @@ def intrinsic_of(n_args, typing):
     """`intrinsic` of typing(typingctx, *args) with exactly n_args arguments: Numba cannot lower star arguments."""
     names = ", ".join(f"a{i}" for i in range(n_args))
     scope = {"typing": typing}
-    exec(f"def {typing.__name__}(typingctx, {names}):\n    return typing(typingctx, {names})", scope)
-    return intrinsic(scope[typing.__name__])
+    exec(f"def made(typingctx, {names}):\n    return typing(typingctx, {names})", scope)
+    scope["made"].__name__ = typing.__name__  # not in the text: that of a lambda is no name
+    return intrinsic(scope["made"])
 
 
 # ---------------------------------------------------------------- vectors
@@ -97,6 +98,10 @@ class Emit:
 
     def constant(self, value):
         return Vec(self, ir.Constant(self.vector, [float(value)] * self.width))
+
+    def value(self, x):
+        """A `Vec` as it is, a Python number as a vector of it."""
+        return x if isinstance(x, Vec) else self.constant(x)
 
     def splat(self, scalar):
         """All lanes the same LLVM scalar."""
@@ -147,25 +152,70 @@ class Emit:
         return self.builder.extract_element(v.v, ir.Constant(INT32, 0))
 
 
-class Mask:
-    """A vector of truth values, for `where`."""
+def _refused(what, instead):
+    """A method that raises the TypeError that says what to write instead."""
+
+    def method(self, *_):
+        raise TypeError(f"a vector under construction has no {what}: {instead}")
+
+    return method
+
+
+class Lanes:
+    """Base of `Mask` and `Vec`: an LLVM value whose lanes differ when the code runs, and are not known when it is written.
+
+    So whatever asks for one answer for all lanes is an error. Python's own default would take each vector for true, and
+    ``x if x > 0 else 0`` would be the identity.
+    """
 
     __slots__ = ("e", "v")
+    __array_ufunc__ = None  # NumPy's functions and scalars leave the operation to us, or raise TypeError
+    __hash__ = None
 
     def __init__(self, e, v):
         self.e, self.v = e, v
 
+    __bool__ = _refused(
+        "truth value",
+        "write where(mask, a, b) for `a if mask else b`; minimum, maximum and absolute for min, max and abs; "
+        "mask & mask, mask | mask and ~mask for `and`, `or`, `not` and chains of comparisons",
+    )
+    __float__ = __int__ = __index__ = __complex__ = __round__ = __trunc__ = __floor__ = __ceil__ = _refused(
+        "number", "use the functions of vectors in fastdnn.extending (exp, log, sqrt, ...) for those of math and NumPy"
+    )
+    __eq__ = __ne__ = _refused("== and !=", "use a.equals(b) or ~a.equals(b), which give a mask for `where`")
+    __len__ = __iter__ = __getitem__ = __contains__ = _refused("items", "all lanes are computed at once, with operators")
+    __pow__ = __rpow__ = _refused("power", "multiply, or use sqrt, exp and log of fastdnn.extending")
+    __abs__ = _refused("abs", "use fastdnn.extending.absolute")
 
-class Vec:
+
+class Mask(Lanes):
+    """A vector of truth values, for `where`; combined with &, | and ~."""
+
+    __slots__ = ()
+
+    def _combine(self, how, other):
+        if not isinstance(other, Mask):
+            raise TypeError(f"a mask can be combined with another one only, got {other!r}; put comparisons in parentheses")
+        return Mask(self.e, getattr(self.e.builder, how)(self.v, other.v))
+
+    def __and__(self, other):
+        return self._combine("and_", other)
+
+    def __or__(self, other):
+        return self._combine("or_", other)
+
+    def __invert__(self):
+        return Mask(self.e, self.e.builder.not_(self.v))
+
+
+class Vec(Lanes):
     """A vector of floats under construction; arithmetic with other vectors and with Python numbers emits IR."""
 
-    __slots__ = ("e", "v")
-
-    def __init__(self, e, v):
-        self.e, self.v = e, v
+    __slots__ = ()
 
     def _other(self, x):
-        return x if isinstance(x, Vec) else self.e.constant(x)
+        return self.e.value(x)
 
     def __add__(self, x):
         return Vec(self.e, self.e.builder.fadd(self.v, self._other(x).v))
@@ -223,8 +273,9 @@ class Vec:
 
 def where(mask, a, b):
     """a where the mask is set, b elsewhere; both may be Python numbers."""
-    a, b = (x if isinstance(x, Vec) else mask.e.constant(x) for x in (a, b))
-    return Vec(mask.e, mask.e.builder.select(mask.v, a.v, b.v))
+    if not isinstance(mask, Mask):
+        raise TypeError(f"where needs the mask that a comparison of vectors gives, got {mask!r}")
+    return Vec(mask.e, mask.e.builder.select(mask.v, mask.e.value(a).v, mask.e.value(b).v))
 
 
 # ---------------------------------------------------------------- loops over a row
@@ -233,12 +284,12 @@ def where(mask, a, b):
 def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
     """Decorator: a function of vectors becomes an intrinsic that runs it along rows.
 
-    The body gets `inputs` vectors and `scalars` splatted scalars and returns a tuple of `outputs` vectors, followed by
-    the value to reduce if `reduce` is "sum" or "max". The intrinsic is called from compiled code as
-    `op(in pointers..., out pointers..., scalars..., n)`; all pointers are to one float type; it returns the reduced
-    scalar, or nothing. Rows are read and written in whole vectors: they must be padded to a multiple of 16 elements.
-    Lanes from n on are written as 0 and do not count in the reduction; with `whole` there are none (n is a multiple of
-    16), which saves the masks.
+    The body gets `inputs` vectors and `scalars` splatted scalars and returns a tuple of `outputs` vectors or numbers,
+    followed by the value to reduce if `reduce` is "sum" or "max"; another count of them is a TypeError. The intrinsic is
+    called from compiled code as `op(in pointers..., out pointers..., scalars..., n)`; all pointers are to one float type; it
+    returns the reduced scalar, or nothing. Rows are read and written in whole vectors: they must be padded to a multiple of
+    16 elements. Lanes from n on are written as 0 and do not count in the reduction; with `whole` there are none (n is a
+    multiple of 16), which saves the masks.
     """
 
     def wrap(body):
@@ -287,6 +338,9 @@ def _emit_row(e, body, inputs, outputs, reduce, whole, values):
         mask = None if whole else e.lanes_below(b.sub(n, j))
         result = body(*[e.load(e.at(p, j)) for p in pointers[:inputs]], *constants)
         result = result if isinstance(result, tuple) else (result,)
+        if len(result) != outputs + bool(reduce):
+            raise TypeError(f"{body.__name__} must return {outputs + bool(reduce)} vectors, got {len(result)}")
+        result = [e.value(x) for x in result]
         for p, x in zip(pointers[inputs:], result, strict=False):
             e.store(x if whole else where(mask, x, 0.0), e.at(p, j))
         if reduce:

@@ -1,7 +1,8 @@
 """What a layer, an activation, a loss or an optimizer of your own is written with, in a file of your own.
 
-The public names of the code generator: vectors with operators and functions (`where`, `exp`, `fma`, ...), loops over rows
-made of them (`row_op`), kernels (`kernel`), and the tables that a layer fills in. `examples/own_parts.py` uses all of it.
+The public names of the code generator: vectors with operators and functions (`where`, `exp`, `fma`, ...; comparisons give
+masks for `where`, combined with &, | and ~, for a vector has no truth value), loops over rows made of them (`row_op`),
+kernels (`kernel`), and the tables that a layer fills in. `examples/own_parts.py` uses all of it.
 Kernels from a file of your own are compiled on first use and kept on disk like fastdnn's.
 """
 

@@ -7,8 +7,10 @@ import warnings
 import numpy as np
 
 from . import rng
+from ._guard import guard
 from .callbacks import Callback
 from .callbacks.base import check_callbacks
+from .convergence import judged
 from .history import History
 from .inputs import class_factors, times
 from .memory import Best
@@ -79,7 +81,7 @@ class Fit:
         self.epoch_is_over, self.error, self.bests, self._optimizer = True, None, [], model.optimizer
         self.judged, self.schedule, self.validates = judged, None, validation is not None or len(scores) > 0
         self.has_rate = not model.optimizer.full_batch if has_rate is None else has_rate
-        self.scores = [*(f"val_{name}" for name in self.scorers), *scores]
+        self.scores, self.resumes = [*(f"val_{name}" for name in self.scorers), *scores], resume
         if validation is not None and judged is None:
             self.judged = scored(model), *validation[:2]
         self._fresh = not resume or model.history is None
@@ -93,7 +95,7 @@ class Fit:
             ]
             for name in ("on_epoch_begin", "on_slice", "on_epoch_end", "on_fit_end")
         }
-        training.watch = (lambda done: self._call("on_slice", done)) if self._hooks["on_slice"] else None
+        training.watch = (lambda done: self.call("on_slice", done)) if self._hooks["on_slice"] else None
 
     # ------------------------------------------------------------ for callbacks
 
@@ -232,7 +234,7 @@ class Fit:
         elif errors:
             raise errors[0]
 
-    def _call(self, hook, *args):
+    def call(self, hook, *args):
         """Call all callbacks; the first reason to stop is kept. Returns whether there is one."""
         for call in self._hooks[hook]:
             result = call(self, *args)
@@ -251,10 +253,16 @@ class Fit:
     def begin_epoch(self):
         """What comes before an epoch."""
         self._began, self.epoch_is_over = time.perf_counter(), False
-        self._call("on_epoch_begin")
+        self.call("on_epoch_begin")
 
     def end_epoch(self, loss, **figures):
-        """What comes after an epoch: validation, history, schedules that react, callbacks. Returns whether to stop."""
+        """What comes after an epoch: `record_epoch`, callbacks. Returns whether to stop."""
+        with guard(self.model):
+            self.record_epoch(loss, **figures)
+        return self.call("on_epoch_end")
+
+    def record_epoch(self, loss, **figures):
+        """Validation, history, schedules that react."""
         model, values, finite = self.model, {"loss": loss}, math.isfinite(loss)
         self.epoch += 1
         model.epochs += 1
@@ -270,7 +278,6 @@ class Fit:
             self.history.stopped = f"the loss is {loss} in epoch {self.epoch}"
         elif self.schedule is not None and self.schedule.reacts:
             self.schedule.observe(values.get("val_loss", loss), model.plateau)
-        return self._call("on_epoch_end")
 
 
 def prepare(
@@ -339,23 +346,26 @@ def fit(run):
         run.model.optimizer.refuse("max_norm")
     if run.epoch >= run.epochs:  # a resumed fit that has nothing left to do
         return run.history
-    with run:
+    guard(run.model).begin()
+    with judged(run), run:
         (fit_lbfgs if full_batch else fit_steps)(run)
     return run.history
 
 
 def fit_steps(run):
     """Epochs of steps with the optimizer's rates."""
-    model, training, history = run.model, run.training, run.history
+    model, training, history, lock = run.model, run.training, run.history, guard(run.model)
     run.set_schedule()
     while run.epoch < run.epochs and history.stopped is None:
         run.begin_epoch()
         training.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
-        loss = training.epoch(run.order())
-        if not training.done:  # stopped within the first batch
-            break
-        norm = training.gradient_norm
-        run.end_epoch(loss, rate=training.rate, **({} if norm is None else {"gradient_norm": norm}))
+        with lock:  # another thread that saves the model waits for a whole epoch
+            loss = training.epoch(run.order())
+            if not training.done:  # stopped within the first batch
+                break
+            norm = training.gradient_norm
+            run.record_epoch(loss, rate=training.rate, **({} if norm is None else {"gradient_norm": norm}))
+        run.call("on_epoch_end")
         if not math.isfinite(loss):
             warnings.warn(
                 f"{history.stopped}: training stopped. Scale the data to about unit variance or take a smaller learning rate",

@@ -92,7 +92,7 @@ class Inference:
         """Take samples first..last forward until the time is up; returns the first that is not done."""
         job, gate, address = self._jobs.get(threads) or self._bind(threads)
         pieces = -(-(last - first) // self.capacity)
-        pieces = -(-pieces // threads) * threads  # as many for each thread, all of about the same size
+        pieces = min(last - first, -(-pieces // threads) * threads)  # as many for each thread, all of about the same size
         gate[:] = 0
         job[_CHANGING] = int(seconds * ticks_per_second()), first, last, pieces, 0, 0
         engine.infer(threads, address)

@@ -76,6 +76,18 @@ def check_weights(sample_weight, n, name="sample_weight"):
         raise ValueError(f"{name} must be finite and not negative, got {bad:g}")
     if not weights.any():
         raise ValueError(f"{name} must not be all zero: there is nothing to learn from")
+    return check_range(weights)
+
+
+def check_range(weights):
+    """Weights >= 0 as they are; ValueError if their sum, or 1 divided by one of them, is no number any more."""
+    with np.errstate(over="ignore"):
+        least, total = np.min(weights, where=weights > 0, initial=1.0), np.sum(weights)
+    if not np.isfinite(total) or least < np.finfo(np.float64).tiny:
+        raise ValueError(
+            f"sample_weight (times class_weight) must have a finite sum and no weight below 2.3e-308 but 0, got the sum "
+            f"{total} and the least weight {least}; divide or multiply all of them by a constant"
+        )
     return weights
 
 
@@ -123,8 +135,14 @@ def class_factors(class_weight, y, sample_weight):
 
 
 def times(weights, factors):
-    """The product of two arrays of weights, either of which may be None."""
-    return factors if weights is None else weights if factors is None else weights * factors
+    """Sample weights times factors of their classes, either of which may be None; ValueError if nothing is left."""
+    if weights is None or factors is None:
+        return factors if weights is None else weights
+    if not (weights * factors).any():
+        raise ValueError(
+            "class_weight and sample_weight together give every sample the weight 0: there is nothing to learn from"
+        )
+    return weights * factors
 
 
 class Source:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import engine, initializers, rng
+from ._guard import guard
 from .layers import Layer
 from .losses import get_loss
 from .optimizers import get_optimizer
@@ -285,7 +286,7 @@ class Memory:
     def slots(self):
         """The optimizer's flat memory, made on first use."""
         if self._slots is None:
-            self._slots = aligned(max(1, self.optimizer.n_slots) * self.layout.size, self.dtype)
+            self._slots = aligned(max(1, self.optimizer.n_arrays) * self.layout.size, self.dtype)
             self.optimizer.start(self.params, self._slots)
         return self._slots
 
@@ -299,7 +300,13 @@ class Memory:
             "bests": [best.copy() for best in self.bests],
         }  # fmt: skip
         new = object.__new__(type(self))
-        new.__setstate__({**self.__dict__, **own, "network": self.network._replace(idle=[])})
+        with guard(self):
+            own = {
+                "_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau),
+                "_optimizer": copy.copy(self._optimizer), "history": copy.deepcopy(self.history),
+                "bests": [best.copy() for best in self.bests],
+            }  # fmt: skip
+            new.__setstate__({**self.__dict__, **own, "network": self.network._replace(idle=[])})
         return new
 
     __copy__ = copy
@@ -313,7 +320,9 @@ class Memory:
         self.__dict__.update({**earlier.__dict__, **kept})
 
     def __getstate__(self):
-        return {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
+        with guard(self):
+            state = {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
+            return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
         self.__dict__.update(state)

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import scipy.optimize
 
+from ._guard import guard
 from .layers.base import KEY, SYNC_FORWARD
 
 EPSILON = np.finfo(float).eps
@@ -72,18 +73,22 @@ def fit_lbfgs(run):
             raise Ended
         if seen == run.epoch < run.epochs and run.epoch_is_over:
             run.begin_epoch()
-        model.params[positions] = x
-        loss = training.loss_and_grad()
+        with guard(model):  # nobody else sees what the line search tries
+            model.params[positions] = x
+            loss = training.loss_and_grad()
+            model.params[positions] = last
         return loss + 0.5 * np.dot(decays * x, x), model.grads[positions].astype(np.float64) + decays * x
 
     def after_iteration(intermediate_result):
         nonlocal seen, last
         seen += 1
         if seen > run.epoch:
-            model.params[positions] = last = intermediate_result.x.copy()
-            model.step += 1
+            with guard(model):
+                model.params[positions] = last = intermediate_result.x.copy()
+                model.step += 1
+                run.record_epoch(float(intermediate_result.fun))
             with stop_iteration_passes():
-                stops = run.end_epoch(float(intermediate_result.fun))
+                stops = run.call("on_epoch_end")
             if stops:
                 raise Ended
 

@@ -180,6 +180,14 @@ class Model(Memory):
         ValueError
             If the data or an argument does not fit; raised before anything is changed.
 
+        Warns
+        -----
+        RuntimeWarning
+            If training has stopped because the loss of an epoch was not finite.
+        sklearn.exceptions.ConvergenceWarning
+            If the model is of little use at the end, and why: more than 1 % of the steps were left out (not finite), it gives
+            the same for all samples, all samples or all targets are the same, there is only one.
+
         Notes
         -----
         Ctrl-C ends the training within about 0.1 s and raises KeyboardInterrupt; the model stays usable.
@@ -377,6 +385,9 @@ class Model(Memory):
     def save(self, path, training=True):
         """Write the model to a file that cannot execute code, in the safetensors layout; whole or not at all.
 
+        What is written is the model between two epochs: where another thread trains it, this one waits for the end of the
+        epoch. The new file is read back before it takes the place of the old one.
+
         Parameters
         ----------
         path : str or path-like
@@ -388,7 +399,7 @@ class Model(Memory):
         Raises
         ------
         OSError
-            If the file cannot be written; what was there is untouched.
+            If the file cannot be written, or does not read back; what was there is untouched.
         ValueError
             If the model has no parameters yet, or parts that cannot be written down (functions).
         """

@@ -1,5 +1,7 @@
 """Specs: small objects that are made of their constructor's arguments. Layers, losses, optimizers, schedules are such."""
 
+import abc
+import functools
 import inspect
 import os
 
@@ -13,17 +15,44 @@ def same(a, b):
     return bool(a == b)
 
 
-class Spec:
+class SpecType(abc.ABCMeta):
+    """The type of the classes of specs: an object is told when its constructor has ended."""
+
+    def __call__(cls, *args, **kwargs):
+        spec = super().__call__(*args, **kwargs)
+        object.__setattr__(spec, "_made", True)
+        return spec
+
+
+@functools.cache
+def setting_names(cls):
+    """Names of the arguments of a spec's constructor."""
+    return frozenset(cls.defaults())
+
+
+class Spec(metaclass=SpecType):
     """A small object that is made of its constructor's arguments: compared by them, printed by those not the default.
 
     Each argument is kept as an attribute of its name; what else an object keeps has a name with an underscore at one end. The
-    attributes are set once: a network is laid out from them, so changing one later would not fit the memory any more.
+    attributes are set once: a network is laid out from them, so changing one later would not fit the memory any more. Where
+    a class says `changeable`, what is assigned goes through the constructor first, with its checks and conversions.
     """
 
+    changeable = False
+
     def __setattr__(self, name, value):
-        if name in self.__dict__:
-            raise AttributeError(f"{type(self).__name__}.{name} is fixed; make a new {type(self).__name__} instead")
+        if "_made" in self.__dict__ and not (name.startswith("_") or name.endswith("_")):
+            value = self._checked(name, value)
         super().__setattr__(name, value)
+
+    def _checked(self, name, value):
+        """What the constructor makes of a setting that is assigned; AttributeError if it cannot be."""
+        if not self.changeable:
+            raise AttributeError(f"{type(self).__name__}.{name} is fixed; make a new {type(self).__name__} instead")
+        if name not in setting_names(type(self)):
+            names = ", ".join(map(repr, sorted(setting_names(type(self)))))
+            raise AttributeError(f"{type(self).__name__} has no setting {name!r}; it has {names}")
+        return getattr(type(self)(**{**self.settings(), name: value}), name)
 
     @classmethod
     def defaults(cls):

@@ -45,7 +45,7 @@ def fit_bytes(model, batch_size):
     Beside them a fit holds the samples, in the network's float type, and the machine code.
     """
     layout, itemsize = model.layout, model.dtype.itemsize
-    arrays = 2 + model.optimizer.n_slots + (model.optimizer.average is not None) + 1  # the last: transposed copies
+    arrays = 2 + model.optimizer.n_arrays + (model.optimizer.average is not None) + 1  # the last: transposed copies
     whole = any(layer.name == "batch_norm" for _, layer in layout.leaves)  # all rows of a batch at once
     rows = batch_size if whole else min(batch_size, PIECE)
     return arrays * layout.size * itemsize, 2 * rows * sum(padded(math.prod(shape)) for shape in layout.shapes) * itemsize

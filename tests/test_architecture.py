@@ -10,6 +10,7 @@ import fastdnn
 PACKAGE = pathlib.Path(fastdnn.__file__).parent
 ORDER = [
     "_collector",
+    "_guard",
     "_cache",
     "_threads",
     "_jit",
@@ -56,6 +57,7 @@ ORDER = [
     "scoring",
     "displays",
     "history",
+    "convergence",
     "callbacks.base",
     "callbacks.stopping",
     "callbacks.rates",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 import fastdnn
@@ -268,7 +269,8 @@ def test_monitor_finds_dead_units():
 
 def test_monitor_finds_vanishing_gradients():
     monitor = GradientMonitor(warn=False)
-    network("sigmoid", hidden=[20] * 12).fit(X, Y, callbacks=[monitor])
+    with pytest.warns(ConvergenceWarning, match="the same for all samples"):
+        network("sigmoid", hidden=[20] * 12).fit(X, Y, callbacks=[monitor])
     assert any("the gradient of 0.dense vanishes" in finding for finding in monitor.findings_)
     assert monitor.table_[0]["ratio"] < 1e-5
 

@@ -1,5 +1,6 @@
 """python -m fastdnn demo | info | warmup."""
 
+import os
 import subprocess
 import sys
 
@@ -53,10 +54,53 @@ def test_curve():
     [
         (["demo", "--epochs", "0"], "at least 1"),
         (["demo", "--plot", "/nowhere/x.png"], "there is no folder"),
+        (["demo", "--plot", "p.foo"], "must end with one of"),
+        (["demo", "--plot", "p"], "must end with one of"),
+        (["demo", "--plot", ""], "no name of a file"),
+        (["demo", "--plot", "."], "no name of a file"),
+        (["demo", "--plot", ".png"], "must end with one of"),
+        (["demo", "--plot", "n" * 300 + ".png"], "cannot be written"),
+        (["demo", "--plot", "nul\0.png"], "cannot be written"),
         ([], "required"),
     ],
 )
-def test_wrong_arguments(arguments, message, capsys):
+def test_wrong_arguments(arguments, message, capsys, monkeypatch, tmp_path):
+    """Refused before anything is trained, and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_fit", None)
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert message in capsys.readouterr().err + str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "_fit", None)
+    monkeypatch.setattr("builtins.open", lambda *_, **__: (_ for _ in ()).throw(PermissionError("not allowed")))
+    with pytest.raises(SystemExit, match="not allowed"):
+        cli.main(["demo", "--plot", str(tmp_path / "p.png")])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp437", "utf-8"])
+def test_terminals_of_any_encoding(encoding):
+    """Block characters where the terminal has them, plain ones elsewhere; never an error."""
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-m", "fastdnn", "demo", "--epochs", "3"], capture_output=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    out = done.stdout.decode(encoding)
+    assert ("\u2588" in out) == (encoding == "utf-8")
+    assert "##" in out or encoding == "utf-8"
+    assert "\\u" not in out
+
+
+def test_paths_that_the_terminal_lacks(tmp_path):
+    folder = tmp_path / "caf\u00e9 \u4e2d"
+    folder.mkdir()
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "NUMBA_CACHE_DIR": str(folder), "FASTDNN_QUIET": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "fastdnn", "info"], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "caf\\xe9 \\u4e2d" in done.stdout

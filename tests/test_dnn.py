@@ -41,6 +41,7 @@ CANCER = train_test_split(*load_breast_cancer(return_X_y=True), random_state=0)
 # ---------------------------------------------------------------- scikit-learn's own checks
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # one sample, one class
 @parametrize_with_checks([cls() for cls in ESTIMATORS])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -161,6 +162,7 @@ def test_sparse_samples():
 
 def test_hidden_features_have_names():
     X, _, y, _ = CANCER
+    X = X / 1000
     frame = pd.DataFrame(X, columns=[f"c{i}" for i in range(30)])
     clf = (
         DNNClassifier(

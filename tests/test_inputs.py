@@ -6,7 +6,7 @@ import scipy.sparse
 from test_model import data, network
 
 import fastdnn
-from fastdnn import Model, layers
+from fastdnn import DNNClassifier, DNNRegressor, MLPClassifier, MLPRegressor, Model, layers
 
 
 def test_forms_of_input_give_the_same_bits():
@@ -81,3 +81,55 @@ def test_sparse_matrices_of_other_formats():
     triples.coords = (triples.coords[0], np.full(len(triples.data), 10**8))
     with pytest.raises(ValueError, match="valid COO matrix: column indices"):
         model.predict(triples)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.full(80, 1e307), "finite sum.*got the sum inf"),
+        (np.r_[np.full(79, 1.0), 1e-310], "no weight below"),
+        (np.full(80, 5e-324), "no weight below"),
+    ],
+)
+@pytest.mark.parametrize("estimator", [DNNRegressor, MLPRegressor, None])
+def test_weights_whose_sum_is_no_number_are_refused(weights, message, estimator):
+    """The mean over them would be 0 or NaN, whatever the losses."""
+    X, y = data(80, 10)
+    y = y.astype(float)
+    if estimator is not None:
+        with pytest.raises(ValueError, match=message):
+            estimator(hidden_layer_sizes=(3,)).fit(X, y, sample_weight=weights)
+        return
+    model = network((), 1, "squared_error", features=10)
+    for call in (
+        lambda: model.fit(X, y, sample_weight=weights),
+        lambda: model.fit(X, y, validation_data=(X, y, weights)),
+        lambda: model.evaluate(X, y, weights),
+        lambda: model.loss_and_grad(X, y, weights),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+        model.build(10)
+
+
+def test_class_weights_that_overflow_with_the_sample_weights_are_refused():
+    X, y = data(80, 10)
+    with np.errstate(over="ignore"):
+        for call in (
+            lambda: network(features=10).fit(X, y, class_weight={0: 1e200, 1: 1.0, 2: 1.0}, sample_weight=np.full(80, 1e200)),
+            lambda: network(features=10).fit(X, y, class_weight={0: 1e307, 1: 1e307, 2: 1e307}),
+            lambda: MLPClassifier(class_weight={0: 1e307, 1: 1e307, 2: 1e307}).fit(X, y),
+            lambda: DNNClassifier(class_weight={0: 1e307, 1: 1e307, 2: 1e307}).fit(X, y),
+        ):
+            with pytest.raises(ValueError, match="finite"):
+                call()
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_weights_count_relative_to_each_other(scale):
+    X, y = data(80, 10)
+    weights = np.random.default_rng(0).uniform(0, 1, 80)
+    one, other = network(features=10), network(features=10)
+    losses = one.fit(X, y, sample_weight=weights, epochs=3)["loss"]
+    np.testing.assert_allclose(other.fit(X, y, sample_weight=weights * scale, epochs=3)["loss"], losses, rtol=1e-9)
+    np.testing.assert_allclose(one.params, other.params, rtol=1e-9, atol=1e-12)

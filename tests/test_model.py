@@ -337,7 +337,7 @@ def test_evaluate_regression_and_log_loss():
         (lambda m, X, y: m.fit(X, y, epochs=0), "epochs must be an integer >= 1, got 0"),
         (lambda m, X, y: m.fit(X, y, batch_size=2.0), "batch_size must be an integer"),
         (lambda m, X, y: m.fit(X, y, sample_weight=np.ones(3)), r"sample_weight must have shape \(50,\), got \(3,\)"),
-        (lambda m, X, y: m.fit(X, y, sample_weight=-np.ones(50)), "sample_weight must be finite, not negative"),
+        (lambda m, X, y: m.fit(X, y, sample_weight=-np.ones(50)), "sample_weight must be finite and not negative"),
         (lambda m, X, y: m.fit(np.where(X > 2, np.nan, X), y), "Input X contains NaN"),
         (lambda m, X, y: m.fit(np.where(X > 2, np.inf, X), y), "Input X contains infinity"),
         (lambda m, X, y: fastdnn.set_num_threads(0), "n_threads must be an integer >= 1, got 0"),

@@ -288,3 +288,27 @@ def test_steps_beyond_the_tables(tmp_path):
         model.step = 2**52
         model.fit(X, Y)
         assert np.isfinite(model.params).all()
+
+
+@pytest.mark.parametrize("name", ["n" * 240, "\u4e2d" * 80, "\U0001f600" * 60, "n" * 255, "\u00e9" * 127])
+def test_names_as_long_as_the_file_system_takes(name, tmp_path):
+    """What is written beside has a name that fits, too: of 255 bytes, however many characters these are."""
+    model, path = Model([layers.Dense(1)], random_state=0).build(3), tmp_path / name
+    for _ in range(2):  # new, and in place of the old one
+        model.save(path)
+        np.testing.assert_array_equal(Model.load(path).params, model.params)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    with pytest.raises(OSError, match="long"):
+        model.save(tmp_path / ("n" * 256))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+def test_names_that_are_no_utf_8(tmp_path):
+    model, path = Model([layers.Dense(1)], random_state=0).build(3), os.path.join(tmp_path, os.fsdecode(b"\xff" * 100))
+    model.save(path)
+    np.testing.assert_array_equal(Model.load(path).params, model.params)
+    temporary = tmp_path / ".nnn.0123.tmp"
+    temporary.touch()
+    model.save(tmp_path / ("n" * 240))
+    assert temporary.exists()  # not of the same name, so not ours to sweep

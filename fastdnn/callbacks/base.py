@@ -1,6 +1,6 @@
 """What a callback is. To add one, add one class in a file of this folder, and its line in the table of contents."""
 
-from ..specs import Spec
+from ..specs import Spec, setting_names
 
 
 class Callback(Spec):
@@ -20,8 +20,12 @@ class Callback(Spec):
     is over; a true result ends the epoch early and the fit with it.
     """
 
-    __setattr__ = object.__setattr__  # unlike other specs: callbacks remember
+    changeable = True
     comes_last = False  # whether it is called after all others, whatever its place in the list
+
+    def _checked(self, name, value):
+        names = setting_names(type(self))  # users' callbacks may remember under any name, and keep arguments under others
+        return super()._checked(name, value) if name in names and names <= self.__dict__.keys() else value
 
     def check(self, fit):
         """ValueError if the callback does not fit the `Fit`; called for all callbacks before anything begins."""

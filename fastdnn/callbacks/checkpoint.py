@@ -55,9 +55,13 @@ class ModelCheckpoint(Callback):
         self.path, self.monitor, self.best_only = check_path("path", path), monitor, bool(best_only)
         self.keep, self.every = check_count("keep", keep), check_count("every", every)
         self.mode = check_mode(mode)
-        self._fields = [name for _, name, _, _ in string.Formatter().parse(self.path) if name is not None]
         if self.keep > 1 and "epoch" not in self._fields:
             raise ValueError(f"path must contain {{epoch}} to keep {self.keep} files, got {self.path!r}")
+
+    @property
+    def _fields(self):
+        """Names in the braces of the path."""
+        return [name for _, name, _, _ in string.Formatter().parse(self.path) if name is not None]
 
     def check(self, fit):
         if self.best_only:

@@ -12,7 +12,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..callbacks import Callback
-from ..inputs import Source, check_sparse, times
+from ..convergence import collapsed, samples_are_same, warn
+from ..inputs import Source, check_range, check_sparse, times
 from ..layers import ACTIVATIONS, ActivationFunction, Dense, Dropout
 from ..layers.activation_function import ALIASES, check_activation
 from ..model import Model
@@ -122,6 +123,9 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
         factors, n_outputs = self._class_factors(y, sample_weight), self._count_outputs(y)
+        weights = times(sample_weight, factors)
+        if weights is not None:
+            check_range(weights)
         self._random_state = check_random_state(self.random_state)
         sizes = [X.shape[1], *hidden, self._make_loss().n_scores(n_outputs)]
         if first_pass:
@@ -147,7 +151,16 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
+        if not incremental:
+            self._warn_if_collapsed(source, y)
         return self
+
+    def _warn_if_collapsed(self, source, y):
+        """scikit-learn, too, trains networks that give the same for all samples; it is the warning that is ours."""
+        targets = y.argmax(axis=1) if self._model.loss.labels and y.ndim > 1 else y
+        if not samples_are_same(source):
+            for text in collapsed(self._model, source, targets, np.arange(source.n)):
+                warn(text)
 
     def _make_model(self, sizes, dtype, weights):
         """Build the network and write weights {"coefs_": [...], "intercepts_": [...]} into it."""

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.optimize import _check_optimize_result
 
+from .._guard import guard
 from ..fitting import Fit
 from ..inputs import Source, times
 from ..minimizing import minimize, stop_iteration_passes
@@ -114,6 +115,7 @@ class Solving:
         order = np.arange(n, dtype=np.int64) if rows is None else rows.astype(np.int64)
         natural = not self.shuffle and rows is None
         self.n_iter_, run = 0, self._run(training, y, rows, callbacks)
+        guard(model).begin()
         try:
             with run or contextlib.nullcontext():
                 while self.n_iter_ < self.max_iter:
@@ -147,7 +149,8 @@ class Solving:
         if self.shuffle:
             shuffle_as_numpy(self._random_state, order)
         training.rate_factor = self._optimizer.rate_factor * self._model.rate_factor
-        loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
+        with guard(self._model):  # another thread that pickles the estimator waits for a whole epoch
+            loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
         if training.done:
             self.n_iter_ += 1
             self.loss_ = loss

@@ -84,10 +84,17 @@ def _square(g):
 
 @kernel(norm_signature)
 def norm(grads, lo, n):
-    """Sum of the squares of grads[lo:lo+n], n a multiple of 16, in float64 beyond blocks of 1024."""
+    """Sum of the squares of grads[lo:lo+n], n a multiple of 16, in float64 beyond blocks of 1024.
+
+    Where the squares leave the range of float32 (above 1e19), all is summed again in float64, number by number.
+    """
     total = 0.0
     for j in range(lo, lo + n, BLOCK):
         total += _square(offset(grads, j), min(BLOCK, lo + n - j))
+    if not math.isfinite(total):
+        total = 0.0
+        for j in range(lo, lo + n):
+            total += np.float64(grads[j]) ** 2
     return total
 
 
@@ -109,7 +116,7 @@ def limit(params, lo, rows, columns, stride, most):
     for j in range(columns):
         total = 0.0
         for i in range(rows):
-            total += float(params[lo + i * stride + j]) ** 2
+            total += np.float64(params[lo + i * stride + j]) ** 2
         if total > most * most:
             factor = real(params, most / math.sqrt(total))
             for i in range(rows):
@@ -144,21 +151,25 @@ class Optimizer(Spec):
     average : float or None, default=None
         Decay of the exponential moving average of the parameters that `Model.averaged` holds, in (0, 1).
     skip_nonfinite : bool, default=True
-        Whether a step whose loss, or measured norm of the gradient, is NaN or infinite is left out and counted
-        (`Model.skipped_steps`). The norm is measured where there is a `clip_norm`.
+        Whether a step whose loss, or norm of the gradient, is NaN or infinite is left out and counted
+        (`Model.skipped_steps`); `Model.fit` warns of it at its end.
 
     Attributes
     ----------
     name : str
         Its name in the table.
     n_slots : int
-        Arrays of the size of the parameters that it keeps (moments, velocities).
+        Arrays of the size of the parameters that the update keeps (moments, velocities).
+    n_arrays : int
+        Those, and what it keeps besides.
     update_kernel, full_kernel : Kernel
         Made by the decorator from the static method `update(p, g, *slots, *numbers)` -> (p, *slots), functions of vectors;
         the full one knows the rules above too.
 
     Notes
     -----
+    A setting may be assigned at any time, between epochs too; it is checked like the constructor's argument.
+
     A subclass defines `update` and `numbers(rates, steps)`, which gives the six numbers of each of the steps 1, 2, ... with
     the function `scalars`, (len(steps), NUMBERS) float64.
 
@@ -172,7 +183,7 @@ class Optimizer(Spec):
     n_slots = 0
     full_batch = False  # whether it works on all samples at once, through SciPy
     decays_itself = False  # whether `update` gets the decay and the layer's rate factor as last numbers, and applies them
-    __setattr__ = object.__setattr__  # unlike other specs: a rate may be changed between epochs
+    changeable = True  # a rate between epochs, say
 
     def __init__(
         self,
@@ -236,8 +247,12 @@ class Optimizer(Spec):
         rules = self.clip_norm is not None or self.clip_value is not None
         return not rules and not factors[:, [L1, DECAY]].any() and (factors[:, RATE_FACTOR] == 1).all()
 
+    @property
+    def n_arrays(self):
+        return self.n_slots
+
     def start(self, params, slots):
-        """First values of the slots, which are 0 when this is called."""
+        """First values of the arrays, those of the slots being 0 when this is called."""
 
     def to_training(self, params, slots):
         """Turn the parameters that predict into those that train, in place, where they differ."""

@@ -34,6 +34,7 @@ class LBFGS(Optimizer):
 
     name = "lbfgs"
     full_batch = True
+    n_arrays = 1  # what a fit began with
 
     def __init__(self, history=10, tolerance=1e-5, l2=0.0):
         super().__init__(1.0, l2=l2)

@@ -51,7 +51,8 @@ class ScheduleFreeAdamW(Optimizer):
 
     Notes
     -----
-    `Model.params` hold y while an epoch runs and x after it.
+    `Model.params` hold y while an epoch runs and x after it. A third array keeps x as an epoch left it: where the parameters
+    are others when the next one begins, they have been assigned, and z begins anew from them.
 
     Examples
     --------
@@ -102,11 +103,20 @@ class ScheduleFreeAdamW(Optimizer):
     def rate_of(self, numbers):
         return float(numbers[2])
 
+    @property
+    def n_arrays(self):
+        return self.n_slots + 1
+
     def start(self, params, slots):
-        slots[: len(params)] = params
+        z, _, left = slots.reshape(3, -1)
+        z[...] = left[...] = params
 
     def to_training(self, params, slots):
-        params += (slots[: len(params)] - params) * params.dtype.type(1 - self.beta_1)
+        z, _, left = slots.reshape(3, -1)
+        np.copyto(z, params, where=params != left)
+        params += (z - params) * params.dtype.type(1 - self.beta_1)
 
     def to_inference(self, params, slots):
-        params += (slots[: len(params)] - params) * params.dtype.type(1 - 1 / self.beta_1)
+        z, _, left = slots.reshape(3, -1)
+        params += (z - params) * params.dtype.type(1 - 1 / self.beta_1)
+        left[...] = params

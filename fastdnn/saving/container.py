@@ -40,7 +40,7 @@ def write(path, metadata, arrays):
     Raises
     ------
     OSError
-        If it cannot be written: what was there stays, and nothing is left behind.
+        If it cannot be written, or does not read back as it was: what was there stays, and nothing is left behind.
     """
     header, start = {}, 0
     for name, array in arrays.items():
@@ -59,6 +59,18 @@ def write(path, metadata, arrays):
         file.write(struct.pack("<Q", len(text)) + text)
         for array in arrays.values():
             file.write(_bytes_of(array))
+        file.flush()
+        _verify(file.name)
+
+
+def _verify(path):
+    """OSError unless the file is whole."""
+    try:
+        with open(path, "rb") as file:
+            for _ in Reader(file).arrays():
+                pass
+    except ModelFormatError as error:
+        raise OSError(f"what was written does not read back ({error}); is the disk sound, did the arrays change?") from error
 
 
 def _bytes_of(array):
@@ -82,8 +94,9 @@ def replacing(path):
     folder, name = os.path.split(path)
     if os.path.isdir(path):
         raise IsADirectoryError(f"path is a folder, {path!r}; give the name of a file in it")
-    _sweep(folder, f".{name[:80]}.")
-    temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(8)}.tmp")
+    prefix = f".{os.fsencode(name)[:80].decode('utf-8', 'ignore')}."  # a name may have 255 bytes
+    _sweep(folder, prefix)
+    temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file

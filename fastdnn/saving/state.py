@@ -12,6 +12,7 @@ import os
 
 import numpy as np
 
+from .._guard import guard
 from ..engine import SKIPPED
 from ..history import History
 from ..memory import Best
@@ -31,25 +32,41 @@ UNFIT = TypeError, ValueError, OverflowError, AttributeError, IndexError, Recurs
 
 def save_model(model, path, training):
     """`Model.save`. What it writes has passed the checks of `load_model`, but for parts of the user's own."""
-    path, layout, params = check_path("path", path), model.layout, model.params
-    settings = {
-        "layers": to_plain(model.layers),
-        "loss": to_plain(model.loss),
-        "optimizer": to_plain(model.optimizer),
-        "dtype": model.dtype.name,
-        "input_shape": to_plain(layout.shapes[0]),
-        "seed": model.seed,
-    }
-    arrays = dict(layout.views(params)) | _prefixed("state", layout.state_views(model.state))
-    if training:
-        settings |= _progress(model)
-        arrays |= _memory(model)
+    path = check_path("path", path)
+    settings, arrays = _snapshot(model, training)
     try:
         _checked(type(model), settings, {name: a.shape for name, a in arrays.items()}, model.params.nbytes, types_of(model))
     except ModelFormatError as error:
         raise ValueError(f"this model cannot be written to a file: {error}") from None
     text = json.dumps(settings, allow_nan=False)
     write(path, {"format": FORMAT, "version": str(VERSION), "model": text}, arrays)
+
+
+def _snapshot(model, training):
+    """(settings, arrays) of one moment between two epochs, whoever trains the model meanwhile; the arrays are copies."""
+    with guard(model):
+        settings, arrays = _settings(model), _weights(model)
+        if training:
+            settings |= _progress(model)
+            arrays |= _memory(model)
+        return settings, {name: array.copy() for name, array in arrays.items()}
+
+
+def _settings(model):
+    """What the network is made of."""
+    return {
+        "layers": to_plain(model.layers),
+        "loss": to_plain(model.loss),
+        "optimizer": to_plain(model.optimizer),
+        "dtype": model.dtype.name,
+        "input_shape": to_plain(model._built().layout.shapes[0]),
+        "seed": model.seed,
+    }
+
+
+def _weights(model):
+    """The arrays that predict."""
+    return dict(model.weights) | _prefixed("state", model.states)
 
 
 def _prefixed(prefix, views):
@@ -89,7 +106,7 @@ def _best_names(number):
 def _memory(model):
     """The arrays that training goes on from."""
     layout, found = model.layout, {}
-    if model._slots is not None and (model.optimizer.n_slots or model.optimizer.full_batch):
+    if model._slots is not None and model.optimizer.n_arrays:
         for i, slot in enumerate(model.slots.reshape(-1, layout.size)):
             found |= _prefixed(f"slot{i}", layout.views(slot))
     if model.averaged is not None and model.step:
@@ -172,8 +189,7 @@ def _expected(model, settings, found):
     states = {e.key: e.shape for e in layout.states}
     expected = weights | _prefixed("state", states)
     kinds = {name.split("/")[0] for name in found if "/" in name}
-    n_slots = model.optimizer.n_slots or int(model.optimizer.full_batch)
-    for i in range(n_slots if "slot0" in kinds else 0):
+    for i in range(model.optimizer.n_arrays if "slot0" in kinds else 0):
         expected |= _prefixed(f"slot{i}", weights)
     if "average" in kinds and model.optimizer.average is not None:
         expected |= _prefixed("average", weights)
