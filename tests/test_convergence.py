@@ -44,9 +44,9 @@ def test_steps_left_out_are_counted_and_explained():
 
 
 def test_only_the_steps_of_this_fit_count():
-    model, wrong = Model([layers.Dense(1)], dtype="float32", random_state=0), SUM.copy()
-    wrong[::600] = 1e30  # its square is infinite in float32
-    _, (text,) = said(lambda: model.fit(X, wrong, batch_size=200, shuffle=False))
+    model, wrong = Model([layers.Dense(1)], dtype="float32", random_state=0), X.copy()
+    wrong[::600] = 1e30  # the square of its score is infinite in float32
+    _, (text,) = said(lambda: model.fit(wrong, SUM, batch_size=200, shuffle=False))
     assert text.startswith("3 of 9 steps were left out")
     model.fit(X, SUM, batch_size=200)
     assert model.skipped_steps == 3
@@ -57,7 +57,7 @@ def test_one_step_in_a_thousand_is_borne():
     model = Model([layers.Dense(1)], dtype="float32", random_state=0)
     x = np.random.default_rng(0).standard_normal((2000, 3))
     y = x[:, 0].copy()
-    y[7] = 1e30  # its square is infinite in float32
+    x[7] = 1e30  # the square of its score is infinite in float32
     _, texts = said(lambda: model.fit(x, y, batch_size=1, sample_weight=weights))
     assert model.skipped_steps <= 1
     assert texts == []

@@ -197,7 +197,8 @@ def test_a_stop_iteration_within_an_iteration_passes_on():
 
 
 def test_a_time_limit_still_ends_lbfgs():
-    history = network(optimizer=optimizers.LBFGS(tolerance=0.0)).fit(X, Y, epochs=10**6, callbacks=[TimeLimit(0.2)])
+    many = np.tile(X, (100, 1)), np.tile(Y, 100)
+    history = network(optimizer=optimizers.LBFGS(tolerance=0.0)).fit(*many, epochs=10**6, callbacks=[TimeLimit(0.2)])
     assert "time limit" in history.stopped
     stop = LambdaCallback(lambda fit: "enough" if fit.epoch == 3 else None)
     model = MLPClassifier(solver="lbfgs", random_state=0, callbacks=[stop]).fit(X, Y)

@@ -87,6 +87,14 @@ LAST = {"validation_fraction": 0.2, "validation_split": "last"}
             lambda: dnn(settings={"class_weight": {0: 0, 1: 0}}),
             "class_weight must hold finite numbers >= 0, not all of them 0",
         ),
+        (
+            lambda: dnn(settings={"class_weight": {0: 0, 1: 1}}, sample_weight=1.0 - Y),
+            "class_weight and sample_weight together give every sample the weight 0",
+        ),
+        (
+            lambda: MLPClassifier(class_weight={0: 0, 1: 1}).fit(X, Y, 1.0 - Y),
+            "class_weight and sample_weight together give every sample the weight 0",
+        ),
         (lambda: fit(class_weight={0: -1, 1: 1}), "class_weight must hold finite numbers >= 0"),
     ],
 )

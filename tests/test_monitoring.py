@@ -265,6 +265,7 @@ def test_a_rate_that_there_is_not(fit):
         fit([EarlyStopping("rate")])
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # one sample, equal samples
 def test_few_or_equal_samples_say_nothing_of_dead_units():
     for rows, data in ((1, X), (256, X[:1]), (256, np.repeat(X[:1], 50, axis=0)), (3, X)):
         monitor = GradientMonitor(rows=rows)
