@@ -68,7 +68,7 @@ class Binding:
         job[engine.UPDATE], job[engine.SKIP_NONFINITE] = kernel.address(dtype), optimizer.skip_nonfinite
         tables[engine.SLOTS], tables[engine.FACTORS] = model.slots, factors
         model.rules[engine.CLIP_NORM] = optimizer.clip_norm or 0.0
-        if optimizer.clip_norm is not None or optimizer.skip_nonfinite:
+        if self._training.measures_norm:
             job[engine.NORM] = norm.address(dtype)
         if optimizer.average is not None:
             job[engine.AVERAGE], tables[engine.AVERAGED] = average.address(dtype), model.averaged

@@ -84,14 +84,18 @@ class Fit:
         self.scores, self.resumes = [*(f"val_{name}" for name in self.scorers), *scores], resume
         if validation is not None and judged is None:
             self.judged = scored(model), *validation[:2]
-        self._fresh = not resume or model.history is None
+        self.began, self._fresh = False, not resume or model.history is None
         self.history = History() if self._fresh else model.history
         self.epoch = 0 if self._fresh else model.epochs - model.fit_start[1]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
         # Only what a callback has of its own: an epoch of a small network takes 0.4 ms.
+        # Those that watch a key come after those that may record it.
+        last = sorted(self.callbacks, key=lambda callback: callback.watches)
         self._hooks = {
             name: [
-                getattr(c, name) for c in self.callbacks if getattr(type(c), name, None) is not getattr(Callback, name, None)
+                getattr(c, name)
+                for c in (last if name == "on_epoch_end" else self.callbacks)
+                if getattr(type(c), name, None) is not getattr(Callback, name, None)
             ]
             for name in ("on_epoch_begin", "on_slice", "on_epoch_end", "on_fit_end")
         }
@@ -107,7 +111,7 @@ class Fit:
     @property
     def keys(self):
         """Keys that the history gets, as far as that is known: callbacks of the user's may add their own."""
-        of_steps = ["rate", "gradient_norm"] if self.has_rate else []
+        of_steps = ["rate", *["gradient_norm"] * self.training.measures_norm] if self.has_rate else []
         of_validation = self.model.history_keys(self.scorers, self.validation is not None)
         return list(dict.fromkeys(["loss", *of_steps, "seconds", *of_validation, *self.scores]))
 
@@ -143,11 +147,11 @@ class Fit:
             return "loss" if self.validation is None else "val_loss"
         if not isinstance(key, str):
             raise ValueError(f"{what} must be a key of the history, got {key!r}")
-        if key.startswith("val_") and not self.validates:
-            raise ValueError(f"{what}={key!r} needs validation data; give some, or take 'loss'")
-        parts = [self.model.loss, *self.callbacks]
+        parts = [*[self.model.loss] * self.validates, *self.callbacks]  # a loss may have metrics of its own
         ours = f"{__package__}."  # with the dot: a module of the user's may be called fastdnn_parts
         known = all(type(p).__module__.startswith(ours) and type(p).__name__ not in ADDING for p in parts)
+        if known and key.startswith("val_") and not self.validates:
+            raise ValueError(f"{what}={key!r} needs validation data; give some, or take 'loss'")
         if known and key not in self.keys:
             raise ValueError(f"{what} must be a key of the history, one of {self.keys}, got {key!r}")
         return key
@@ -170,7 +174,7 @@ class Fit:
         model = self.model
         for callback in self.callbacks:
             callback.check(self)
-        factor, begun, self._first = model.rate_factor, [], model.epochs - self.epoch
+        factor, begun, self._first, stopped = model.rate_factor, [], model.epochs - self.epoch, self.history.stopped
         self.history.scores = list(dict.fromkeys([*self.history.scores, *self.scores]))
         if self._fresh:
             model.rate_factor = 1.0
@@ -182,13 +186,14 @@ class Fit:
         except BaseException as error:
             self._hooks["on_fit_end"], self.bests = [callback.on_fit_end for callback in begun], []
             self.__exit__(type(error), error, error.__traceback__)
-            model.rate_factor = factor
+            model.rate_factor, self.history.stopped = factor, stopped
             raise
         if self._fresh:
             model.fit_start = model.step, self._first
             model.bests = [best for best in model.bests if best.epoch is None]  # the last fit's epochs are not this one's
         self.history.stopped = self.history.restored = self.history.restored_by = None
         self._own()
+        self.began = True
         return self
 
     def _own(self):
@@ -226,6 +231,8 @@ class Fit:
         for end in self._hooks["on_fit_end"]:
             try:
                 end(self)
+                if self.began:
+                    self._look_for_another_optimizer()
             except BaseException as problem:  # raised below: the others must have their end first, weights to be put back
                 errors.append(problem)
         if error is not None:

@@ -83,11 +83,11 @@ def fit_lbfgs(run):
         nonlocal seen, last
         seen += 1
         if seen > run.epoch:
-            with guard(model):
-                model.params[positions] = last = intermediate_result.x.copy()
-                model.step += 1
-                run.record_epoch(float(intermediate_result.fun))
             with stop_iteration_passes():
+                with guard(model):
+                    model.params[positions] = last = intermediate_result.x.copy()
+                    model.step += 1
+                    run.record_epoch(float(intermediate_result.fun))
                 stops = run.call("on_epoch_end")
             if stops:
                 raise Ended

@@ -136,6 +136,11 @@ class Training:
         return float(np.dot(values, counts) / total) if total else math.nan
 
     @property
+    def measures_norm(self):
+        """Whether steps measure the norm of their gradient."""
+        return self.model.optimizer.clip_norm is not None or self.model.optimizer.skip_nonfinite
+
+    @property
     def gradient_norm(self):
         """Mean norm of the gradients of the last epoch's steps, before clipping; None where it was not needed."""
         norms = self.model.rules[engine.NORMS]

@@ -308,3 +308,52 @@ def test_a_fit_cannot_change_its_kind():
     with pytest.raises(ValueError, match="a callback cannot put LBFGS"):
         model.fit(X, Y, epochs=3, callbacks=[LambdaCallback(swap)])
     assert len(model.history["loss"]) == 1
+
+
+# ---------------------------------------------------------------- keys that others record, ends with L-BFGS
+
+
+class Rmse(Callback):
+    """Records a figure that falls and rises again."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def on_epoch_end(self, fit):
+        fit.history.record(fit.epoch - 1, {self.key: abs(fit.epoch - 3.0)})
+
+
+@pytest.mark.parametrize("key", ["rmse", "val_rmse"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_key_that_another_callback_records_wherever_it_stands(key, order):
+    stop = EarlyStopping(key, patience=9)
+    network().fit(X, Y, epochs=5, callbacks=[stop, Rmse(key)][::order])
+    assert (stop.best_, stop.best_epoch_) == (0.0, 2)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_best_weights_of_a_drop_in_with_lbfgs_stay():
+    seen = []
+    note = LambdaCallback(lambda fit: seen.append(fit.model.params.copy()) and None)
+    clf = MLPClassifier((8,), solver="lbfgs", max_iter=5, random_state=0)
+    clf.set_params(callbacks=[EarlyStopping("rmse", patience=9), Rmse("rmse"), note]).fit(X, Y)
+    seen = clf.callbacks_[2]._functions["on_epoch_end"].__closure__[0].cell_contents
+    assert clf.history_.restored == 2
+    np.testing.assert_array_equal(clf._model.params, seen[2])
+
+
+def test_keys_of_norms_that_nobody_measures_are_refused():
+    for fit in (
+        lambda stop: network(optimizer=optimizers.Adam(skip_nonfinite=False)).fit(X, Y, callbacks=[stop]),
+        lambda stop: MLPClassifier((8,), callbacks=[stop]).fit(X, Y),
+    ):
+        with pytest.raises(ValueError, match=r"monitor must be a key of the history, one of .*got 'gradient_norm'"):
+            fit(EarlyStopping("gradient_norm"))
+
+
+def test_a_scorer_s_stop_iteration_comes_out_of_lbfgs():
+    def stops(estimator, X, y):
+        raise StopIteration("mine")
+
+    with pytest.raises(StopIteration, match="mine"):
+        network(optimizer="lbfgs").fit(X, Y, epochs=3, validation_fraction=0.2, scoring=stops)

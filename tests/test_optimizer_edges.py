@@ -8,6 +8,7 @@ import pytest
 
 from fastdnn import MLPRegressor, Model, config_context, layers
 from fastdnn.optimizers import SGD, Adam, ScheduleFreeAdamW
+from fastdnn.saving import state
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((64, 5)).astype("float32")
@@ -121,3 +122,14 @@ def test_ordinary_gradients_have_the_same_norm_as_before():
     gradient = model.training(X, Y).loss_and_grad() and model.grads.astype(float)
     history = model.fit(X, Y, batch_size=64)
     np.testing.assert_allclose(history["gradient_norm"], np.sqrt((gradient**2).sum()), rtol=1e-6)
+
+
+def test_a_file_of_before_that_lacks_what_an_epoch_left(tmp_path, monkeypatch):
+    model = linear(ScheduleFreeAdamW(0.1))
+    model.fit(X, Y, epochs=2)
+    memory = state._memory
+    monkeypatch.setattr(state, "_memory", lambda m: {k: a for k, a in memory(m).items() if not k.startswith("slot2")})
+    model.save(tmp_path / "m.fdnn")
+    loaded = Model.load(tmp_path / "m.fdnn")
+    np.testing.assert_array_equal(loaded.slots, model.slots)
+    assert loaded.fit(X, Y, epochs=4, resume=True)["loss"] == model.fit(X, Y, epochs=4, resume=True)["loss"]

@@ -21,6 +21,7 @@ class Callback(Spec):
     """
 
     changeable = True
+    watches = False  # whether it looks at a key of the history, and so comes after those that may record it
     comes_last = False  # whether it is called after all others, whatever its place in the list
 
     def _checked(self, name, value):

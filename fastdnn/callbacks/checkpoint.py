@@ -49,6 +49,7 @@ class ModelCheckpoint(Callback):
     ModelCheckpoint(path='best-{epoch}.fdnn', monitor='val_accuracy', keep=3)
     """
 
+    watches = True
     comes_last = True  # so that the file has what the others have found, and the reason why the fit ended
 
     def __init__(self, path, monitor=None, best_only=True, keep=1, every=1, mode="auto"):

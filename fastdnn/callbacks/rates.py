@@ -46,6 +46,8 @@ class ReduceLROnPlateau(Callback):
     Keras's callback and PyTorch's scheduler of the same name.
     """
 
+    watches = True
+
     def __init__(self, monitor=None, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0, mode="auto"):
         self.monitor, self.factor = monitor, check_number("factor", factor, 0, 1, low_open=True, high_open=True)
         self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, 0, 1)

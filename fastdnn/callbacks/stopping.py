@@ -49,6 +49,8 @@ class EarlyStopping(Callback):
     Prechelt, L. (1998). Early stopping - but when? In: Neural Networks: Tricks of the Trade. Springer.
     """
 
+    watches = True
+
     def __init__(self, monitor=None, patience=10, min_delta=0.0, threshold=None, restore_best=True, mode="auto"):
         self.monitor, self.patience = monitor, check_count("patience", patience)
         self.min_delta = check_number("min_delta", min_delta, 0, math.inf, high_open=True)

@@ -81,10 +81,10 @@ class Solving:
                 callback=report if self.verbose or run is not None else None,
                 options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
             )
+            self._model.params[positions] = result.x  # before the callbacks' end, which may put others back
         stopped = run is not None and run.history.stopped is not None  # no reason to warn
         self.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = np.float64(result.fun)
-        self._model.params[positions] = result.x
 
     def _fit_stochastic(self, source, y, sample_weight, factors, first_pass, incremental, callbacks):
         model = self._model
@@ -187,7 +187,10 @@ class Solving:
 
     def _figures(self, training):
         """What the history holds of an epoch beside its loss."""
-        return {"rate": training.rate, **({"val_score": self.validation_scores_[-1]} if self.early_stopping else {})}
+        found = {"rate": training.rate}
+        if training.measures_norm and training.gradient_norm is not None:
+            found["gradient_norm"] = training.gradient_norm
+        return found | ({"val_score": self.validation_scores_[-1]} if self.early_stopping else {})
 
     def _split(self, source, y, sample_weight):
         """(rows to train on, (Source, y, weights) to validate on), drawn as scikit-learn draws them."""

@@ -189,7 +189,10 @@ def _expected(model, settings, found):
     states = {e.key: e.shape for e in layout.states}
     expected = weights | _prefixed("state", states)
     kinds = {name.split("/")[0] for name in found if "/" in name}
-    for i in range(model.optimizer.n_arrays if "slot0" in kinds else 0):
+    n_arrays = model.optimizer.n_arrays
+    if f"slot{n_arrays - 1}" not in kinds:  # earlier versions wrote no more than the moments
+        n_arrays = model.optimizer.n_slots
+    for i in range(n_arrays if "slot0" in kinds else 0):
         expected |= _prefixed(f"slot{i}", weights)
     if "average" in kinds and model.optimizer.average is not None:
         expected |= _prefixed("average", weights)
@@ -275,7 +278,7 @@ def _read(model, settings, reader, finite):
     kinds = {name.split("/")[0] for name in reader.shapes if "/" in name}
     n_slots, slots = sum(kind.startswith("slot") for kind in kinds), None
     if n_slots:
-        slots = aligned(n_slots * layout.size, dtype)
+        slots = aligned(model.optimizer.n_arrays * layout.size, dtype)
         flat |= {f"slot{i}": slots[i * layout.size : (i + 1) * layout.size] for i in range(n_slots)}
     if "average" in kinds:
         flat["average"] = aligned(layout.size, dtype)
@@ -299,5 +302,7 @@ def _read(model, settings, reader, finite):
             raise ModelFormatError(f"the array {name[:80]!r} has NaN or infinity in it; finite=False takes it as it is")
         places[name][...] = array
     model.network = model.network._replace(params=params, state=state, idle=[])
+    if n_slots:
+        slots[n_slots * layout.size :].reshape(-1, layout.size)[...] = params  # what is not in the file: what a fit left
     model._slots, model._averaged = slots, flat.get("average")
     model.bests = [Best(flat[a], flat[b], epoch) for (a, b), epoch in zip(names, epochs, strict=True)]
