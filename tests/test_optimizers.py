@@ -244,7 +244,6 @@ def test_steps_that_are_not_finite_are_left_out_and_counted(rules):
     model, X, y = problem(SGD(0.01, **rules), "float32")
     y = y.astype("float32")
     X[5] = 1e30  # one of four batches overflows
-    y[5] = 1e30
     reference, _, _ = problem(SGD(0.01, **rules), "float32")
     model.training(X.astype("float32"), y, batch_size=10).epoch()
     rest = np.arange(10, 40)
@@ -414,7 +413,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_though_the_loss_is_finite():
 def test_training_goes_on_after_a_step_left_out():
     model, X, y = problem(SGD(0.01), "float32")
     X = X.astype("float32")
-    X[5], y[5] = 1e30, 1e30
+    X[5] = 1e30
     with pytest.warns(ConvergenceWarning, match="4 of 16 steps were left out"):
         history = model.fit(X, y, epochs=4, batch_size=10)
     assert np.isfinite(history["loss"]).all()
