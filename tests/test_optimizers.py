@@ -49,9 +49,9 @@ def settings(optimizer):
     return {k: v for k, v in optimizer.settings().items() if k not in RULES or (k == "weight_decay" and v)}
 
 
-def problem(optimizer, dtype="float64"):
+def problem(optimizer, dtype="float64", activation="tanh"):
     rng = np.random.default_rng(0)
-    shapes = [layers.Dense(21, activation="tanh"), layers.Dense(1)]
+    shapes = [layers.Dense(21, activation=activation), layers.Dense(1)]
     model = Model(shapes, optimizer=optimizer, dtype=dtype, random_state=0).build(6)
     return model, rng.standard_normal((40, 6)), rng.standard_normal(40)
 
@@ -241,16 +241,16 @@ def test_moving_average_of_the_parameters():
 
 @pytest.mark.parametrize("rules", [{}, {"clip_norm": 1.0}])
 def test_steps_that_are_not_finite_are_left_out_and_counted(rules):
-    model, X, y = problem(SGD(0.01, **rules), "float32")
+    model, X, y = problem(SGD(0.01, **rules), "float32", "identity")
     y = y.astype("float32")
     X[5] = 1e30  # one of four batches overflows
-    reference, _, _ = problem(SGD(0.01, **rules), "float32")
+    reference, _, _ = problem(SGD(0.01, **rules), "float32", "identity")
     model.training(X.astype("float32"), y, batch_size=10).epoch()
     rest = np.arange(10, 40)
     reference.training(X.astype("float32")[rest], y[rest], batch_size=10).epoch()
     assert model.skipped_steps == 1
     np.testing.assert_array_equal(model.params, reference.params)
-    diverged, _, _ = problem(SGD(0.01, skip_nonfinite=False, **rules), "float32")
+    diverged, _, _ = problem(SGD(0.01, skip_nonfinite=False, **rules), "float32", "identity")
     diverged.training(X.astype("float32"), y, batch_size=10).epoch()
     assert rules or not np.isfinite(diverged.params).all()  # clipping makes 0 of an infinite norm's gradient
 
@@ -411,7 +411,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_though_the_loss_is_finite():
 
 
 def test_training_goes_on_after_a_step_left_out():
-    model, X, y = problem(SGD(0.01), "float32")
+    model, X, y = problem(SGD(0.01), "float32", "identity")
     X = X.astype("float32")
     X[5] = 1e30
     with pytest.warns(ConvergenceWarning, match="4 of 16 steps were left out"):
