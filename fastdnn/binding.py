@@ -10,10 +10,7 @@ from .layers.base import LEARNS, STATE
 from .optimizers.base import add, average, limit, norm
 from .program import aligned, share
 
-CHANGING = [  # entries of the table that are set for each call
-    engine.FIRST, engine.LAST, engine.SKIP, engine.BATCH, engine.N, engine.BATCH_SHARES, engine.VALUES, engine.NUMBERS_AT,
-    engine.TIME,
-]  # fmt: skip
+CHANGING = slice(engine.TIME, engine.NUMBERS_AT + 1)  # entries of the table that are set for each call
 
 
 class Binding:
@@ -41,7 +38,7 @@ class Binding:
         self._bind_gradients(update)
         for entry, array in self._tables.items():
             self.job[entry] = array.ctypes.data
-        self._kept, self.address = kept, self.job.ctypes.data
+        self._kept, self.address, self._second = kept, self.job.ctypes.data, ticks_per_second()
 
     def _constant_tables(self):
         """{entry: array} of what is the same with an update and without; the counts that go with them are set."""
@@ -100,6 +97,6 @@ class Binding:
         self.gate[:] = 0
         self._settings[engine.L2] = l2
         arrays = shares.ctypes.data, values.ctypes.data, numbers.ctypes.data
-        self.job[CHANGING] = first, last, skip, batch, n, *arrays, int(ticks_per_second() * seconds)
+        self.job[CHANGING] = int(self._second * seconds), first, last, skip, batch, n, *arrays
         engine.train(self._threads, self.address)
         return int(self.job[engine.FIRST]) - first, int(self.job[engine.SKIP])

@@ -45,13 +45,11 @@ from .optimizers.base import (
 # Entries of `job`, the table of a call: those of `_phases`, then addresses and counts that the loops need.
 (PROGRAM, OPS, DATA_AT, PARAMS, WORK, TIME, FIRST, LAST) = range(PHASES, PHASES + 8)  # TIME: ticks until it is to return
 AT = PHASES + 8
-# of `train`
-(SLOT_COUNT, SEGMENTS, N_SEGMENTS, PARTS, N_PARTS, BOUNDS, RULES_AT, SETTINGS, GRADS, SLOTS, UPDATE, N_PARAMS) = range(
-    AT, AT + 12
-)
-(SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD, NORM, AVERAGE, AVERAGED, LIMIT, LIMITS, N_LIMITS) = range(AT + 12, AT + 23)
-(LIMIT_NORMS, FACTORS, SKIP_NONFINITE, SKIP, BATCH, N, CAPACITY, BATCH_SHARES, VALUES, SCALE_AT) = range(AT + 23, AT + 33)
-(LOSSES_AT, NUMBERS_AT, SQUARES) = range(AT + 33, AT + 36)
+# of `train`, first those that change from call to call
+(SKIP, BATCH, N, BATCH_SHARES, VALUES, NUMBERS_AT) = range(AT, AT + 6)
+(SLOT_COUNT, SEGMENTS, N_SEGMENTS, PARTS, N_PARTS, BOUNDS, RULES_AT, SETTINGS, GRADS, SLOTS, UPDATE) = range(AT + 6, AT + 17)
+(N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD, NORM, AVERAGE, AVERAGED, LIMIT, LIMITS) = range(AT + 17, AT + 28)
+(N_LIMITS, LIMIT_NORMS, FACTORS, SKIP_NONFINITE, CAPACITY, SCALE_AT, LOSSES_AT, SQUARES) = range(AT + 28, AT + 36)
 # of its phases, written by the leader: what is to be done, by which segment, with which rows and numbers of the optimizer
 (KIND, SEGMENT_AT, AT_ROW, BEGIN, N_ROWS, NUMBERS_NOW, FINAL, FINE) = range(AT + 36, AT + 44)
 TRAIN_JOB = AT + 44

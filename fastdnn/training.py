@@ -80,7 +80,7 @@ class Training:
         if sample_weight is not None:
             self.data[0, SAMPLE_WEIGHT] = sample_weight.ctypes.data
         self.data[1:] = self.data[0]
-        self._owned, self._order, self._calls = None, None, {}
+        self._owned, self._order, self._calls, self._choices = None, None, {}, {}
         self._equal_shares = (0, 0), None
         # Forward, input gradient and weight gradient: 2 flops a weight and row each.
         self.flops_per_piece = rows * max(1, 6 * model.layout.size)
@@ -121,6 +121,9 @@ class Training:
         n, values = self.done, values[: -(-self.done // self.batch_size)]
         if not n:
             return math.nan
+        if fine and (self.sample_weight is None or self.as_sklearn):
+            *whole, last = values.tolist()  # in scikit-learn's order of operations
+            return (math.fsum(whole) * self.batch_size + last * (n - len(whole) * self.batch_size)) / n
         counts = np.full(len(values), float(self.batch_size))
         counts[-1] = n - (len(values) - 1) * self.batch_size
         if self.sample_weight is not None and not self.as_sklearn:
@@ -129,9 +132,6 @@ class Training:
         if not fine:
             counts[~np.isfinite(values)] = 0
             values = np.nan_to_num(values) * (counts > 0)
-        elif self.sample_weight is None or self.as_sklearn:
-            *whole, last = values.tolist()  # in scikit-learn's order of operations
-            return (math.fsum(whole) * self.batch_size + last * (n - len(whole) * self.batch_size)) / n
         total = counts.sum()
         return float(np.dot(values, counts) / total) if total else math.nan
 
@@ -188,8 +188,10 @@ class Training:
         """The `ThreadChoice` of all trainings that cost the same."""
         model, program = self.model, self.program
         most = worthwhile_threads(self.flops_per_piece, 2, model.dtype.itemsize)
+        if (update, most) in self._choices:
+            return self._choices[update, most]
         cost = model.layout.size, len(program.table), program.rows, model.dtype, len(program.segments), len(self.data)
-        return thread_choice(most, (update, *cost))
+        return self._choices.setdefault((update, most), thread_choice(most, (update, *cost)))
 
     def _set_order(self, order):
         if self.model.network is not self.network:
