@@ -46,6 +46,14 @@ class History(dict):
     def __setstate__(self, state):
         self.__dict__.update({"restored_by": None, "scores": []} | state)  # pickles of before have not all
 
+    def copy(self):
+        """Another one with lists of its own."""
+        new = History({key: list(values) for key, values in self.items()})
+        new.__dict__.update({name: list(v) if isinstance(v, list) else v for name, v in vars(self).items()})
+        return new
+
+    __copy__ = copy
+
     def add(self, **values):
         """Append a value to each named list."""
         for name, value in values.items():

@@ -46,8 +46,10 @@ class Best:
         The epoch, counted from 0; None where nobody has said which.
     """
 
-    def __init__(self, params=None, state=None, epoch=None):
-        self.params, self.state, self.epoch = params, state, epoch
+    def __new__(cls, params=None, state=None, epoch=None):  # not __init__, which pickles of before, of tuples, do not call
+        best = super().__new__(cls)
+        best.params, best.state, best.epoch = params, state, epoch
+        return best
 
     def keep(self, network, epoch=None):
         """Take the parameters and running statistics as they are now."""
@@ -294,16 +296,11 @@ class Memory:
 
     def copy(self):
         """A model that is equal and independent: what training writes (arrays, history, the optimizer's rate) is its own."""
-        own = {
-            "_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau),
-            "_optimizer": copy.copy(self._optimizer), "history": copy.deepcopy(self.history),
-            "bests": [best.copy() for best in self.bests],
-        }  # fmt: skip
         new = object.__new__(type(self))
         with guard(self):
             own = {
                 "_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau),
-                "_optimizer": copy.copy(self._optimizer), "history": copy.deepcopy(self.history),
+                "_optimizer": copy.copy(self._optimizer), "history": copy.copy(self.history),
                 "bests": [best.copy() for best in self.bests],
             }  # fmt: skip
             new.__setstate__({**self.__dict__, **own, "network": self.network._replace(idle=[])})

@@ -12,6 +12,8 @@ from test_callbacks import X, Y, network
 
 from fastdnn import DNNClassifier, MLPClassifier, MLPRegressor, Model, extending, layers, optimizers, schedules
 from fastdnn.callbacks import Callback, EarlyStopping, LambdaCallback, TimeLimit
+from fastdnn.history import History
+from fastdnn.memory import Best
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -40,6 +42,32 @@ def test_copies_are_independent(duplicate):
     model.fit(X, Y, epochs=6, resume=True)
     assert [len(m.history["loss"]) for m in (model, other)] == [6, 6]
     assert model.history["loss"] == other.history["loss"]
+
+
+@pytest.mark.parametrize("duplicate", [History.copy, copy.copy, copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])
+def test_copies_of_a_history_are_independent(duplicate):
+    history = network().fit(X, Y, epochs=2, callbacks=[EarlyStopping("loss")])
+    history.notes.append("epoch 1: mine")
+    before, noted, other = dict(copy.deepcopy(history)), copy.deepcopy(vars(history)), duplicate(history)
+    assert type(other) is History
+    assert (dict(other), vars(other)) == (before, noted)
+    other.add(loss=1.0)
+    other.notes.append("more")
+    other.scores.append("val_f1")
+    assert (dict(history), vars(history)) == (before, noted)
+
+
+def test_pickles_of_before_that_hold_a_best_epoch():
+    """There it was a tuple, which pickles build with `__new__` alone, and the model had one."""
+    model = network()
+    model.fit(X, Y, epochs=1)
+    state = {name: value for name, value in model.__getstate__().items() if name != "bests"}
+    state["best"] = Best.__new__(Best, model.params * 2, model.state.copy())
+    other = pickle.loads(pickle.dumps(model))
+    other.__setstate__(state)
+    other.restore_best()
+    np.testing.assert_array_equal(other.params, model.params * 2)
+    assert other.best is None
 
 
 def test_copies_of_a_model_from_a_memory_map_share_no_workspace(tmp_path):
@@ -205,8 +233,9 @@ def test_a_time_limit_still_ends_lbfgs():
     assert (model.n_iter_, model.history_.stopped) == (3, "enough")
 
 
+@pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
-def test_those_that_have_begun_have_their_end(error):
+def test_those_that_have_begun_have_their_end(error, resume):
     seen = []
 
     def hook(name):
@@ -219,13 +248,13 @@ def test_those_that_have_begun_have_their_end(error):
         raise error
 
     model = network()
-    model.fit(X, Y, epochs=2)
+    model.fit(X, Y, epochs=2, callbacks=[EarlyStopping("loss")])
     model.rate_factor = 0.5
     before = state_of(model)
     third = LambdaCallback(on_fit_begin=fail, on_fit_end=lambda fit: seen.append("end third"))
+    callbacks = [LambdaCallback(**hook("first")), LambdaCallback(**hook("second")), third, LambdaCallback(**hook("fourth"))]
     with pytest.raises(type(error)):
-        model.fit(X, Y, callbacks=[LambdaCallback(**hook("first")), LambdaCallback(**hook("second")), third,
-                                   LambdaCallback(**hook("fourth"))])  # fmt: skip
+        model.fit(X, Y, epochs=9, resume=resume, callbacks=callbacks)
     assert seen == ["begin first", "begin second", "end first", "end second"]
     assert state_of(model) == before
 
