@@ -145,16 +145,11 @@ def kernel(signature):
     return lambda py_func: Kernel(py_func, signature)
 
 
-class Driver:
-    """A compiled loop `f(job)` that walks a program; `job` is the address of an int64 table. Knows no float type.
-
-    On several threads each of them calls it once, inside one parallel region, and what they find in `job` tells them what to
-    do (see `_phases`). The region's body is that one call: as a loop of Numba's parallel transforms, which inline all that
-    is called in it, it took 4.6 of the 10 s of a cold start.
-    """
+class Once:
+    """Base of what is compiled once, on first use, whichever thread comes first; a subclass gives `_make()`."""
 
     def __init__(self, py_func):
-        self.py_func, self._compiled, self._call = py_func, None, None
+        self.py_func, self._compiled = py_func, None
         self.__name__, self.__doc__ = py_func.__name__, py_func.__doc__
         KERNELS.append(self)
 
@@ -162,12 +157,25 @@ class Driver:
         if self._compiled is None:
             with _compile_lock, paused():
                 if self._compiled is None:
-                    self._compiled = c_function(self.py_func, types.void(types.int64))
-                    self._call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._compiled.address)
+                    self._compiled = self._make()
         return self._compiled
 
     def warm(self):
         self.compile()
+
+
+class Driver(Once):
+    """A compiled loop `f(job)` that walks a program; `job` is the address of an int64 table. Knows no float type.
+
+    On several threads each of them calls it once, inside one parallel region, and what they find in `job` tells them what to
+    do (see `_phases`). The region's body is that one call: as a loop of Numba's parallel transforms, which inline all that
+    is called in it, it took 4.6 of the 10 s of a cold start.
+    """
+
+    def _make(self):
+        compiled = c_function(self.py_func, types.void(types.int64))
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(compiled.address)
+        return compiled
 
     def __call__(self, n_threads, job):
         """Run on up to `n_threads` threads; on this one alone where threads are not safe now. Lets go of the GIL."""
@@ -179,27 +187,15 @@ class Driver:
         return self._call(job)
 
 
-class Launch:
+class Launch(Once):
     """`launch(address, job, n)`: call the C function at `address` n times, on as many of Numba's threads."""
 
-    def __init__(self, py_func, signature):
-        self.py_func, self.signature, self._compiled = py_func, signature, None
-        self.__name__, self.__doc__ = py_func.__name__, py_func.__doc__
-        KERNELS.append(self)
-
-    def compile(self):
-        if self._compiled is None:
-            with _compile_lock, paused():
-                if self._compiled is None:
-                    compiled = njit(parallel=True, **OPTIONS)(self.py_func)
-                    use_cache(compiled, self.py_func)
-                    compiled.compile(self.signature)
-                    compiled.disable_compile()
-                    self._compiled = compiled
-        return self._compiled
-
-    def warm(self):
-        self.compile()
+    def _make(self):
+        compiled = njit(parallel=True, **OPTIONS)(self.py_func)
+        use_cache(compiled, self.py_func)
+        compiled.compile(types.void(types.int64, types.int64, types.intp))
+        compiled.disable_compile()
+        return compiled
 
     def __call__(self, *args):
         return (self._compiled or self.compile())(*args)
@@ -220,7 +216,7 @@ def _launch_all(address, job, n):
         _call_job(address, job)
 
 
-_launch = Launch(_launch_all, types.void(types.int64, types.int64, types.intp))
+_launch = Launch(_launch_all)
 
 
 def driver(py_func):

@@ -151,7 +151,7 @@ class Fit:
         ours = f"{__package__}."  # with the dot: a module of the user's may be called fastdnn_parts
         known = all(type(p).__module__.startswith(ours) and type(p).__name__ not in ADDING for p in parts)
         if known and key.startswith("val_") and not self.validates:
-            raise ValueError(f"{what}={key!r} needs validation data; give some, or take 'loss'")
+            raise ValueError(f"{what}={key!r} needs validation data; give some, or take one of {self.keys}")
         if known and key not in self.keys:
             raise ValueError(f"{what} must be a key of the history, one of {self.keys}, got {key!r}")
         return key

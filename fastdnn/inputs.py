@@ -31,13 +31,16 @@ IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of tim
 def as_numbers(a, name, dtype):
     """`a` as an array of that float type; ValueError that names the argument if it holds no real numbers."""
     check_dense(a, name)
+    if np.ma.is_masked(a):
+        raise ValueError(f"{name} has masked entries; fill them, {name}.filled(value), or remove those rows")
     try:
         a = np.asarray(a)
         check_missing(a, name)
         check_strings(a, name)
         if a.dtype.kind in "cmM":
             raise TypeError
-        return a.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):  # who looks for infinity says so in words
+            return a.astype(dtype, copy=False)
     except (TypeError, ValueError) as error:
         if type(error) is ValueError and name in str(error):
             raise
@@ -62,6 +65,15 @@ def check_strings(a, name):
     found = next((v for v in a.ravel() if isinstance(v, (str, bytes))), None) if a.dtype.kind in "OSU" else None
     if found is not None:
         raise ValueError(f"{name} must hold real numbers, got the string {found[:40]!r}; use {name}.astype(float)")
+
+
+def check_kinds(a, name):
+    """ValueError if an array of Python objects holds strings and something else: they have no order."""
+    kinds = {isinstance(value, (str, bytes)) for value in a.ravel()} if a.dtype.kind == "O" else ()
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{name} must hold strings or numbers, got both; np.asarray({name}).astype(str) makes all of them strings"
+        )
 
 
 def check_weights(sample_weight, n, name="sample_weight"):
@@ -116,6 +128,9 @@ def weights_of_classes(class_weight, classes, numbers, sample_weight):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {class_weight!r}")
         sums = np.bincount(numbers, weights=sample_weight, minlength=len(classes)).astype(float)
         return np.divide(sums.sum(), len(classes) * sums, out=np.zeros(len(classes)), where=sums > 0)
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not isinstance(weight, (int, float, np.integer, np.floating)):
+            raise ValueError(f"class_weight must hold finite numbers >= 0, got {weight!r} for class {label!r}")
     weights = np.asarray(compute_class_weight(class_weight, classes=classes, y=classes), float)
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(f"class_weight must hold finite numbers >= 0, not all of them 0, got {class_weight!r}")
@@ -174,6 +189,8 @@ class Source:
         X = as_numbers(X, "X", dtype)
         if X.ndim < 2:
             raise ValueError(f"X must have shape (n, features) or more dimensions, got {X.shape}; use X.reshape(-1, 1)")
+        if 0 in X.shape[1:]:
+            raise ValueError(f"X has no features, its shape is {X.shape}")
         self.n, self.shape = len(X), X.shape[1:]
         X = X.reshape(self.n, int(np.prod(self.shape))) if X.ndim > 2 else X
         if any(stride % X.itemsize for stride in X.strides):

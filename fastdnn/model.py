@@ -76,7 +76,8 @@ class Model(Memory):
         if finite:
             if source.n == 0:
                 raise ValueError("X has no samples")
-            assert_all_finite(source.arrays[0], input_name="X")
+            with np.errstate(invalid="ignore", over="ignore"):  # of sums that are infinite; the error says it in words
+                assert_all_finite(source.arrays[0], input_name="X")
         if layout is not None and tuple(source.shape) != layout.shapes[0]:
             raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
         return source

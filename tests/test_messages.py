@@ -80,7 +80,16 @@ LAST = {"validation_fraction": 0.2, "validation_split": "last"}
         (lambda: fit(X[:, 0].astype(str), loss="squared_error"), "y must hold real numbers, got the string"),
         (lambda: fit(sample_weight=np.ones(60).astype(str)), "sample_weight must hold real numbers, got the string"),
         (lambda: Model([layers.Dense(1)]).build(4).predict(X.astype(str)), "X must hold real numbers, got the string"),
+        (lambda: dnn(np.array(["a", 1] * 30, object)), "y must hold strings or numbers, got both"),
+        (lambda: MLPClassifier(max_iter=1).fit(X, np.array(["a", 1] * 30, object)), "y must hold strings or numbers"),
+        # arrays that are not what they seem
+        (lambda: fit(X=np.ma.masked_greater(X, 1)), r"X has masked entries; fill them, X\.filled"),
+        (lambda: fit(X=X[:, :0]), r"X has no features, its shape is \(60, 0\)"),
+        (lambda: fit(X=np.full((60, 4), 1e300)), "Input X contains infinity"),
+        (lambda: fit(X=X * np.inf), "Input X contains"),
         # weights
+        (lambda: fit(class_weight={0: pd.NA, 1: 1}), "class_weight must hold finite numbers >= 0, got <NA> for class 0"),
+        (lambda: dnn(settings={"class_weight": {0: "1", 1: 1}}), "class_weight must hold finite numbers >= 0, got '1'"),
         (lambda: fit(sample_weight=np.zeros(60)), "sample_weight must not be all zero"),
         (lambda: fit(sample_weight=np.full(60, np.nan)), "sample_weight must be finite and not negative, got nan"),
         (

@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..inputs import check_dense, check_missing, check_sparse, weights_of_classes
+from ..inputs import check_dense, check_kinds, check_missing, check_sparse, weights_of_classes
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
 from ._predict import winners
 from ._restore import unchanged_on_error
@@ -24,6 +24,7 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
     check_sparse(y, "y")
     if (hasattr(y, "dtype") and y.dtype == object) or isinstance(y, (list, tuple)):
         check_missing(np.asarray(y), "y")
+        check_kinds(np.asarray(y), "y")
     if checks.get("y_numeric"):
         check_dense(y, "y")
     nd = getattr(estimator, "layers", None) is not None
