@@ -46,7 +46,7 @@ class Binding:
         counts = {
             engine.OPS: len(program.table), engine.SLOT_COUNT: len(training.data), engine.N_SEGMENTS: len(program.segments),
             engine.N_PARTS: len(training.parts), engine.N_PARAMS: len(model.params), engine.ITEMSIZE: model.dtype.itemsize,
-            engine.CAPACITY: len(training.losses),
+            engine.CAPACITY: program.rows, engine.LOSS_ROWS: program.loss_rows,
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count

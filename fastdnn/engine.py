@@ -31,7 +31,21 @@ from ._phases import (
     ticks,
 )
 from ._simd import caller, doubles_at, integers_at
-from .layers.base import BACKWARD, BASE, BLOCK, COLUMNS, DATA, FIRST_ROW, FORWARD, GRADIENT, REFRESH, ROWS, STEP, op_signature
+from .layers.base import (
+    BACKWARD,
+    BASE,
+    BLOCK,
+    COLUMNS,
+    DATA,
+    FIRST_ROW,
+    FORWARD,
+    GRADIENT,
+    REFRESH,
+    ROWS,
+    SAMPLE_ROWS,
+    STEP,
+    op_signature,
+)
 from .optimizers.base import (
     NUMBERS,
     SCALE_OF_GRADIENT,
@@ -52,7 +66,8 @@ AT = PHASES + 8
 (N_LIMITS, LIMIT_NORMS, FACTORS, SKIP_NONFINITE, CAPACITY, SCALE_AT, LOSSES_AT, SQUARES) = range(AT + 28, AT + 36)
 # of its phases, written by the leader: what is to be done, by which segment, with which rows and numbers of the optimizer
 (KIND, SEGMENT_AT, AT_ROW, BEGIN, N_ROWS, NUMBERS_NOW, FINAL, FINE) = range(AT + 36, AT + 44)
-TRAIN_JOB = AT + 44
+LOSS_ROWS = AT + 44  # rows of a sample for the loss
+TRAIN_JOB = AT + 45
 # of `infer`: pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace
 (PIECES, NEXT_PIECE, STOPPED, WORK_BYTES) = range(AT, AT + 4)
 INFER_JOB = AT + 4
@@ -78,11 +93,20 @@ _call_limit = caller(limit_signature, 6)
 
 
 @inner
-def run(job, kind, o, data, grads, work, start, lo, n):
-    """Call kernel `kind` (FORWARD, ...) of op o, if it has one; data, grads, work are addresses."""
+def run(job, kind, o, data, work, start, lo, n):
+    """Call kernel `kind` (FORWARD, ...) of op o, if it has one, for samples lo..lo+n; data and work are addresses."""
     row = integers_at(job[PROGRAM], o * COLUMNS)
     if row[kind]:
-        _call_op(row[kind], row, integers_at(data, 0), job[PARAMS], grads, work, start, lo, n)
+        rows = row[SAMPLE_ROWS]
+        _call_op(row[kind], row, integers_at(data, 0), job[PARAMS], 0, work, start * rows, lo * rows, n * rows)
+
+
+@inner
+def run_units(job, kind, o, data, grads, start, lo, n):
+    """Call GRADIENT or REFRESH of op o, if it has one, for units lo..lo+n of its parameters; data and grads are addresses."""
+    row = integers_at(job[PROGRAM], o * COLUMNS)
+    if row[kind]:
+        _call_op(row[kind], row, integers_at(data, 0), job[PARAMS], grads, job[WORK], start, lo, n)
 
 
 # ---------------------------------------------------------------- the first phase: rows
@@ -93,9 +117,9 @@ def segment_rows(job, data, lo, n):
     """Rows lo..lo+n of the workspace through the ops of one segment, forward and back."""
     segment, work, start = integers_at(job[SEGMENT_AT], 0), job[WORK], job[AT_ROW]
     for o in range(segment[0], segment[1]):
-        run(job, FORWARD, o, data, 0, work, start, lo, n)
+        run(job, FORWARD, o, data, work, start, lo, n)
     for o in range(segment[2], segment[3] - 1, -1):
-        run(job, BACKWARD, o, data, 0, work, start, lo, n)
+        run(job, BACKWARD, o, data, work, start, lo, n)
 
 
 @inner
@@ -107,7 +131,7 @@ def slot_gradients(job, data, grads):
         while p < job[N_PARTS] and integers_at(job[PARTS], p * PART)[ENTRY] == first[ENTRY]:
             units += integers_at(job[PARTS], p * PART)[UNITS]
             p += 1
-        run(job, GRADIENT, first[OP], data, grads, job[WORK], job[AT_ROW], first[LO], units)
+        run_units(job, GRADIENT, first[OP], data, grads, job[AT_ROW], first[LO], units)
 
 
 @inner
@@ -153,7 +177,7 @@ def part_gradient(job, part, share):
                 source = grads + s * job[OWN] if job[OWN] else scratch
                 if not job[OWN]:
                     target, data = scratch if more else grads, job[DATA_AT] + s * 8 * DATA
-                    run(job, GRADIENT, part[OP], data, target, job[WORK], job[AT_ROW], part[LO], part[UNITS])
+                    run_units(job, GRADIENT, part[OP], data, target, job[AT_ROW], part[LO], part[UNITS])
                 if more:
                     _call_add(job[ADD], grads, source, part[FIRST_PARAM], part[SIZE])
     return grads
@@ -172,7 +196,7 @@ def part_update(job, p, grads):
     if job[AVERAGED] and not job[N_LIMITS]:
         decay = doubles_at(job[RULES_AT])[AVERAGE_DECAY]
         _call_average(job[AVERAGE], job[AVERAGED], job[PARAMS], part[FIRST_PARAM], part[SIZE], decay)
-    run(job, REFRESH, part[OP], 0, 0, job[WORK], 0, part[LO], part[UNITS])
+    run_units(job, REFRESH, part[OP], 0, 0, 0, part[LO], part[UNITS])
     return penalty
 
 
@@ -183,7 +207,7 @@ def parts_of_share(job, share):
     for p in range(bounds[0], bounds[1]):
         part = integers_at(job[PARTS], p * PART)
         if job[KIND] == REFRESH_ALL:
-            run(job, REFRESH, part[OP], 0, 0, job[WORK], 0, part[LO], part[UNITS])
+            run_units(job, REFRESH, part[OP], 0, 0, 0, part[LO], part[UNITS])
         elif job[KIND] == GRADIENTS:
             grads = part_gradient(job, part, share)
             if job[FINAL] and job[NORM]:
@@ -247,7 +271,7 @@ def limit_norms(job):
     for k in range(job[N_LIMITS]):
         row = integers_at(job[LIMITS], 5 * k)
         _call_limit(job[LIMIT], job[PARAMS], row[2], row[1], row[4], row[3], norms[k])
-        run(job, REFRESH, row[0], 0, 0, job[WORK], 0, 0, row[1])
+        run_units(job, REFRESH, row[0], 0, 0, 0, 0, row[1])
     if job[AVERAGED]:
         for p in range(job[N_PARTS]):
             part = integers_at(job[PARTS], p * PART)
@@ -278,9 +302,9 @@ def forward_and_back(job, b, base, rows):
         job[KIND] = THROUGH
         together(job)
         if segment[5] >= 0:
-            run(job, segment[5], segment[4], job[DATA_AT], 0, job[WORK], base, 0, rows)
+            run(job, segment[5], segment[4], job[DATA_AT], job[WORK], base, 0, rows)
     loss = doubles_at(job[VALUES])[b]  # a batch may come in several pieces: one sum, wherever it is cut
-    for i in range(rows):
+    for i in range(rows * job[LOSS_ROWS]):
         loss += losses[i]
     return loss
 
@@ -358,7 +382,7 @@ def train(job_at):
     PROGRAM (OPS, COLUMNS), SEGMENTS (N_SEGMENTS, 6), PARTS (N_PARTS, 7), BOUNDS (SHARES + 1,) : see `program`
     SKIP : rows of batch FIRST that are done already     BATCH : samples in a batch     N : samples in the epoch
     BATCH_SHARES[b] : 1 / sum of the weights of batch b     SCALE_AT (1,) : written, that of the current batch
-    LOSSES_AT (CAPACITY,), SQUARES (N_PARTS,) : scratch
+    LOSSES_AT (CAPACITY * LOSS_ROWS,), SQUARES (N_PARTS,) : scratch
     CAPACITY : rows of the workspace; a larger batch is taken in pieces, whose gradients add up in GRADS, and the update comes
     with the last of them
     NUMBERS_AT (LAST - FIRST, NUMBERS) : of the optimizer; UPDATE = 0 leaves the parameters and keeps the gradients
@@ -412,6 +436,6 @@ def infer(job_at):
         n = job[FIRST] + count * (piece + 1) // pieces - start
         if n > 0:
             for o in range(job[OPS]):
-                run(here, FORWARD, o, job[DATA_AT], 0, work, start, 0, n)
+                run(here, FORWARD, o, job[DATA_AT], work, start, 0, n)
         if number == 0 and ticks(job) >= until:
             _atomic.store(job_at + 8 * STOPPED, 1)

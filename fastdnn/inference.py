@@ -8,7 +8,7 @@ from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
 from .layers.base import DATA, FLAG, STATE, X_COLUMN, X_ROW, X
-from .program import Program
+from .program import Program, value_size
 from .thread_choice import SLICE, thread_choice, worthwhile_threads
 
 MOST_NUMBERS = 1 << 22  # predictions that are made at once where they are not the result
@@ -41,9 +41,9 @@ class Inference:
 
     def __init__(self, network, dtype, sparse):
         layout = network.layout
-        widest = max(int(np.prod(shape)) for shape in layout.shapes[sparse:])
+        widest = max(map(value_size, layout.shapes[sparse:]))
         self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
-        self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, max(1, 2 * layout.size)
+        self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, max(1, layout.flops)
         self._program = Program(layout, network.loss, sparse, dtype, self.capacity)
         self.data, self._flag = np.zeros(DATA, np.int64), np.zeros(1, np.int64)
         self.data[FLAG] = self._flag.ctypes.data

@@ -1,7 +1,5 @@
 """Where batches come from: dense arrays of any strides and CSR matrices, checked once, gathered a batch at a time."""
 
-import math
-
 import numpy as np
 import scipy.sparse
 from sklearn.utils.class_weight import compute_class_weight
@@ -9,11 +7,15 @@ from sklearn.utils.class_weight import compute_class_weight
 from ._jit import inner, kernel
 from ._simd import copy, integers_at, move, offset, pointer_at, prefetch, real, row_op
 from .layers.base import (
+    BACKWARD,
+    D_OUT,
+    DX,
     FLAG,
     FORWARD,
     INDICES,
     INDPTR,
     LD_OUT,
+    N_IN,
     N_OUT,
     ORDER,
     OUT,
@@ -225,17 +227,22 @@ class Source:
         data[[X, X_ROW, X_COLUMN, INDPTR, INDICES]] = self.entries
 
 
-def input_op(row, place, sparse):
-    """Fill the row of a program's first op: no backward, no parameters; nothing where the first layer reads CSR itself."""
+def input_op(row, place, sparse, gradient=False):
+    """Fill the row of a program's first op, which has no parameters; nothing where the first layer reads CSR itself.
+
+    gradient : whether the way back ends with the gradient of the samples, in data[DX]
+    """
     if place.sparse:
         return
     if sparse:
         raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
-    n_in = math.prod(place.input_shape)
+    width, rows = place.input_shape[-1], place.sample_rows
     row[FORWARD] = (gather_dense if place.training else gather_watched).address(place.dtype)
-    row[[N_OUT, OUT, LD_OUT]] = n_in, place.new_rows(n_in), place.stride(n_in)
+    row[[N_IN, N_OUT, OUT, LD_OUT]] = rows, width, place.new_rows(width), place.stride(width)
     if not place.training:
-        row[WATCH] = place.new_block(place.stride(n_in))
+        row[WATCH] = place.new_block(place.stride(width))
+    if gradient:
+        row[BACKWARD], row[D_OUT] = scatter_gradient.address(place.dtype), place.new_deltas(width)
 
 
 def check_sparse(X, name="X"):
@@ -277,31 +284,42 @@ def copy_row(source, target, n):
 
 @inner
 def gather(row, data, work, start, lo, n):
-    """Rows lo..lo+n of the workspace from the samples order[start + lo], ...; 2 * n_features elements moved a row.
+    """Samples order[start + lo], ... into N_IN rows of N_OUT numbers each; moves 2 * rows * columns elements a sample.
 
-    Shuffled rows stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
+    Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
     """
-    x, ld, columns = pointer_at(data[X], work), row[LD_OUT], row[N_OUT]
+    x, ld, columns, rows = pointer_at(data[X], work), row[LD_OUT], row[N_OUT], row[N_IN]
     x_row, x_column = data[X_ROW], data[X_COLUMN]
-    ahead = max(1, min(16, IN_FLIGHT // columns)) if x_column == 1 and data[ORDER] else 0
+    size = rows * columns
+    ahead = max(1, min(16, IN_FLIGHT // size)) if x_column == 1 and data[ORDER] else 0
     for i in range(lo - ahead, lo + n):
         if ahead and i + ahead < lo + n:
             coming = offset(x, sample(data, start + i + ahead) * x_row)
-            for j in range(0, min(columns, IN_FLIGHT), 16):
+            for j in range(0, min(size, IN_FLIGHT), 16):
                 prefetch(offset(coming, j))
         if i >= lo:
-            source, target = offset(x, sample(data, start + i) * x_row), offset(work, row[OUT] + i * ld)
-            if x_column == 1:
-                copy_row(source, target, columns)
-            else:
-                for j in range(columns):
-                    target[j] = source[j * x_column]
+            for r in range(rows):
+                source = offset(x, sample(data, start + i) * x_row + r * columns * x_column)
+                target = offset(work, row[OUT] + (i * rows + r) * ld)
+                if x_column == 1:
+                    copy_row(source, target, columns)
+                else:
+                    for j in range(columns):
+                        target[j] = source[j * x_column]
 
 
 @kernel(op_signature)
 def gather_dense(row, data, params, grads, work, start, lo, n):
-    """`gather`; writes its own rows."""
+    """`gather`; writes its own samples."""
     gather(row, data, work, start, lo, n)
+
+
+@kernel(op_signature)
+def scatter_gradient(row, data, params, grads, work, start, lo, n):
+    """The gradients of samples lo..lo+n, without padding, to their positions in data[DX]; writes its own samples."""
+    columns, rows, target = row[N_OUT], row[N_IN], pointer_at(data[DX], work)
+    for i in range(lo * rows, (lo + n) * rows):
+        copy(offset(work, row[D_OUT] + i * row[LD_OUT]), offset(target, (start * rows + i) * columns), columns)
 
 
 @row_op(2, 2, whole=True)
@@ -326,14 +344,15 @@ def gather_watched(row, data, params, grads, work, start, lo, n):
     if not direct:
         gather(row, data, work, start, lo, n)
     for i in range(lo, lo + n):
-        target = offset(work, row[OUT] + i * ld)
-        if direct:
-            source = offset(x, (start + i) * data[X_ROW])
-            move_watching(source, zeros, target, zeros, whole)
-            if whole < columns:
-                move_watching(offset(source, columns - 16), zeros, offset(target, columns - 16), zeros, 16)
-        else:
-            for j in range(columns):
-                zeros[j] += target[j] * real(work, 0.0)
+        for r in range(row[N_IN]):
+            target = offset(work, row[OUT] + (i * row[N_IN] + r) * ld)
+            if direct:
+                source = offset(x, (start + i) * data[X_ROW] + r * columns)
+                move_watching(source, zeros, target, zeros, whole)
+                if whole < columns:
+                    move_watching(offset(source, columns - 16), zeros, offset(target, columns - 16), zeros, 16)
+            else:
+                for j in range(columns):
+                    zeros[j] += target[j] * real(work, 0.0)
     if sum_of(zeros, columns) != real(work, 0.0):
         integers_at(data[FLAG], 0)[0] = 1

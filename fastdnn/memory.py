@@ -32,7 +32,11 @@ class Network(NamedTuple):
     params: np.ndarray | None = None
     state: np.ndarray | None = None  # running statistics
     idle: list | None = None  # `Inference` objects that no Python thread uses just now
-    n_out: int = 0
+
+    @property
+    def n_out(self):
+        """Number of scores of a row, the last axis of a sample's."""
+        return self.layout.shapes[-1][-1]
 
 
 class Best:
@@ -158,7 +162,7 @@ class Memory:
         Parameters
         ----------
         input_shape : tuple of int or int
-            Shape of one sample, (features,).
+            Shape of one sample: (features,), (time, features), (height, width, channels), ...
         initialize : bool, default=True
             Whether to draw initial values; otherwise all parameters are 0.
 
@@ -178,11 +182,10 @@ class Memory:
         params, state = aligned(layout.size, self.dtype), aligned(layout.state_size, self.dtype)
         for entries, flat in ((layout.entries if initialize else (), params), (layout.states, state)):
             for i, entry in enumerate(entries):
-                fan_in, fan_out = (entry.shape[0], entry.shape[-1]) if len(entry.shape) > 1 else (1, entry.shape[0])
+                fan_in, fan_out = entry.parameter.fans or (entry.rows, entry.shape[-1])
                 source = rng.generator(self.seed, rng.WEIGHTS, i)
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
-        n_out = int(np.prod(layout.shapes[-1]))
-        self.network = self.network._replace(layout=layout, params=params, state=state, idle=[], n_out=n_out)
+        self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
         self._grads = self._slots = self._averaged = None
         self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0

@@ -7,7 +7,7 @@ from .fitting import fit, prepare
 from .html import network_html
 from .inference import Inference, chunks
 from .inputs import Source, check_dense, check_weights
-from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Y
+from .layers.base import DX, LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Y, sample_rows
 from .losses import SquaredError, scores_link
 from .memory import Memory, Network
 from .program import Layout
@@ -15,6 +15,16 @@ from .saving import load_model, save_model
 from .specs import check_count
 from .summary import summary
 from .training import Training
+
+
+def by_rows(y, shape):
+    """Targets of samples whose scores have that shape, a row for each row of scores; a vector of scores is one row."""
+    if len(shape) == 1:
+        return y
+    y = np.asarray(y)
+    if y.shape[1 : len(shape)] != shape[:-1]:
+        raise ValueError(f"y must have shape (n, {', '.join(map(str, shape[:-1]))}, ...) for scores {shape}, got {y.shape}")
+    return y.reshape(-1, *y.shape[len(shape) :])
 
 
 class Model(Memory):
@@ -85,24 +95,25 @@ class Model(Memory):
     def _check(self, network, X, y, sample_weight, finite=True):
         """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
         source = self._source(X, network.layout, finite)
-        n_out = network.n_out if network.layout else int(np.prod(Layout(network.layers, source.shape).shapes[-1]))
+        shape = (network.layout or Layout(network.layers, source.shape)).shapes[-1]
         check_dense(y, "y")
         if np.ndim(y) == 0 or len(y) != source.n:
             raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
-        return source, network.loss.check_targets(y, n_out, self.dtype), check_weights(sample_weight, source.n)
+        targets = network.loss.check_targets(by_rows(y, shape), shape[-1], self.dtype)
+        return source, targets, check_weights(sample_weight, source.n)
 
     @property
     def n_out(self):
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def training(self, X, y, sample_weight=None, batch_size=32, learns=True, piece=None):
+    def training(self, X, y, sample_weight=None, batch_size=32, learns=True, piece=None, input_gradient=False):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
         source, targets, weights = self._check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
-        return Training(self, source, targets, weights, batch_size, learns=learns, piece=piece)
+        return Training(self, source, targets, weights, batch_size, learns=learns, piece=piece, input_gradient=input_gradient)
 
     # ------------------------------------------------------------ training
 
@@ -239,6 +250,24 @@ class Model(Memory):
         run = self.training(X, y, sample_weight, max(n, 1), learns=training)
         return run.loss_and_grad(), self.grads.copy()
 
+    def input_gradient(self, X, y, sample_weight=None, training=False):
+        """Gradient of the mean loss of the samples with respect to the samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight, training
+            As for `loss_and_grad`; X dense.
+
+        Returns
+        -------
+        ndarray of the shape of X, of the model's float type
+        """
+        run = self.training(X, y, sample_weight, max(np.shape(X)[0], 1), learns=training, input_gradient=True)
+        gradient = np.empty((run.source.n, *run.source.shape), self.dtype)
+        run.data[:, DX] = gradient.ctypes.data
+        run.loss_and_grad()
+        return gradient
+
     # ------------------------------------------------------------ inference
 
     def forward(self, X, layer=None):
@@ -263,9 +292,8 @@ class Model(Memory):
             raise ValueError(f"layer must be a number from {-len(self.layers)} to {len(self.layers) - 1}, got {layer!r}")
         layers = whole.layers[: layer % len(self.layers) + 1]
         layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
-        shape = layout.shapes[-1]
-        part = Network(layers, SquaredError(), layout, whole.params, whole.state, [], int(np.prod(shape)))
-        return self._infer(part, X, scores=True).reshape(-1, *shape)
+        part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
+        return self._infer(part, X, scores=True)
 
     def predict(self, X):
         """Predictions, the loss's link applied: probabilities, means.
@@ -295,7 +323,7 @@ class Model(Memory):
         source = self._source(X, network.layout, finite=False)
         if not source.sparse:
             return self._plain(network, source.arrays[0], kernel)[0]
-        result = np.empty((source.n, network.n_out), self.dtype)
+        result = np.empty((source.n, *network.layout.shapes[-1]), self.dtype)
         self._run(network, source, kernel, {RESULT: result.ctypes.data})
         return result
 
@@ -316,7 +344,7 @@ class Model(Memory):
 
     def _plain(self, network, X, kernel):
         inference = self._borrow(network, sparse=False)
-        result = np.empty((len(X), network.n_out), self._dtype)
+        result = np.empty((len(X), *network.layout.shapes[-1]), self._dtype)
         inference.rows(X)
         finite = inference.run(len(X), kernel.address(self._dtype), {RESULT: result.ctypes.data})
         network.idle.append(inference)
@@ -362,24 +390,31 @@ class Model(Memory):
         source, targets, weights = self._check(network, X, y, sample_weight, finite=False)
         if source.n == 0:
             raise ValueError("X has no samples")
-        losses, scale = np.zeros(source.n), np.array([1.0 / (source.n if weights is None else weights.sum())])
+        rows = sample_rows(network.layout.shapes[-1])
+        losses, scale = np.zeros(source.n * rows), np.array([1.0 / (source.n if weights is None else weights.sum())])
         arrays = {Y: targets.ctypes.data, LOSSES: losses.ctypes.data, SCALE: scale.ctypes.data}
         arrays[SAMPLE_WEIGHT] = 0 if weights is None else weights.ctypes.data
         self._run(network, source, network.loss.kernel_for(targets), arrays)
-        return {"loss": float(losses.sum()), **self._metrics(network, source, np.asarray(y), weights)}
+        return {"loss": float(losses.sum()), **self._metrics(network, source, y, weights)}
 
     def _metrics(self, network, source, y, weights):
         """The loss's metrics; of those that are means, a chunk of the samples at a time."""
-        parts = chunks(source.n, network.n_out)
+        shape = network.layout.shapes[-1]
+        rows = sample_rows(shape)
+        y = np.asarray(by_rows(y, shape))
+        of_rows = weights if weights is None or rows == 1 else np.repeat(weights, rows)
+        parts = chunks(source.n, rows * network.n_out)
         if len(parts) == 1 or not network.loss.metrics_are_means:
-            return network.loss.metrics(self.predict(source), y, weights)
-        weights, total = np.ones(source.n) if weights is None else weights, {}
+            return network.loss.metrics(self.predict(source).reshape(-1, network.n_out), y, of_rows)
+        of_rows, total = np.ones(source.n * rows) if of_rows is None else of_rows, {}
         for part in parts:
-            if weights[part].any():
-                figures = network.loss.metrics(self.predict(source.take(part)), y[part], weights[part])
+            of_part = slice(part.start * rows, part.stop * rows)
+            if of_rows[of_part].any():
+                predictions = self.predict(source.take(part)).reshape(-1, network.n_out)
+                figures = network.loss.metrics(predictions, y[of_part], of_rows[of_part])
                 for name, value in figures.items():
-                    total[name] = total.get(name, 0.0) + value * weights[part].sum()
-        return {name: float(value / weights.sum()) for name, value in total.items()}
+                    total[name] = total.get(name, 0.0) + value * of_rows[of_part].sum()
+        return {name: float(value / of_rows.sum()) for name, value in total.items()}
 
     # ------------------------------------------------------------ files
 

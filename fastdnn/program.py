@@ -1,6 +1,5 @@
 """From layers to numbers: the layout of the flat parameters, and the program table with its workspace."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +26,12 @@ from .layers.base import (
     ONE,
     OUT,
     PRE,
+    SAMPLE_ROWS,
     SYNC_BACKWARD,
     SYNC_FORWARD,
     ZEROS,
     Parameter,
+    sample_rows,
 )
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
@@ -74,7 +75,7 @@ class Entry:
 
     @property
     def rows(self):
-        return self.shape[0] if len(self.shape) == 2 else 1
+        return self.parameter.rows
 
     @property
     def stride(self):
@@ -83,13 +84,12 @@ class Entry:
     @property
     def end(self):
         """Where the next array may start: a matrix has whole blocks of 16 rows, for the transposed copy."""
-        rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) == 2 else 1
+        rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) > 1 else 1
         return self.offset + rows * self.stride
 
     def view(self, flat):
-        columns = self.shape[-1]
-        block = flat[self.offset : self.offset + self.rows * self.stride].reshape(self.rows, self.stride)[:, :columns]
-        return block.reshape(self.shape) if len(self.shape) == 2 else block[0]
+        block = flat[self.offset : self.offset + self.rows * self.stride]
+        return block.reshape(*self.shape[:-1], self.stride)[..., : self.shape[-1]]
 
 
 class Views(dict):
@@ -128,11 +128,13 @@ class Layout:
         Input shape of each leaf, then the output shape.
     size, state_size : int
         Elements of the flat buffers, padding included.
+    flops : int
+        Of the way forward of one sample.
     """
 
     def __init__(self, layers, input_shape):
         self.leaves = [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{i}.{layer.name}")]
-        self.entries, self.states, self.shapes, ways = [], [], [tuple(input_shape)], []
+        self.entries, self.states, self.shapes, ways, self.flops = [], [], [tuple(input_shape)], [], 0
         for number, (key, layer) in enumerate(self.leaves):
             shape = self.shapes[-1]
             try:
@@ -149,6 +151,7 @@ class Layout:
                 target = self.states if p.state else self.entries
                 target.append(Entry(f"{key}.{p.name}", number, p, target[-1].end if target else 0))
             self.shapes.append(output)
+            self.flops += layer.flops(shape)
         self.size = self.entries[-1].end if self.entries else 0
         self.state_size = self.states[-1].end if self.states else 0
 
@@ -233,10 +236,15 @@ class Place:
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
         self.open_ways = []  # rows of the ops where ways around other layers start
 
+    @property
+    def sample_rows(self):
+        """Rows of a sample of the input."""
+        return sample_rows(self.input_shape)
+
     def in_place(self, row):
         """Fill in the sizes; the output, and its gradient, stand where the input and its gradient do."""
-        n = math.prod(self.input_shape)
-        row[[N_IN, N_OUT, LD_IN, LD_OUT]] = n, n, padded(n), padded(n)
+        n = self.input_shape[-1]
+        row[[N_IN, N_OUT, LD_IN, LD_OUT, SAMPLE_ROWS]] = n, n, padded(n), padded(n), self.sample_rows
         row[[IN, OUT, D_IN, D_OUT]] = self.input, self.input, self.d_input, self.d_input
 
     @property
@@ -283,19 +291,25 @@ class Place:
         before[DERIVE] = 0
         return found
 
-    def new_rows(self, width):
-        """Offset of a block of activations, `width` columns with stride padded(width).
+    def new_rows(self, width, rows=None):
+        """Offset of a block of activations, `width` columns with stride padded(width), and `rows` of them for each sample.
 
-        In training every op keeps its own for the way back; in inference two blocks take turns.
+        As many as the input has by default. In training every op keeps its own for the way back; in inference two blocks
+        take turns.
         """
         if self.training:
-            return self.new_block(self.rows * padded(width))
+            return self.new_block(self.rows * (rows or self.sample_rows) * padded(width))
         self._turn = 1 - self._turn
         return self._program.blocks[self._turn]
 
-    def new_deltas(self, width):
+    def new_deltas(self, width, rows=None):
         """Offset of a block of gradients of activations, or -1 in inference."""
-        return self.new_block(self.rows * padded(width)) if self.training else -1
+        return self.new_block(self.rows * (rows or self.sample_rows) * padded(width)) if self.training else -1
+
+
+def value_size(shape):
+    """Elements of a sample of that shape in the workspace."""
+    return sample_rows(shape) * padded(shape[-1])
 
 
 class Program:
@@ -319,9 +333,13 @@ class Program:
         Whether layers behave as in training.
     seed : int
         Of the random numbers that layers draw.
+    input_gradient : bool
+        Whether the way back ends with the gradient of the samples, written to data[DX].
 
     Attributes
     ----------
+    loss_rows : int
+        Rows of a sample for the loss.
     table : (ops, COLUMNS) int64
         First the input, then the layers, last the loss.
     segments : (k, 6) int64
@@ -331,44 +349,63 @@ class Program:
         Workspace of one thread, or of all in training.
     """
 
-    def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, learns=False, seed=0):
+    def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, learns=False, seed=0, input_gradient=False):
         self.rows, self.training = rows, kernel is not None
         self.dtype, self.kept = np.dtype(dtype), []
         self.table = np.zeros((len(layout.leaves) + 2, COLUMNS), np.int64)
         place = Place(self, self.dtype.name, rows, self.training, learns, seed)
         place.sparse = sparse and layout.leaves[0][1].takes_sparse
-        widths = [padded(math.prod(shape)) for shape in layout.shapes[place.sparse :]]
-        self._size = ZEROS + max(widths)
+        self.table[:, SAMPLE_ROWS] = 1
+        skipped = 0  # layers that only reshape the samples: these are gathered in the shape that they give
+        while skipped < len(layout.leaves) and layout.leaves[skipped][1].reshapes and not sparse:
+            skipped += 1
+        shapes = layout.shapes[skipped if not place.sparse else 1 :]
+        self._size = ZEROS + max(padded(shape[-1]) for shape in shapes)
         if not self.training:
-            self.blocks = [self.reserve(rows * max(widths)) for _ in range(2)]
-        place.input_shape = layout.shapes[0]
-        input_op(self.table[0], place, sparse)
+            self.blocks = [self.reserve(rows * max(map(value_size, shapes))) for _ in range(2)]
+        place.input_shape = layout.shapes[skipped]
+        input_op(self.table[0], place, sparse, input_gradient)
         for number, (_, layer) in enumerate(layout.leaves):
             row, place.number = self.table[number + 1], number
-            place.input_shape, place.input = layout.shapes[number], self._output(number)
-            place.d_input = self._d_output(number) if number else -1
+            place.input_shape, place.input = layout.shapes[max(number, skipped)], self._output(number)
+            place.d_input = self._d_output(number) if number or input_gradient else -1
+            if number < skipped:
+                place.in_place(row)
+                continue
             place._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.op(row, place)
+            self._refuse_overwriting(layer, number)
             place.sparse = False
-        last, n_out = self.table[-1], math.prod(layout.shapes[-1])
+        place.input_shape = layout.shapes[-1]
+        last, n_out, self.loss_rows = self.table[-1], layout.shapes[-1][-1], place.sample_rows
         hyper = loss.hyper(n_out, self.dtype)
         constants = np.zeros(n_out + 64, self.dtype)
         constants[:n_out] = loss.output_constants(n_out)
         self.kept.append(constants)
-        last[[N_IN, LD_IN, IN]] = n_out, padded(n_out), self._output(len(layout.leaves))
+        last[[N_IN, LD_IN, IN, SAMPLE_ROWS]] = n_out, padded(n_out), self._output(len(layout.leaves)), self.loss_rows
         last[COLUMN_CONSTANTS] = constants.ctypes.data
         last[HYPER] = place.numbers(*hyper)
         if self.training:
             last[BACKWARD], last[D_IN] = kernel.address(self.dtype), self._d_output(len(layout.leaves))
             if last[D_IN] < 0:  # nothing to train
-                last[D_IN] = self.reserve(rows * padded(n_out))
+                last[D_IN] = self.reserve(rows * value_size(layout.shapes[-1]))
         else:
             # Evaluation writes gradients too, into a block that nobody reads.
-            last[D_IN] = self.reserve(rows * padded(n_out))
+            last[D_IN] = self.reserve(rows * value_size(layout.shapes[-1]))
         self.segments = self._cut()
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
+
+    def _refuse_overwriting(self, layer, number):
+        """ValueError if a layer works in place on what the op before has saved for its way back."""
+        row, before = self.table[number + 1], self.table[number]
+        saved = before[PRE] if before[DERIVE] or before[BACKWARD] else -1
+        if self.training and row[FORWARD] and row[OUT] == row[IN] == saved:
+            raise ValueError(
+                f"{layer!r} writes over its input, which the layer before it needs for its gradient: give its output a place "
+                "of its own, row[OUT] = place.new_rows(...)"
+            )
 
     def _cut(self):
         """The `segments`, from the ops that have a SYNC kernel."""

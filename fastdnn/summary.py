@@ -3,8 +3,7 @@
 import math
 from typing import NamedTuple
 
-from .gemm import padded
-from .layers import Layer
+from .program import value_size
 from .thread_choice import worthwhile_threads
 from .training import PIECE
 
@@ -28,9 +27,7 @@ def describe(model):
             continue
         shape_in, shape_out = layout.shapes[i : i + 2]
         weights = {e.name: e.shape for e in layout.entries if e.layer == i}
-        matrices = sum(2 * math.prod(shape) for shape in weights.values() if len(shape) > 1)
-        elementwise = 0 if type(layer).op is Layer.op else math.prod(shape_out)  # the base's passes its input on
-        infos.append(LayerInfo(key, layer, shape_in, shape_out, weights, matrices + elementwise))
+        infos.append(LayerInfo(key, layer, shape_in, shape_out, weights, layer.flops(shape_in)))
     return infos
 
 
@@ -48,7 +45,7 @@ def fit_bytes(model, batch_size):
     arrays = 2 + model.optimizer.n_arrays + (model.optimizer.average is not None) + 1  # the last: transposed copies
     whole = any(layer.name == "batch_norm" for _, layer in layout.leaves)  # all rows of a batch at once
     rows = batch_size if whole else min(batch_size, PIECE)
-    return arrays * layout.size * itemsize, 2 * rows * sum(padded(math.prod(shape)) for shape in layout.shapes) * itemsize
+    return arrays * layout.size * itemsize, 2 * rows * sum(map(value_size, layout.shapes)) * itemsize
 
 
 def summary(model, batch_size=32):
@@ -65,7 +62,7 @@ def summary(model, batch_size=32):
     lines.append(f"{total:,} parameters, {total * model.dtype.itemsize / 1e6:.2f} MB in {model.dtype.name}")
     lines.append(f"{flops:,} flops to predict a row, about {3 * flops:,} to train with it")
     own, work = fit_bytes(model, batch_size)
-    threads = worthwhile_threads(6 * model.layout.size * batch_size, 2, model.dtype.itemsize)
+    threads = worthwhile_threads(3 * model.layout.flops * batch_size, 2, model.dtype.itemsize)
     lines.append(
         f"a fit in batches of {batch_size}: {own / 1e6:.2f} MB for weights, gradients and the optimizer, {work / 1e6:.2f} MB "
         f"for activations; {threads} thread{'s' if threads > 1 else ''}"

@@ -44,6 +44,8 @@ class Training:
     piece : int or None
         Rows of a batch that go through the network at once, where their gradients are to be accumulated: memory is that of
         a batch of so many, and so are the statistics that BatchNorm normalizes with.
+    input_gradient : bool
+        Whether the gradient of the samples is written to data[DX], which the caller sets.
 
     Attributes
     ----------
@@ -55,7 +57,10 @@ class Training:
         Learning rate of the last step.
     """
 
-    def __init__(self, model, source, targets, sample_weight, batch_size, as_sklearn=False, learns=True, piece=None):
+    def __init__(
+        self, model, source, targets, sample_weight, batch_size, as_sklearn=False, learns=True, piece=None,
+        input_gradient=False,
+    ):  # fmt: skip
         self.model, self.source, self.targets, self.as_sklearn = model, source, targets, as_sklearn
         self.watch, self.done, self.rate = None, 0, math.nan
         # Of the schedule: its number of steps, the step of the model that is its first, what it has made of its rates.
@@ -67,11 +72,13 @@ class Training:
         self.program, kernel = None, model.loss.kernel_for(targets)
         for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
             if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
-                self.program = Program(model.layout, model.loss, source.sparse, model.dtype, rows, kernel, learns, model.seed)
+                self.program = Program(
+                    model.layout, model.loss, source.sparse, model.dtype, rows, kernel, learns, model.seed, input_gradient
+                )
         rows = self.program.rows
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()
-        self.scale, self.losses = np.zeros(1), np.zeros(rows)
+        self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows)
         self.squares = np.zeros(len(self.parts))
         slots = model.layout.size <= SLOT_SIZE and rows >= SLOT_ROWS and len(self.program.segments) == 1
         self.data = np.zeros((SLOTS if slots else 1, DATA), np.int64)
@@ -82,8 +89,7 @@ class Training:
         self.data[1:] = self.data[0]
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
         self._equal_shares = (0, 0), None
-        # Forward, input gradient and weight gradient: 2 flops a weight and row each.
-        self.flops_per_piece = rows * max(1, 6 * model.layout.size)
+        self.flops_per_piece = rows * max(1, 3 * model.layout.flops)  # forward, input gradient and weight gradient
         self._seconds_per_piece = self.flops_per_piece / FLOPS[model.dtype.itemsize]
 
     def shares(self, order, n, batch_size=None):

@@ -7,8 +7,13 @@ and is one of four, any of which may be missing:
 forward   rows [lo, lo + n) of the workspace: input -> output
 backward  the same rows, in reverse order of the ops: gradient of the output -> gradient of the input
 gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a unit, each vector is one), after backward
-          has run: the gradient of the parameters, summed over data[ROWS] rows from data[FIRST_ROW] on
+          has run: the gradient of the parameters, summed over data[ROWS] samples from data[FIRST_ROW] on (`slot_rows`)
 refresh   the same units, after the parameters have changed: whatever is derived from them (a transposed copy)
+
+A value, what one op gives to the next, holds a sample of shape (..., width) as prod(...) rows of that width: row r of
+sample s stands at element (s * rows + r) * stride, the stride being padded(width). An op says how many rows a sample has
+for it (row[SAMPLE_ROWS]); the engine multiplies, so whoever works row by row works on the last axis of any shape. Ops that
+take whole samples say 1.
 
 Rows are independent in forward and backward, units in gradient and refresh: any split of either over threads gives the
 same bits, because each result is one sum in one fixed order. An op that needs all rows of the batch at once (batch
@@ -16,6 +21,7 @@ normalization) sums blocks of BLOCK rows, which no split of the rows cuts; once 
 SYNC_FORWARD or SYNC_BACKWARD, is run once, by one thread, before any row goes on.
 """
 
+import math
 from dataclasses import dataclass
 
 from numba import types
@@ -30,11 +36,12 @@ FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
 (GEMM, TRANSPOSE, N_IN, N_OUT, LD_IN, LD_OUT, IN, OUT, D_IN, D_OUT) = range(4, 14)
 (KERNEL, BIAS, TURNED, PRE, CLAMPS, ACTIVATE, DERIVE, HYPER, PRE_IN, MASK_IN, DERIVE_IN, WATCH) = range(14, 26)
 (COLUMN_CONSTANTS, BY_ROWS, KEY, SYNC_FORWARD, SYNC_BACKWARD, MOMENTS, SUMS, MEAN, STATE_AT, FROZEN, OTHER) = range(26, 37)
+SAMPLE_ROWS = 37  # rows of a sample for the op; 1 where it takes whole samples
 COLUMNS = 40
 
 # Entries of `data`, the table of what one call works on: addresses (0: none) and counts.
 X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT = range(11)
-ROWS, FIRST_ROW, BASE, FLAG, STEP, STATE, LEARNS = range(11, 18)
+ROWS, FIRST_ROW, BASE, FLAG, STEP, STATE, LEARNS, DX = range(11, 19)
 DATA = 24
 
 BLOCK = 32  # rows that a kernel before a SYNC kernel sums up; split rows only at its multiples there
@@ -47,6 +54,17 @@ ONE, ZEROS = 0, 16
 def sample(data, position):
     """Number of the sample that stands at `position` of the order."""
     return integers_at(data[ORDER], position)[0] if data[ORDER] else position
+
+
+def sample_rows(shape):
+    """Rows of a sample of that shape."""
+    return math.prod(shape[:-1])
+
+
+@inner
+def slot_rows(row, data):
+    """(first row, rows) of the samples that a gradient is summed over."""
+    return data[FIRST_ROW] * row[SAMPLE_ROWS], data[ROWS] * row[SAMPLE_ROWS]
 
 
 def op_signature(real):
@@ -68,7 +86,7 @@ class Parameter:
     name : str
         Last part of its key in `Model.weights`.
     shape : tuple of int
-        (n,) or (rows, columns); rows of a matrix stand in `params` with a padded stride.
+        (n,), or (..., columns): the rows of a matrix, whatever its rank, stand in `params` with a padded stride.
     initializer : str or float
         Name in `fastdnn.initializers.INITIALIZERS`, or the number that all values have.
     decays : bool
@@ -81,6 +99,8 @@ class Parameter:
         Factor of the learning rate; 0 freezes it.
     max_norm : float or None
         Largest norm of a column.
+    fans : tuple (fan_in, fan_out) or None
+        Numbers that a unit sees and that see it, for initializers; None takes the rows and columns of the matrix.
     """
 
     name: str
@@ -92,6 +112,12 @@ class Parameter:
     l2: float = 0.0
     rate: float = 1.0
     max_norm: float | None = None
+    fans: tuple | None = None
+
+    @property
+    def rows(self):
+        """Rows of the matrix that it is in memory; a vector is one."""
+        return math.prod(self.shape[:-1])
 
 
 class Layer(Spec):
@@ -103,6 +129,7 @@ class Layer(Spec):
     name = "layer"
     takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (place.sparse), not rows made dense
     internal = False  # whether it is no layer of a user's, but a part of one
+    reshapes = False  # whether its output is its input in another shape, number by number
     opens_way = closes_way = False  # whether a way around other layers starts or ends here (same shape at both ends)
 
     def leaves(self, key):
@@ -116,6 +143,13 @@ class Layer(Spec):
     def parameters(self, input_shape):
         """The `Parameter` arrays of the layer."""
         return []
+
+    def flops(self, input_shape):
+        """Floating-point operations of the way forward of one sample: what threads and slices are chosen by."""
+        matrices = sum(2 * math.prod(p.shape) for p in self.parameters(input_shape) if len(p.shape) > 1)
+        output = self.output_shape(input_shape)
+        elementwise = 0 if type(self).op is Layer.op else math.prod(output)  # the base's passes its input on
+        return sample_rows(output) * matrices + elementwise
 
     def op(self, row, place):
         """Fill the program row (int64 array of COLUMNS) for the place where the layer stands (see `program.Place`).

@@ -38,6 +38,9 @@ from .base import (
 class BatchNorm(Layer):
     """y = gamma (x - mean) / sqrt(var + epsilon) + beta, mean and variance of each feature over the batch.
 
+    A feature is a place on the last axis of a sample: of an image (height, width, channels) a channel, whose mean is taken
+    over the samples and both other axes.
+
     In inference the running statistics take their place: r <- (1 - momentum) r + momentum (the batch's), the variance there
     being divided by n - 1, as PyTorch does it. A batch of one row is normalized with the running statistics, and leaves
     them as they are.
@@ -76,17 +79,13 @@ class BatchNorm(Layer):
     def leaves(self, key):
         return [(f"{key}.moments", BatchMoments()), (key, self)]
 
-    def output_shape(self, input_shape):
-        if len(input_shape) != 1:
-            raise ValueError(f"BatchNorm takes vectors of shape (features,), got samples of shape {tuple(input_shape)}")
-        return input_shape
-
     def parameters(self, input_shape):
+        size = input_shape[-1:]
         return [
-            Parameter("gamma", input_shape, "ones", decays=False),
-            Parameter("beta", input_shape, "zeros", decays=False),
-            Parameter("mean", input_shape, "zeros", decays=False, state=True),
-            Parameter("var", input_shape, "ones", decays=False, state=True),
+            Parameter("gamma", size, "ones", decays=False),
+            Parameter("beta", size, "zeros", decays=False),
+            Parameter("mean", size, "zeros", decays=False, state=True),
+            Parameter("var", size, "ones", decays=False, state=True),
         ]
 
     def op(self, row, place):
@@ -97,7 +96,7 @@ class BatchNorm(Layer):
         if not place.training:
             row[FORWARD], row[MEAN] = batch_norm_infer.address(place.dtype), place.new_block(2 * ld)
             return
-        blocks = -(-place.rows // BLOCK)
+        blocks = -(-place.rows * place.sample_rows // BLOCK)
         row[OUT], row[D_OUT] = place.new_rows(n), place.new_deltas(n)
         row[[FORWARD, BACKWARD, GRADIENT, SYNC_BACKWARD]] = place.addresses(
             batch_norm_forward, batch_norm_backward, batch_norm_gradient, batch_norm_sums
@@ -105,9 +104,8 @@ class BatchNorm(Layer):
         row[MEAN], row[MOMENTS], row[SUMS] = (place.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
         row[FROZEN] = not place.learns
         moments = place.before  # the op of `BatchMoments`: the same statistics, and the way back ends there
-        moments[[N_OUT, LD_OUT, KERNEL, STATE_AT, HYPER, MEAN, MOMENTS, SUMS, FROZEN]] = row[
-            [N_OUT, LD_OUT, KERNEL, STATE_AT, HYPER, MEAN, MOMENTS, SUMS, FROZEN]
-        ]
+        shared = [N_OUT, LD_OUT, KERNEL, STATE_AT, HYPER, MEAN, MOMENTS, SUMS, FROZEN]
+        moments[shared] = row[shared]
         moments[[FORWARD, BACKWARD, SYNC_FORWARD]] = place.addresses(moments_forward, moments_backward, moments_sync)
         moments[D_OUT] = row[D_OUT]
 

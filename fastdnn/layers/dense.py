@@ -19,7 +19,6 @@ from .base import (
     D_OUT,
     DERIVE,
     DERIVE_IN,
-    FIRST_ROW,
     FORWARD,
     GEMM,
     GRADIENT,
@@ -37,7 +36,7 @@ from .base import (
     PRE,
     PRE_IN,
     REFRESH,
-    ROWS,
+    SAMPLE_ROWS,
     TRANSPOSE,
     TURNED,
     ZEROS,
@@ -46,11 +45,12 @@ from .base import (
     X,
     op_signature,
     sample,
+    slot_rows,
 )
 
 
 class Dense(Layer):
-    """Fully connected layer, y = f(x W + b).
+    """Fully connected layer, y = f(x W + b), on the last axis of samples of any shape.
 
     Parameters
     ----------
@@ -121,16 +121,11 @@ class Dense(Layer):
         self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, 0, math.inf, low_open=True)
 
     def output_shape(self, input_shape):
-        if len(input_shape) != 1:
-            raise ValueError(
-                f"Dense takes vectors of shape (features,), got samples of shape {tuple(input_shape)}; "
-                "put Flatten() before it"
-            )
-        return (self.units,)
+        return (*input_shape[:-1], self.units)
 
     def parameters(self, input_shape):
         initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
-        shape = input_shape[0], self.units
+        shape = input_shape[-1], self.units
         kernel_ = Parameter(
             "kernel", shape, initializer, True, l1=self.l1, l2=self.l2, rate=self.rate, max_norm=self.max_norm
         )
@@ -139,10 +134,10 @@ class Dense(Layer):
 
     def op(self, row, place):
         f = get_activation(self.activation)
-        n_in, n_out = place.input_shape[0], self.units
+        n_in, n_out = place.input_shape[-1], self.units
         row[[FORWARD, BACKWARD, GRADIENT]] = place.addresses(dense_forward, dense_backward, dense_gradient)
         row[[GEMM, TRANSPOSE]] = place.addresses(gemm, transpose)
-        row[[N_IN, N_OUT, LD_IN, LD_OUT]] = n_in, n_out, padded(n_in), padded(n_out)
+        row[[N_IN, N_OUT, LD_IN, LD_OUT, SAMPLE_ROWS]] = n_in, n_out, padded(n_in), padded(n_out), place.sample_rows
         row[[IN, D_IN, OUT, D_OUT]] = place.input, place.d_input, place.new_rows(n_out), place.new_deltas(n_out)
         row[KERNEL] = place.parameter("kernel")
         row[BIAS] = place.parameter("bias") if self.use_bias else -1
@@ -218,8 +213,9 @@ def dense_gradient(row, data, params, grads, work, start, lo, n):
         bias_gradient(row, data, grads, work)
         return
     ldx, ldy = row[LD_IN], row[LD_OUT]
+    first, _ = slot_rows(row, data)
     target = offset(grads, row[KERNEL] + lo * ldy)
-    sum_over_rows(row, data, work, offset(work, row[IN] + data[FIRST_ROW] * ldx + lo), target, n, 1, ldx)
+    sum_over_rows(row, data, work, offset(work, row[IN] + first * ldx + lo), target, n, 1, ldx)
 
 
 @inner
@@ -230,11 +226,12 @@ def bias_gradient(row, data, grads, work):
 
 @inner
 def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
-    """target (n, n_out) = X dY; element (i, r) of X, for row r of the data[ROWS], as in `gemm`."""
+    """target (n, n_out) = X dY; element (i, r) of X, for row r of the slot, as in `gemm`."""
     ldy = row[LD_OUT]
-    columns, dy = whole_columns(row[N_OUT]), offset(work, row[D_OUT] + data[FIRST_ROW] * ldy)
+    first, rows = slot_rows(row, data)
+    columns, dy = whole_columns(row[N_OUT]), offset(work, row[D_OUT] + first * ldy)
     call_gemm(
-        row[GEMM], x, dy, target, offset(work, ZEROS), target, n, columns, data[ROWS], x_row, x_column, ldy, ldy, ldy, 0, 0
+        row[GEMM], x, dy, target, offset(work, ZEROS), target, n, columns, rows, x_row, x_column, ldy, ldy, ldy, 0, 0
     )  # fmt: skip
     if columns < ldy:  # the product leaves the padding of a row; the update reads it
         for i in range(n):
@@ -299,7 +296,8 @@ def dense_gradient_sparse(row, data, params, grads, work, start, lo, n):
     values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
     for j in range(lo, lo + n):
         copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), ldy)
-    for i in range(data[FIRST_ROW], data[FIRST_ROW] + data[ROWS]):
+    first, rows = slot_rows(row, data)
+    for i in range(first, first + rows):
         bounds = integers_at(data[INDPTR], sample(data, start + i))
         k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, row[D_OUT] + i * ldy)
         while k < bounds[1] and indices[k] < lo + n:

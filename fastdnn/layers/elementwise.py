@@ -22,7 +22,6 @@ from .base import (
     D_IN,
     D_OUT,
     DERIVE,
-    FIRST_ROW,
     FORWARD,
     GRADIENT,
     HYPER,
@@ -33,12 +32,12 @@ from .base import (
     N_OUT,
     OUT,
     PRE,
-    ROWS,
     STEP,
     ZEROS,
     Layer,
     Parameter,
     op_signature,
+    slot_rows,
 )
 
 # ---------------------------------------------------------------- activations
@@ -126,7 +125,7 @@ class PReLU(Layer):
         self.init = check_initializer(init)
 
     def parameters(self, input_shape):
-        return [Parameter("slope", (math.prod(input_shape),), self.init, decays=False)]
+        return [Parameter("slope", input_shape[-1:], self.init, decays=False)]
 
     def op(self, row, place):
         place.in_place(row)
@@ -174,7 +173,8 @@ def prelu_gradient(row, data, params, grads, work, start, lo, n):
     """dslope = sum over the rows of X dY where X < 0; one unit."""
     ld, target = row[LD_OUT], offset(grads, row[KERNEL])
     copy(offset(work, ZEROS), target, ld)
-    for i in range(data[FIRST_ROW], data[FIRST_ROW] + data[ROWS]):
+    first, rows = slot_rows(row, data)
+    for i in range(first, first + rows):
         _prelu_slope(offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld), target, target, row[N_OUT])
 
 

@@ -10,7 +10,6 @@ from .base import (
     BACKWARD,
     D_IN,
     D_OUT,
-    FIRST_ROW,
     FORWARD,
     GRADIENT,
     HYPER,
@@ -21,16 +20,16 @@ from .base import (
     N_OUT,
     OUT,
     PRE,
-    ROWS,
     ZEROS,
     Layer,
     Parameter,
     op_signature,
+    slot_rows,
 )
 
 
 class LayerNorm(Layer):
-    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, mean and variance of each sample over its features.
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, mean and variance over the features, the last axis of a sample.
 
     Parameters
     ----------
@@ -39,7 +38,7 @@ class LayerNorm(Layer):
 
     Notes
     -----
-    Weights "gamma" (1) and "beta" (0) of as many numbers as a sample has, without weight decay.
+    Weights "gamma" (1) and "beta" (0) of shape (features,), without weight decay.
 
     Examples
     --------
@@ -58,13 +57,14 @@ class LayerNorm(Layer):
         self.epsilon = check_number("epsilon", epsilon, 0, math.inf, low_open=True)
 
     def parameters(self, input_shape):
-        size = (math.prod(input_shape),)
+        size = input_shape[-1:]
         return [Parameter("gamma", size, "ones", decays=False), Parameter("beta", size, "zeros", decays=False)]
 
     def op(self, row, place):
         place.in_place(row)
         row[FORWARD], row[KERNEL] = layer_norm_forward.address(place.dtype), place.parameter("gamma")
-        row[HYPER], row[PRE], row[MOMENTS] = place.numbers(self.epsilon), row[OUT], place.new_block(place.rows)
+        row[HYPER], row[PRE] = place.numbers(self.epsilon), row[OUT]
+        row[MOMENTS] = place.new_block(place.rows * place.sample_rows)
         if place.training:
             row[OUT], row[PRE], row[D_OUT] = (
                 place.new_rows(row[N_OUT]),
@@ -153,10 +153,11 @@ def _plus_times(a, b, total):
 def layer_norm_gradient(row, data, params, grads, work, start, lo, n):
     """Unit 0, dgamma = sum over the rows of dY X'; unit 1, dbeta = sum of dY."""
     ld, columns = row[LD_OUT], row[N_OUT]
+    first, rows = slot_rows(row, data)
     for unit in range(lo, lo + n):
         target = offset(grads, row[KERNEL] + unit * ld)
         copy(offset(work, ZEROS), target, ld)
-        for i in range(data[FIRST_ROW], data[FIRST_ROW] + data[ROWS]):
+        for i in range(first, first + rows):
             dy = offset(work, row[D_OUT] + i * ld)
             if unit == 0:
                 _plus_times(dy, offset(work, row[PRE] + i * ld), target, target, columns)

@@ -2,8 +2,9 @@
 
 import math
 
-from .._jit import kernel
-from .._simd import move, offset, row_op
+from .._jit import inner, kernel
+from .._simd import copy, move, offset, row_op
+from ..gemm import padded
 from ..specs import check_count
 from .base import (
     BACKWARD,
@@ -11,12 +12,16 @@ from .base import (
     D_OUT,
     FORWARD,
     IN,
+    LD_IN,
     LD_OUT,
+    N_IN,
     N_OUT,
     OTHER,
     OUT,
+    SAMPLE_ROWS,
     Layer,
     op_signature,
+    sample_rows,
 )
 
 
@@ -36,9 +41,13 @@ class Flatten(Layer):
     """
 
     name = "flatten"
+    reshapes = True
 
     def output_shape(self, input_shape):
         return (math.prod(input_shape),)
+
+    def op(self, row, place):
+        reshape_op(row, place, self.output_shape(place.input_shape))
 
 
 class Reshape(Layer):
@@ -62,6 +71,7 @@ class Reshape(Layer):
     """
 
     name = "reshape"
+    reshapes = True
 
     def __init__(self, shape):
         shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
@@ -74,6 +84,59 @@ class Reshape(Layer):
         if size % known if -1 in self.shape else size != known:
             raise ValueError(f"{size} numbers of shape {tuple(input_shape)} do not fit the shape {self.shape}")
         return tuple(size // known if n == -1 else n for n in self.shape)
+
+    def op(self, row, place):
+        reshape_op(row, place, self.output_shape(place.input_shape))
+
+
+def reshape_op(row, place, shape):
+    """Fill the row of a layer whose output is its input in another shape: nothing to do where rows have no padding."""
+    place.in_place(row)
+    rows, width = sample_rows(shape), shape[-1]
+    strides = row[LD_IN], padded(width)
+    row[[N_OUT, LD_OUT]] = width, strides[1]
+    if (place.sample_rows, row[N_IN]) == (rows, width):
+        return
+    row[SAMPLE_ROWS] = 1  # whole samples
+    if strides == (row[N_IN], width):
+        return
+    row[OUT], row[D_OUT] = place.new_rows(width, rows), place.new_deltas(width, rows)
+    row[OTHER] = place.sample_rows
+    row[[FORWARD, BACKWARD]] = place.addresses(reshape_forward, reshape_backward)
+
+
+@inner
+def copy_sample(source, source_width, source_stride, target, target_width, target_stride, size):
+    """The `size` numbers of a sample from rows of one width into rows of another."""
+    done = 0
+    while done < size:
+        i, j = done // source_width, done // target_width
+        a, b = done - i * source_width, done - j * target_width
+        n = min(source_width - a, target_width - b)
+        copy(offset(source, i * source_stride + a), offset(target, j * target_stride + b), n)
+        done += n
+
+
+@kernel(op_signature)
+def reshape_forward(row, data, params, grads, work, start, lo, n):
+    """Samples lo..lo+n from OTHER rows of N_IN numbers each into rows of N_OUT; writes those samples."""
+    size = row[OTHER] * row[N_IN]
+    rows = size // row[N_OUT]
+    for i in range(lo, lo + n):
+        source, target = offset(work, row[IN] + i * row[OTHER] * row[LD_IN]), offset(work, row[OUT] + i * rows * row[LD_OUT])
+        copy_sample(source, row[N_IN], row[LD_IN], target, row[N_OUT], row[LD_OUT], size)
+
+
+@kernel(op_signature)
+def reshape_backward(row, data, params, grads, work, start, lo, n):
+    """The gradients of samples lo..lo+n back into the shape of the input; writes those samples."""
+    size = row[OTHER] * row[N_IN]
+    rows = size // row[N_OUT]
+    if row[D_IN] >= 0:
+        for i in range(lo, lo + n):
+            source = offset(work, row[D_OUT] + i * rows * row[LD_OUT])
+            target = offset(work, row[D_IN] + i * row[OTHER] * row[LD_IN])
+            copy_sample(source, row[N_OUT], row[LD_OUT], target, row[N_IN], row[LD_IN], size)
 
 
 class Residual(Layer):
@@ -127,7 +190,8 @@ class Split(Layer):
         if place.training:
             row[BACKWARD] = split_backward.address(place.dtype)
         else:  # the layers inside work on the two blocks in turns
-            row[FORWARD], row[OTHER] = split_forward.address(place.dtype), place.new_block(place.rows * row[LD_OUT])
+            row[FORWARD] = split_forward.address(place.dtype)
+            row[OTHER] = place.new_block(place.rows * place.sample_rows * row[LD_OUT])
         place.open_ways.append(row)
 
 

@@ -30,6 +30,7 @@ from ..layers.base import (
     LOSSES,
     N_IN,
     RESULT,
+    SAMPLE_ROWS,
     SAMPLE_WEIGHT,
     SCALE,
     Y,
@@ -186,9 +187,32 @@ def apply_column(*args):
 
 
 @inner
-def weight_of(data, position):
-    """Weight of the sample that stands at `position` of the order."""
-    return doubles_at(data[SAMPLE_WEIGHT])[sample(data, position)] if data[SAMPLE_WEIGHT] else 1.0
+def scale_of(row, data):
+    """What a row's weight is multiplied by: 1 / (sum of the weights of the batch), shared by the rows of a sample."""
+    return doubles_at(data[SCALE])[0] / row[SAMPLE_ROWS]
+
+
+@inner
+def weight_of(row, data, position):
+    """Weight of the row at `position` of the order, rows counted: that of its sample."""
+    if not data[SAMPLE_WEIGHT]:
+        return 1.0
+    return doubles_at(data[SAMPLE_WEIGHT])[sample(data, position if row[SAMPLE_ROWS] == 1 else position // row[SAMPLE_ROWS])]
+
+
+@inner
+def target_of(row, data, position):
+    """Number of the target of the row at `position` of the order, rows counted."""
+    rows = row[SAMPLE_ROWS]
+    if rows == 1:
+        return sample(data, position)
+    return sample(data, position // rows) * rows + position % rows
+
+
+@inner
+def loss_at(row, data, position):
+    """Where the loss of the row at `position` stands in data[LOSSES]."""
+    return position - data[BASE] * row[SAMPLE_ROWS]
 
 
 def _elementwise(row, data, params, grads, work, start, lo, n):
@@ -201,7 +225,7 @@ def _elementwise(row, data, params, grads, work, start, lo, n):
     ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
     y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
     a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
-    constants = pointer_at(row[COLUMN_CONSTANTS], work)
+    constants, share = pointer_at(row[COLUMN_CONSTANTS], work), scale_of(row, data)
     if n_out == 1:
         scores, targets, same, weights, values = local(work), local(work), local(work), local(work), local(work)
         for r in range(16):
@@ -210,19 +234,20 @@ def _elementwise(row, data, params, grads, work, start, lo, n):
         for first in range(lo, lo + n, 16):
             rows = min(16, lo + n - first)
             for r in range(rows):
-                scores[r], targets[r] = work[row[IN] + (first + r) * ld], y[sample(data, start + first + r)]
-                weights[r] = real(work, doubles_at(data[SCALE])[0] * weight_of(data, start + first + r))
+                scores[r], targets[r] = work[row[IN] + (first + r) * ld], y[target_of(row, data, start + first + r)]
+                weights[r] = real(work, share * weight_of(row, data, start + first + r))
             apply_column(scores, targets, same, weights, scores, values, a, b, 16)
             for r in range(rows):
-                scale = doubles_at(data[SCALE])[0] * weight_of(data, start + first + r)
+                scale = share * weight_of(row, data, start + first + r)
                 work[row[D_IN] + (first + r) * ld] = scores[r]
-                losses[start - data[BASE] + first + r] = report * scale * values[r]
+                losses[loss_at(row, data, start + first + r)] = report * scale * values[r]
         return
     for i in range(lo, lo + n):
-        scale = doubles_at(data[SCALE])[0] * weight_of(data, start + i)
+        scale = share * weight_of(row, data, start + i)
         z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        total = apply(z, offset(y, sample(data, start + i) * n_out), constants, dz, real(work, scale), a, b, n_out)
-        losses[start - data[BASE] + i] = report * scale * total
+        target = offset(y, target_of(row, data, start + i) * n_out)
+        total = apply(z, target, constants, dz, real(work, scale), a, b, n_out)
+        losses[loss_at(row, data, start + i)] = report * scale * total
 
 
 def _gradient_kernel(name, pointwise, per_output):

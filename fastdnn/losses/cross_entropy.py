@@ -10,8 +10,8 @@ from .._simd import copy, doubles_at, fold_op, integers_at, local, move, offset,
 from ..gemm import transpose_blocks
 from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max, times
-from ..layers.base import BASE, D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, RESULT, SAMPLE_WEIGHT, SCALE, Y, op_signature, sample
-from .base import Loss, as_targets, loss, mean_of, number, room_for_vectors, weight_of
+from ..layers.base import D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, RESULT, SAMPLE_WEIGHT, Y, op_signature
+from .base import Loss, as_targets, loss, loss_at, mean_of, number, room_for_vectors, scale_of, target_of, weight_of
 
 
 def as_classes(y, n_out, name):
@@ -89,7 +89,7 @@ def scaled_back(turned, n_out, factors, rows):
 @inner
 def narrow_gradient(row, data, work, start, lo, n):
     """`cross_entropy_gradient` for at most 16 scores."""
-    n_out, hyper, scale = row[N_IN], doubles_at(row[HYPER]), doubles_at(data[SCALE])[0]
+    n_out, hyper, scale = row[N_IN], doubles_at(row[HYPER]), scale_of(row, data)
     low, high, losses = real(work, hyper[0]), real(work, hyper[1]), doubles_at(data[LOSSES])
     block, turned, tops, totals, margins, weights, factors = (
         local(work), local(work), local(work), local(work), local(work), local(work), local(work)
@@ -105,9 +105,9 @@ def narrow_gradient(row, data, work, start, lo, n):
         # Apart from the labels: one loop for both becomes gathers, which wait for what has just been stored (30 ns a row).
         if data[SAMPLE_WEIGHT]:
             for r in range(rows):
-                weights[r] = real(work, scale * weight_of(data, start + first + r))
+                weights[r] = real(work, scale * weight_of(row, data, start + first + r))
         for r in range(rows):
-            label = integers_at(data[Y], sample(data, start + first + r))[0]
+            label = integers_at(data[Y], target_of(row, data, start + first + r))[0]
             margins[r] = block[r * 16 + label] - tops[r]
         _over(weights, totals, factors, 16)
         scaled_back(turned, n_out, factors, block)
@@ -115,8 +115,8 @@ def narrow_gradient(row, data, work, start, lo, n):
         move(block, offset(work, row[D_IN] + first * 16), rows * 16)
         for r in range(rows):
             position = start + first + r
-            work[row[D_IN] + (first + r) * 16 + integers_at(data[Y], sample(data, position))[0]] -= weights[r]
-            losses[position - data[BASE]] = scale * weight_of(data, position) * margins[r]
+            work[row[D_IN] + (first + r) * 16 + integers_at(data[Y], target_of(row, data, position))[0]] -= weights[r]
+            losses[loss_at(row, data, position)] = scale * weight_of(row, data, position) * margins[r]
 
 
 @inner
@@ -125,7 +125,7 @@ def wide_gradient(row, data, work, start, lo, n):
 
     The logarithms are taken of 16 rows at a time: one by one they took a third of the kernel.
     """
-    ld, n_out, hyper, scale = row[LD_IN], row[N_IN], doubles_at(row[HYPER]), doubles_at(data[SCALE])[0]
+    ld, n_out, hyper, scale = row[LD_IN], row[N_IN], doubles_at(row[HYPER]), scale_of(row, data)
     low, high = real(work, hyper[0]), real(work, hyper[1])
     losses, totals, margins = doubles_at(data[LOSSES]), local(work), local(work)
     for r in range(16):
@@ -134,16 +134,16 @@ def wide_gradient(row, data, work, start, lo, n):
         rows = min(16, lo + n - first)
         for r in range(rows):
             i = first + r
-            label = integers_at(data[Y], sample(data, start + i))[0]
+            label = integers_at(data[Y], target_of(row, data, start + i))[0]
             z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
             top = row_max(z, n_out)
             margins[r], totals[r] = z[label] - top, exp_minus(z, dz, top, n_out)
-            weight = real(work, scale * weight_of(data, start + i))
+            weight = real(work, scale * weight_of(row, data, start + i))
             times(dz, dz, weight / totals[r], n_out)
             dz[label] -= weight
         clipped_losses(totals, margins, margins, low, high, 16)
         for r in range(rows):
-            losses[start - data[BASE] + first + r] = scale * weight_of(data, start + first + r) * margins[r]
+            losses[loss_at(row, data, start + first + r)] = scale * weight_of(row, data, start + first + r) * margins[r]
 
 
 @kernel(op_signature)
@@ -215,17 +215,17 @@ def _soft_difference(p, q, factor, weight):
 @kernel(op_signature)
 def soft_cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
     """(sum(q) softmax - q) * weight / sum of weights for rows lo..lo+n and targets q (n, n_out), and the rows' losses."""
-    ld, n_out, scale = row[LD_IN], row[N_IN], doubles_at(data[SCALE])[0]
+    ld, n_out, scale = row[LD_IN], row[N_IN], scale_of(row, data)
     targets, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
     for i in range(lo, lo + n):
-        weight = scale * weight_of(data, start + i)
+        weight = scale * weight_of(row, data, start + i)
         z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        q, top = offset(targets, sample(data, start + i) * n_out), row_max(z, n_out)
+        q, top = offset(targets, target_of(row, data, start + i) * n_out), row_max(z, n_out)
         total, mass = exp_minus(z, dz, top, n_out), _sum(q, n_out)
         # sum_j q_j (log total - (z_j - top)): the scores less their largest, so that nothing large is subtracted.
         value = mass * math.log(total) - _weighted_rest(q, z, top, n_out)
         _soft_difference(dz, q, dz, real(work, weight) * mass / total, real(work, weight), n_out)
-        losses[start - data[BASE] + i] = weight * value
+        losses[loss_at(row, data, start + i)] = weight * value
 
 
 @loss

@@ -169,7 +169,7 @@ def _untrained(cls, settings, types, widest):
         raise ModelFormatError(f"the parts of the model do not fit each other: {str(error)[:200]}") from None
     if max(map(math.prod, layout.shapes)) > widest or len(layout.leaves) > MAX_LAYERS:
         raise ModelFormatError("the layers are wider, or more, than the file has weights for")
-    model.network = model.network._replace(layout=layout, n_out=math.prod(layout.shapes[-1]))
+    model.network = model.network._replace(layout=layout)
     return model
 
 
