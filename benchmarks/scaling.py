@@ -30,7 +30,7 @@ def epoch_of(rows, width, depth, batch, threads):
     X, y = rng.standard_normal((rows, 64)).astype("float32"), rng.integers(0, 10, rows)
     network = [layers.Dense(width, activation="relu") for _ in range(depth)] + [layers.Dense(10)]
     with config_context(n_threads=threads):
-        training = Model(network, loss="cross_entropy", random_state=0).training(X, y, batch_size=batch)
+        training = Model(network, loss="cross_entropy", random_state=0).bind(X, y, batch_size=batch)
 
     def run():
         with config_context(n_threads=threads):

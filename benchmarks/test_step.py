@@ -17,7 +17,7 @@ def test_epoch(benchmark, name, threads):
     X, y = data((min(rows, 4 * batch), *case[1:])) if not benchmark.enabled else data(case)
     network = [*[layers.Dense(n, activation="relu") for n in hidden], layers.Dense(outputs)]
     loss = "squared_error" if outputs == 1 else "cross_entropy"
-    training = Model(network, loss=loss, dtype=dtype, random_state=0).training(X, y, batch_size=batch)
+    training = Model(network, loss=loss, dtype=dtype, random_state=0).bind(X, y, batch_size=batch)
     with config_context(n_threads=threads):
         assert training.epoch() > 0
         benchmark.pedantic(training.epoch, rounds=7, iterations=1)

@@ -312,7 +312,7 @@ def prepare(
         raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
     if validation_fraction is None and (groups is not None or validation_split != "random"):
         raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
-    source, _, weights = model._check(model.network, X, y, sample_weight)
+    source, _, weights = model.check(model.network, X, y, sample_weight)
     factors = class_factors(class_weight, y, weights) if factors is None else factors
     rows, held_out = None, None
     if validation_fraction is not None:
@@ -334,12 +334,12 @@ def prepare(
     elif validation_data is not None:
         validation_data = check_validation_data(validation_data, np.shape(X))
         try:
-            model._check(model.network, *validation_data)
+            model.check(model.network, *validation_data)
         except ValueError as error:
             raise ValueError(f"validation_data: {error}") from error
     if validation_fraction is None:
         weights = times(weights, factors)
-    training = model.training(source, y, weights, batch_size, piece=piece if accumulate > 1 else None)
+    training = model.bind(source, y, weights, batch_size, piece=piece if accumulate > 1 else None)
     judged = judge(held_out) if judge is not None and scorers else None
     return Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
 

@@ -223,8 +223,8 @@ class Source:
         return Source(scipy.sparse.csr_array((values, indices, indptr), (self.n, *self.shape))[rows], self.dtype)
 
     def fill(self, data):
-        """Write the addresses into the table `data`; the arrays live as long as this object."""
-        data[[X, X_ROW, X_COLUMN, INDPTR, INDICES]] = self.entries
+        """Write the addresses into tables `data`; the arrays live as long as this object."""
+        data[..., X : INDICES + 1] = self.entries
 
 
 def input_op(row, place, sparse, gradient=False):

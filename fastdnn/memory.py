@@ -91,6 +91,7 @@ class Memory:
         self.rules, self.plateau = np.zeros(engine.RULES), {}
         self.step, self.epochs = 0, 0
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
+        self.bindings = {}  # of `steps`
 
     # Memory is laid out from these, so they are checked when assigned.
 
@@ -304,7 +305,7 @@ class Memory:
             own = {
                 "_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau),
                 "_optimizer": copy.copy(self._optimizer), "history": copy.copy(self.history),
-                "bests": [best.copy() for best in self.bests],
+                "bests": [best.copy() for best in self.bests], "bindings": {},
             }  # fmt: skip
             new.__setstate__({**self.__dict__, **own, "network": self.network._replace(idle=[])})
         return new
@@ -321,11 +322,11 @@ class Memory:
 
     def __getstate__(self):
         with guard(self):
-            state = {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None}
+            state = {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None, "bindings": {}}
             return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        self.__dict__.update({"bindings": {}, **state})
         if "bests" not in state:  # a pickle of before, when all callbacks had one
             best = self.__dict__.pop("best", None)
             self.bests = [] if best is None else [best]

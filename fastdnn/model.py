@@ -3,11 +3,13 @@
 import numpy as np
 from sklearn.utils import assert_all_finite
 
+from . import steps
+from ._guard import guard
 from .fitting import fit, prepare
 from .html import network_html
 from .inference import Inference, chunks
 from .inputs import Source, check_dense, check_weights
-from .layers.base import DX, LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Y, sample_rows
+from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Y, sample_rows
 from .losses import SquaredError, scores_link
 from .memory import Memory, Network
 from .program import Layout
@@ -92,7 +94,7 @@ class Model(Memory):
             raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
         return source
 
-    def _check(self, network, X, y, sample_weight, finite=True):
+    def check(self, network, X, y, sample_weight, finite=True):
         """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
         source = self._source(X, network.layout, finite)
         shape = (network.layout or Layout(network.layers, source.shape)).shapes[-1]
@@ -107,13 +109,13 @@ class Model(Memory):
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def training(self, X, y, sample_weight=None, batch_size=32, learns=True, piece=None, input_gradient=False):
+    def bind(self, X, y, sample_weight=None, batch_size=32, learns=True, piece=None):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
-        source, targets, weights = self._check(self.network, X, y, sample_weight)
+        source, targets, weights = self.check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
-        return Training(self, source, targets, weights, batch_size, learns=learns, piece=piece, input_gradient=input_gradient)
+        return Training(self, source, targets, weights, batch_size, learns=learns, piece=piece)
 
     # ------------------------------------------------------------ training
 
@@ -246,9 +248,61 @@ class Model(Memory):
         gradient : ndarray, laid out as `params`
             A copy of `grads`.
         """
-        n = len(y) if np.ndim(y) else 0
-        run = self.training(X, y, sample_weight, max(n, 1), learns=training)
-        return run.loss_and_grad(), self.grads.copy()
+        with guard(self):
+            return steps.bound(self, X, y, sample_weight, training).loss_and_grad(), self.grads.copy()
+
+    # ------------------------------------------------------------ steps
+
+    def train_on_batch(self, X, y, sample_weight=None):
+        """One step of the optimizer with the samples as its batch.
+
+        The network is bound to batches of that size in the first call; the next ones cost little beside the step.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The mean loss of the samples before the step, penalties included.
+
+        Raises
+        ------
+        ValueError
+            If the samples do not fit, the optimizer works on all samples at once (`LBFGS`), or its schedule has no number
+            of steps of its own and needs one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> X = np.random.default_rng(0).standard_normal((64, 3)).astype("float32")
+        >>> m = Model([layers.Dense(1)], optimizer="sgd", random_state=0)
+        >>> losses = [m.train_on_batch(X, X.sum(axis=1)) for _ in range(200)]
+        >>> losses[-1] < 0.1 * losses[0]
+        True
+        """
+        with guard(self):
+            return steps.train_on_batch(self, X, y, sample_weight)
+
+    def apply_gradient(self, gradient):
+        """One step of the optimizer with a gradient computed elsewhere: a mean over processes, a sum of `vjp`'s.
+
+        Parameters
+        ----------
+        gradient : ndarray, laid out as `params`
+            Not changed. A step whose gradient is not finite is left out (see `Optimizer`).
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, the shape is another one, or the optimizer has no such steps (`LBFGS`).
+        """
+        self._built()
+        with guard(self):
+            steps.apply_gradient(self, gradient)
 
     def input_gradient(self, X, y, sample_weight=None, training=False):
         """Gradient of the mean loss of the samples with respect to the samples.
@@ -261,12 +315,50 @@ class Model(Memory):
         Returns
         -------
         ndarray of the shape of X, of the model's float type
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> m = Model([layers.Dense(1)], dtype="float64").build(2)
+        >>> m.weights["0.dense.kernel"] = [[1.0], [3.0]]
+        >>> m.input_gradient([[0.5, 0.0]], [0.0])  # of (x1 + 3 x2)^2 / 2
+        array([[0.5, 1.5]])
         """
-        run = self.training(X, y, sample_weight, max(np.shape(X)[0], 1), learns=training, input_gradient=True)
-        gradient = np.empty((run.source.n, *run.source.shape), self.dtype)
-        run.data[:, DX] = gradient.ctypes.data
-        run.loss_and_grad()
-        return gradient
+        with guard(self):
+            return steps.input_gradient(self, X, y, sample_weight, training)
+
+    def vjp(self, X, dscores, training=False):
+        """Gradients of sum(scores * dscores): the product of a vector with the network's Jacobian (reverse mode).
+
+        What another loss, another network or another program makes of the scores `forward(X)` goes back through this one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Samples.
+        dscores : array-like of the shape of ``forward(X)``
+            Gradient of something with respect to the scores. Nothing is divided by n.
+        training : bool, default=False
+            Whether layers behave as in training, as for `loss_and_grad`.
+
+        Returns
+        -------
+        dX : ndarray of the shape of X, of the model's float type
+        gradient : ndarray, laid out as `params`
+            A copy of `grads`.
+
+        Examples
+        --------
+        >>> from fastdnn import Model, layers
+        >>> m = Model([layers.Dense(1)], dtype="float64").build(2)
+        >>> m.weights["0.dense.kernel"] = [[1.0], [3.0]]
+        >>> m.vjp([[0.5, 0.0]], [[2.0]])[0]
+        array([[2., 6.]])
+        """
+        self._built()
+        with guard(self):
+            return steps.vjp(self, X, dscores, training)
 
     # ------------------------------------------------------------ inference
 
@@ -387,7 +479,7 @@ class Model(Memory):
             If the model is not built, or the samples and targets do not fit it.
         """
         network = self._built()
-        source, targets, weights = self._check(network, X, y, sample_weight, finite=False)
+        source, targets, weights = self.check(network, X, y, sample_weight, finite=False)
         if source.n == 0:
             raise ValueError("X has no samples")
         rows = sample_rows(network.layout.shapes[-1])

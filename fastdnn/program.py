@@ -1,6 +1,7 @@
 """From layers to numbers: the layout of the flat parameters, and the program table with its workspace."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -356,24 +357,27 @@ class Program:
         place = Place(self, self.dtype.name, rows, self.training, learns, seed)
         place.sparse = sparse and layout.leaves[0][1].takes_sparse
         self.table[:, SAMPLE_ROWS] = 1
-        skipped = 0  # layers that only reshape the samples: these are gathered in the shape that they give
-        while skipped < len(layout.leaves) and layout.leaves[skipped][1].reshapes and not sparse:
-            skipped += 1
-        shapes = layout.shapes[skipped if not place.sparse else 1 :]
-        self._size = ZEROS + max(padded(shape[-1]) for shape in shapes)
+        leaves, shapes = layout.leaves, layout.shapes
+        folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
+        first = 0 if sparse else next(i for i in range(len(leaves) + 1) if i == len(leaves) or not leaves[i][1].reshapes)
+        folded[:first] = [True] * first  # samples are gathered in the shape that these give
+        shape = shapes[first]
+        wide = [shape, *shapes[1:]] if not place.sparse else shapes[1:]
+        self._size = ZEROS + max(padded(s[-1]) for s in wide)
         if not self.training:
-            self.blocks = [self.reserve(rows * max(map(value_size, shapes))) for _ in range(2)]
-        place.input_shape = layout.shapes[skipped]
+            self.blocks = [self.reserve(rows * max(map(value_size, wide))) for _ in range(2)]
+        place.input_shape = shape
         input_op(self.table[0], place, sparse, input_gradient)
-        for number, (_, layer) in enumerate(layout.leaves):
+        for number, (_, layer) in enumerate(leaves):
             row, place.number = self.table[number + 1], number
-            place.input_shape, place.input = layout.shapes[max(number, skipped)], self._output(number)
+            place.input_shape, place.input = shape, self._output(number)
             place.d_input = self._d_output(number) if number or input_gradient else -1
-            if number < skipped:
+            if folded[number]:  # of several reshapes one after the other the last one does it all
                 place.in_place(row)
                 continue
             place._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.op(row, place)
+            shape = shapes[number + 1]
             self._refuse_overwriting(layer, number)
             place.sparse = False
         place.input_shape = layout.shapes[-1]

@@ -46,6 +46,8 @@ class Training:
         a batch of so many, and so are the statistics that BatchNorm normalizes with.
     input_gradient : bool
         Whether the gradient of the samples is written to data[DX], which the caller sets.
+    loss : Loss or None
+        In place of the model's.
 
     Attributes
     ----------
@@ -59,21 +61,22 @@ class Training:
 
     def __init__(
         self, model, source, targets, sample_weight, batch_size, as_sklearn=False, learns=True, piece=None,
-        input_gradient=False,
+        input_gradient=False, loss=None,
     ):  # fmt: skip
-        self.model, self.source, self.targets, self.as_sklearn = model, source, targets, as_sklearn
+        self.model, self.as_sklearn = model, as_sklearn
         self.watch, self.done, self.rate = None, 0, math.nan
         # Of the schedule: its number of steps, the step of the model that is its first, what it has made of its rates.
         self.total_steps, self.first_step, self.rate_factor = None, 0, 1.0
         model.make_writable()
         model.clear_padding()
         self.network = model.network
-        self.sample_weight, self.batch_size = sample_weight, int(batch_size)
-        self.program, kernel = None, model.loss.kernel_for(targets)
+        self.batch_size = int(batch_size)
+        loss = loss or model.loss
+        self.program, kernel = None, loss.kernel_for(targets)
         for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
             if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
                 self.program = Program(
-                    model.layout, model.loss, source.sparse, model.dtype, rows, kernel, learns, model.seed, input_gradient
+                    model.layout, loss, source.sparse, model.dtype, rows, kernel, learns, model.seed, input_gradient
                 )
         rows = self.program.rows
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
@@ -82,15 +85,20 @@ class Training:
         self.squares = np.zeros(len(self.parts))
         slots = model.layout.size <= SLOT_SIZE and rows >= SLOT_ROWS and len(self.program.segments) == 1
         self.data = np.zeros((SLOTS if slots else 1, DATA), np.int64)
-        source.fill(self.data[0])
-        self.data[0, [Y, SCALE, LOSSES]] = targets.ctypes.data, self.scale.ctypes.data, self.losses.ctypes.data
-        if sample_weight is not None:
-            self.data[0, SAMPLE_WEIGHT] = sample_weight.ctypes.data
-        self.data[1:] = self.data[0]
+        self.data[:, [SCALE, LOSSES]] = self.scale.ctypes.data, self.losses.ctypes.data
+        self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
         self._equal_shares = (0, 0), None
         self.flops_per_piece = rows * max(1, 3 * model.layout.flops)  # forward, input gradient and weight gradient
         self._seconds_per_piece = self.flops_per_piece / FLOPS[model.dtype.itemsize]
+
+    def take(self, source, targets, sample_weight):
+        """Go on with other samples of the same kind: as many as before, targets of the same type, weights or none as before."""
+        self.source, self.targets, self.sample_weight = source, targets, sample_weight
+        source.fill(self.data)
+        self.data[:, Y] = targets.ctypes.data
+        if sample_weight is not None:
+            self.data[:, SAMPLE_WEIGHT] = sample_weight.ctypes.data
 
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
@@ -174,7 +182,7 @@ class Training:
                 steps = np.arange(model.step + 1, model.step + 1 + last - b)
                 schedule = self.first_step, self.total_steps, self.rate_factor
                 numbers = model.optimizer.step_numbers(steps, *schedule, rate)
-            call, began = self._bound(threads, update), time.perf_counter()
+            call, began = self.bound(threads, update), time.perf_counter()
             self.data[:, STEP] = model.step
             done, skip = call(b, last, skip, batch, n, shares, values, numbers, l2, seconds)
             seconds, rows = time.perf_counter() - began, min(n, (b + done) * batch + skip) - first
@@ -205,7 +213,7 @@ class Training:
         self._order = None if order is None else np.ascontiguousarray(order, np.int64)
         self.data[:, ORDER] = 0 if order is None else self._order.ctypes.data
 
-    def _bound(self, threads, update):
+    def bound(self, threads, update):
         """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""
         model = self.model
         if update:

@@ -116,7 +116,7 @@ def test_own_parts_are_right():
     _, gradient = double.loss_and_grad(X, y)
     numeric = naive.central_difference(lambda: double.loss_and_grad(X, y)[0], double.params)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
-    run, p, m = double.training(X, y, batch_size=40), double.params.copy(), 0.0
+    run, p, m = double.bind(X, y, batch_size=40), double.params.copy(), 0.0
     for _ in range(5):
         double.loss_and_grad(X, y)
         g = double.grads.copy()

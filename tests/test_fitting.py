@@ -185,7 +185,7 @@ def test_accumulated_batches_are_one_batch():
     several.fit(X, Y, epochs=2, batch_size=64, accumulate=4)
     np.testing.assert_allclose(several.params, one.params, rtol=1e-9, atol=1e-12)
     assert several.step == one.step
-    assert several.training(X, Y, None, 256, piece=64).program.rows == 64
+    assert several.bind(X, Y, None, 256, piece=64).program.rows == 64
 
 
 def test_batch_norm_accumulates_over_its_own_batches():

@@ -1,5 +1,6 @@
 """Every layer, from the table: gradient, dtype, PyTorch, threads. A new one is tested without a new test."""
 
+import math
 import pickle
 
 import naive
@@ -35,34 +36,36 @@ LAYER_CASES = [
         )
     ],
 ]
-CASE_NAMES = [" ".join(layer.name for layer in case) for case in LAYER_CASES]
-every_case = pytest.mark.parametrize("case", LAYER_CASES, ids=CASE_NAMES)
+SHAPES = [(N_IN,), (5, N_IN), (2, 3, N_IN)]  # of a sample: what works on the last axis works on all of them
+CASES = [(case, shape) for case in LAYER_CASES for shape in SHAPES if len(shape) == 1 or case[0].name != "reshape"]
+CASE_NAMES = [f"{' '.join(layer.name for layer in case)} {shape}" for case, shape in CASES]
+every_case = pytest.mark.parametrize(("case", "shape"), CASES, ids=CASE_NAMES)
 
 
 def test_every_layer_has_a_case():
     assert {type(layer) for case in LAYER_CASES for layer in case} >= set(layers.LAYERS.values())
 
 
-def around(case, first, dtype="float64"):
+def around(case, first, dtype="float64", shape=(N_IN,)):
     """A network with the layers of the case at its start or in its middle, and odd numbers everywhere."""
     before = [] if first else [layers.Dense(N_IN, activation="tanh")]
-    model = Model([*before, *case, layers.Dense(3)], dtype=dtype, random_state=1).build(N_IN)
+    model = Model([*before, *case, layers.Dense(3)], dtype=dtype, random_state=1).build(shape)
     rng = np.random.default_rng(4)
     for view in (*model.weights.values(), *model.states.values()):
         view[...] = np.abs(view + 0.3 * rng.standard_normal(view.shape))
     return model
 
 
-def layer_data(rows, dtype="float64"):
+def layer_data(n, dtype="float64", shape=(N_IN,)):
     rng = np.random.default_rng(7)
-    return rng.standard_normal((rows, N_IN)).astype(dtype), rng.standard_normal((rows, 3))
+    return rng.standard_normal((n, *shape)).astype(dtype), rng.standard_normal((n, *shape[:-1], 3))
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("first", [False, True])
 @every_case
-def test_gradient_of_the_layer(case, first, training):
-    model, (X, y) = around(case, first), layer_data(70)
+def test_gradient_of_the_layer(case, shape, first, training):
+    model, (X, y) = around(case, first, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape)
     state = model.state.copy()
     _, gradient = model.loss_and_grad(X, y, training=training)
     numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, training=training)[0], model.params)
@@ -73,9 +76,9 @@ def test_gradient_of_the_layer(case, first, training):
 
 @pytest.mark.parametrize("training", [False, True])
 @every_case
-def test_layer_in_float32(case, training):
-    double, (X, y) = around(case, False), layer_data(70, "float32")
-    single = around(case, False, "float32")
+def test_layer_in_float32(case, shape, training):
+    double, (X, y) = around(case, False, shape=shape), layer_data(70 // math.prod(shape[:-1]), "float32", shape)
+    single = around(case, False, "float32", shape)
     double.params, double.state[...] = single.params, single.state
     loss, gradient = single.loss_and_grad(X, y, training=training)
     exact, exact_gradient = double.loss_and_grad(X.astype(float), y, training=training)
@@ -85,14 +88,14 @@ def test_layer_in_float32(case, training):
 
 
 @every_case
-def test_same_bits_on_any_number_of_threads(case, monkeypatch):
-    X, y = layer_data(333, "float32")
+def test_same_bits_on_any_number_of_threads(case, shape, monkeypatch):
+    X, y = layer_data(333, "float32", shape)
     results = set()
     for threads in (1, 2, 3, 4):
         monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
         monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
         with config_context(n_threads=threads):
-            model = around(case, False, "float32")
+            model = around(case, False, "float32", shape)
             loss = model.fit(X, y, epochs=3, batch_size=100)["loss"]
             results.add((model.params.tobytes(), model.state.tobytes(), model.predict(X).tobytes(), *loss))
     assert len(results) == 1
@@ -100,20 +103,20 @@ def test_same_bits_on_any_number_of_threads(case, monkeypatch):
 
 @pytest.mark.parametrize("first", [False, True])
 @every_case
-def test_a_row_does_not_depend_on_the_others_and_nan_stays(case, first):
-    model, (X, _) = around(case, first, "float32"), layer_data(40, "float32")
+def test_a_row_does_not_depend_on_the_others_and_nan_stays(case, shape, first):
+    model, (X, _) = around(case, first, "float32", shape), layer_data(40, "float32", shape)
     together = model.forward(X)
     np.testing.assert_array_equal(np.concatenate([model.forward(X[i : i + 1]) for i in range(40)]), together)
-    X[3, 2] = np.nan
+    X[3, ..., 2] = np.nan
     bad = model.forward(X)
     assert np.isnan(bad[3]).all()
     np.testing.assert_array_equal(np.delete(bad, 3, 0), np.delete(together, 3, 0))
 
 
 @every_case
-def test_layers_pickle_print_and_compare(case):
-    model = around(case, False)
-    X, _ = layer_data(5)
+def test_layers_pickle_print_and_compare(case, shape):
+    model = around(case, False, shape=shape)
+    X, _ = layer_data(5, shape=shape)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.forward(X), model.forward(X))
     assert eval(repr(case), vars(layers)) == case
@@ -162,13 +165,27 @@ def Around(inside):
     return Sum()
 
 
+RANDOM = layers.Dropout, layers.AlphaDropout, layers.GaussianNoise  # other random numbers than the peer's
+
+
 @pytest.mark.parametrize("training", [False, True])
-@every_case
-def test_layer_same_as_pytorch(case, training):
+@pytest.mark.parametrize(
+    ("case", "shape"), [c for c in CASES if not isinstance(c[0][-1], RANDOM)], ids=lambda c: str(c).replace("  ", " ")
+)
+def test_layer_same_as_pytorch(case, shape, training):
     torch = pytest.importorskip("torch")
-    if training and any(isinstance(layer, (layers.Dropout, layers.AlphaDropout, layers.GaussianNoise)) for layer in case):
-        return  # other random numbers; `test_gradient_of_the_layer` has the gradient, the tests below the distribution
-    model, (X, y) = around(case, True), layer_data(70)
+    same_as_pytorch(torch, case, shape, training)
+
+
+@every_case
+def test_layer_same_as_pytorch_in_inference(case, shape):
+    torch = pytest.importorskip("torch")
+    same_as_pytorch(torch, case, shape, False)
+
+
+def same_as_pytorch(torch, case, shape, training):
+    """Scores, loss, gradients of the parameters and of the samples: those of PyTorch's layers, over the rows of samples."""
+    model, (X, y) = around(case, True, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape)
     loss, _ = model.loss_and_grad(X, y, training=training)
     weights, state = (iter([v.copy() for v in views.values()]) for views in (model.weights, model.states))
     last = layers.Dense(3)
@@ -176,15 +193,17 @@ def test_layer_same_as_pytorch(case, training):
     width = 7 if case[-1].name == "dense" else N_IN
     end = torch.nn.Linear(width, last.units).double()
     end.weight.data, end.bias.data = torch.tensor(next(weights).T.copy()), torch.tensor(next(weights))
-    scores = end(twin(torch.tensor(X)))
-    expected = 0.5 * ((scores - torch.tensor(y)) ** 2).sum(dim=1).mean()
+    inputs = torch.tensor(X, requires_grad=True)
+    scores = end(twin(inputs.reshape(-1, N_IN)))
+    expected = 0.5 * ((scores - torch.tensor(y.reshape(-1, 3))) ** 2).sum(dim=1).mean()
     expected.backward()
     np.testing.assert_allclose(loss, expected.item(), rtol=1e-9)
     if not training:
-        np.testing.assert_allclose(model.forward(X), scores.detach(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(model.forward(X).reshape(-1, 3), scores.detach(), rtol=1e-9, atol=1e-12)
     theirs = [p.grad.numpy() for p in (*twin.parameters(), *end.parameters())]
     for ours, peer in zip(model.gradients.values(), theirs, strict=True):
         np.testing.assert_allclose(ours, peer.T if peer.ndim == 2 else peer, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.input_gradient(X, y, training=training), inputs.grad, rtol=1e-9, atol=1e-12)
 
 
 # ---------------------------------------------------------------- dropout and noise
@@ -194,7 +213,7 @@ def noised(layer, rows=400, features=333, dtype="float64", seed=3):
     """What the layer makes of ones in training: the gradient of the sum of its outputs, or the outputs themselves."""
     model = Model([layers.Dense(features, initializer=0.0, bias_initializer="ones"), layer], dtype=dtype, random_state=seed)
     model.build(1)
-    run = model.training(np.zeros((rows, 1)), np.zeros((rows, features)), None, rows)
+    run = model.bind(np.zeros((rows, 1)), np.zeros((rows, features)), None, rows)
     run.loss_and_grad()
     row = run.program.table[2]
     ld = row[LD_OUT]
@@ -215,7 +234,7 @@ def test_dropout_keeps_the_mean_and_has_its_rate(rate):
 
 def test_dropout_masks_differ_by_layer_step_row_and_seed():
     model = Model([layers.Dropout(0.5), layers.Dropout(0.5), layers.Dense(1)], random_state=0).build(500)
-    run = model.training(np.ones((2, 500)), np.zeros(2), None, 2)
+    run = model.bind(np.ones((2, 500)), np.zeros(2), None, 2)
     masks = []
     for _ in range(2):
         run.epoch()
@@ -231,7 +250,7 @@ def test_dropout_masks_differ_by_layer_step_row_and_seed():
 def test_alpha_dropout_keeps_mean_and_variance_of_selu_networks():
     model = Model([layers.AlphaDropout(0.2)], dtype="float64", random_state=0).build(300)
     X = np.random.default_rng(0).standard_normal((500, 300))
-    run = model.training(X, X, None, 500)
+    run = model.bind(X, X, None, 500)
     run.loss_and_grad()
     row = run.program.table[1]
     y = run.program.work[row[OUT] : row[OUT] + 500 * row[LD_OUT]].reshape(500, -1)[:, :300]
@@ -261,7 +280,7 @@ def test_running_statistics_as_in_pytorch(n):
     X = np.random.default_rng(0).standard_normal((n, N_IN)) * 3 + 5
     model = Model([layers.BatchNorm(), layers.Dense(1)], dtype="float64", optimizer=SGD(1e-9), random_state=0).build(N_IN)
     peer = torch.nn.BatchNorm1d(N_IN).double()
-    run = model.training(X, np.zeros(n), None, n)
+    run = model.bind(X, np.zeros(n), None, n)
     for _ in range(3):
         run.epoch()
         peer(torch.tensor(X))
@@ -275,7 +294,7 @@ def test_a_last_batch_of_one_row():
     model.fit(X, y, epochs=2, batch_size=50)
     assert np.isfinite(model.params).all()
     before = model.state.copy()
-    model.training(X[:1], y[:1], None, 1).epoch()
+    model.bind(X[:1], y[:1], None, 1).epoch()
     np.testing.assert_array_equal(model.state, before)
 
 
@@ -306,7 +325,6 @@ def test_300_residual_layers():
         (lambda: layers.Dense(2.5), "units must be an integer"),
         (lambda: layers.Dense(2, activation="rellu"), "activation must be one of .*relu.*got 'rellu'"),
         (lambda: layers.Dense(2, initializer="best"), "initializer must be a finite number or one of"),
-        (lambda: Model([layers.Dense(2)]).build((3, 3)), r"layer 0, Dense\(units=2\): Dense takes vectors"),
         (lambda: layers.Dropout(1.0), r"rate must be a number in \[0, 1\), got 1.0"),
         (lambda: layers.GaussianNoise(-1), "stddev must be a number"),
         (lambda: layers.BatchNorm(momentum=2), "momentum must be a number"),
@@ -347,5 +365,5 @@ def test_what_passes_its_input_on_does_not_slow_down_the_way_back():
     other = Model(around, dtype="float64", random_state=0).build(N_IN)
     other.params = plain.params
     np.testing.assert_array_equal(other.loss_and_grad(X, y)[1], plain.loss_and_grad(X, y)[1])
-    row = other.training(X, y).program.table[1]
+    row = other.bind(X, y).program.table[1]
     assert row[DERIVE] == 0  # the next product does it

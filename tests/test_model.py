@@ -183,10 +183,10 @@ def test_padding_stays_zero_and_out_of_the_loss(width, form, always_threads):
     for n in THREADS:
         with fastdnn.config_context(n_threads=n):
             model = network((width, width), features=20)
-            run = model.training(form(X), y, batch_size=100)
+            run = model.bind(form(X), y, batch_size=100)
             before = sum(float((w.astype(float) ** 2).sum()) for k, w in model.weights.items() if k.endswith("kernel"))
-            plain = network((width, width), features=20).training(form(X), y, batch_size=300).epoch()
-            penalized = network((width, width), features=20).training(form(X), y, batch_size=300).epoch(l2=3.0)
+            plain = network((width, width), features=20).bind(form(X), y, batch_size=300).epoch()
+            penalized = network((width, width), features=20).bind(form(X), y, batch_size=300).epoch(l2=3.0)
             assert penalized - plain == pytest.approx(0.5 * 3.0 / 300 * before, rel=1e-9)
             losses.add(tuple(run.epoch(l2=1.0) for _ in range(3)))
             assert not model.params[model.layout.padding()].any()
@@ -446,7 +446,7 @@ def test_same_as_pytorch():
         return x
 
     np.testing.assert_allclose(model.forward(X), forward().detach(), rtol=1e-9, atol=1e-12)
-    run = model.training(X, y, batch_size=64)
+    run = model.bind(X, y, batch_size=64)
     for _ in range(10):
         loss = torch.nn.functional.cross_entropy(forward(), torch.tensor(y))
         ours, _ = model.loss_and_grad(X, y)
@@ -466,7 +466,7 @@ def test_no_memory_grows_with_the_epochs():
 
     X, y = data(2000, 20)
     model = network((50,), features=20)
-    run = model.training(X, y, batch_size=100)
+    run = model.bind(X, y, batch_size=100)
     with fastdnn.config_context(n_threads=1):  # tables for another number of threads are made when it is first used
         run.epoch()
         tracemalloc.start()

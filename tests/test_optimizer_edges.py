@@ -119,7 +119,7 @@ def test_without_an_assignment_nothing_changes():
 
 def test_ordinary_gradients_have_the_same_norm_as_before():
     model = linear(Adam(1e-3))
-    gradient = model.training(X, Y).loss_and_grad() and model.grads.astype(float)
+    gradient = model.bind(X, Y).loss_and_grad() and model.grads.astype(float)
     history = model.fit(X, Y, batch_size=64)
     np.testing.assert_allclose(history["gradient_norm"], np.sqrt((gradient**2).sum()), rtol=1e-6)
 

@@ -61,7 +61,7 @@ def problem(optimizer, dtype="float64", activation="tanh"):
 def test_ten_steps_of_the_formula(optimizer, l2):
     model, X, y = problem(optimizer)
     other, _, _ = problem(optimizer)
-    run, states = model.training(X, y, batch_size=40), {key: {} for key in other.weights}
+    run, states = model.bind(X, y, batch_size=40), {key: {} for key in other.weights}
     for _ in range(10):
         run.epoch(l2=l2)
         other.loss_and_grad(X, y)
@@ -106,7 +106,7 @@ def test_same_as_pytorch(optimizer, monkeypatch):
     if peer is None:
         assert isinstance(optimizer, ScheduleFreeAdamW) or not optimizer.correct_epsilon
         return
-    run = model.training(X, y, batch_size=40)
+    run = model.bind(X, y, batch_size=40)
     for _ in range(10):
         run.epoch()
         peer.zero_grad()
@@ -124,7 +124,7 @@ def test_float32(optimizer):
     double, _, _ = problem(optimizer)
     double.params[...] = single.params
     for model in (single, double):
-        run = model.training(X, y, batch_size=10)
+        run = model.bind(X, y, batch_size=10)
         for _ in range(5):
             run.epoch()
     np.testing.assert_allclose(single.params, double.params, rtol=2e-3, atol=2e-5)
@@ -167,7 +167,7 @@ def stepped(optimizer, steps=3, dtype="float64", **fit):
     before, X, y = problem(optimizer, dtype)
     after, _, _ = problem(optimizer, dtype)
     before.loss_and_grad(X, y)
-    run = after.training(X, y, batch_size=40)
+    run = after.bind(X, y, batch_size=40)
     for _ in range(steps):
         run.epoch(**fit)
     return before, after, before.gradients
@@ -195,7 +195,7 @@ def test_penalties_are_in_the_loss_and_its_gradient_and_spare_biases():
     model, X, y = problem(SGD(1e-9, l1=0.2, l2=0.3))
     kernels = [w for key, w in before.weights.items() if key.endswith("kernel")]
     penalty = sum(0.2 * np.abs(w).sum() + 0.15 * (w**2).sum() for w in kernels)
-    assert model.training(X, y, batch_size=40).epoch() == pytest.approx(model.loss_and_grad(X, y)[0] + penalty, rel=1e-6)
+    assert model.bind(X, y, batch_size=40).epoch() == pytest.approx(model.loss_and_grad(X, y)[0] + penalty, rel=1e-6)
 
 
 def test_penalties_and_rates_of_layers():
@@ -209,7 +209,7 @@ def test_penalties_and_rates_of_layers():
     start.loss_and_grad(X, y)
     for settings in ({"l1": 0.1}, {"l2": 0.2}, {"rate": 0.3}, {"rate": 0.0}):
         model, _, _ = network(**settings)
-        model.training(X, y, batch_size=40).epoch()
+        model.bind(X, y, batch_size=40).epoch()
         for key, p in start.weights.items():
             own = key.startswith("0")
             penalty = settings.get("l1", 0) * np.sign(p) + settings.get("l2", 0) * p
@@ -231,7 +231,7 @@ def test_max_norm():
 
 def test_moving_average_of_the_parameters():
     model, X, y = problem(Adam(0.01, average=0.8))
-    run, expected = model.training(X, y, batch_size=40), model.params.copy()
+    run, expected = model.bind(X, y, batch_size=40), model.params.copy()
     for _ in range(6):
         run.epoch()
         expected = 0.8 * expected + 0.2 * model.params
@@ -245,13 +245,13 @@ def test_steps_that_are_not_finite_are_left_out_and_counted(rules):
     y = y.astype("float32")
     X[5] = 1e30  # one of four batches overflows
     reference, _, _ = problem(SGD(0.01, **rules), "float32", "identity")
-    model.training(X.astype("float32"), y, batch_size=10).epoch()
+    model.bind(X.astype("float32"), y, batch_size=10).epoch()
     rest = np.arange(10, 40)
-    reference.training(X.astype("float32")[rest], y[rest], batch_size=10).epoch()
+    reference.bind(X.astype("float32")[rest], y[rest], batch_size=10).epoch()
     assert model.skipped_steps == 1
     np.testing.assert_array_equal(model.params, reference.params)
     diverged, _, _ = problem(SGD(0.01, skip_nonfinite=False, **rules), "float32", "identity")
-    diverged.training(X.astype("float32"), y, batch_size=10).epoch()
+    diverged.bind(X.astype("float32"), y, batch_size=10).epoch()
     assert rules or not np.isfinite(diverged.params).all()  # clipping makes 0 of an infinite norm's gradient
 
 
@@ -339,7 +339,7 @@ def test_a_schedule_gives_each_step_its_rate():
     model, X, y = problem(SGD(schedules.Step(0.1, every=2, factor=0.5)))
     other, _, _ = problem(SGD(0.1))
     model.fit(X, y, epochs=2, batch_size=20, shuffle=False)
-    run = [other.training(X[a : a + 20], y[a : a + 20], batch_size=20) for a in (0, 20)]
+    run = [other.bind(X[a : a + 20], y[a : a + 20], batch_size=20) for a in (0, 20)]
     for batch, rate in ((0, 0.1), (1, 0.1), (0, 0.05), (1, 0.05)):
         run[batch].epoch(learning_rate=rate)
     np.testing.assert_allclose(model.params, other.params, rtol=1e-12)
@@ -362,7 +362,7 @@ def test_max_norm_against_numpy():
     other.params = model.params
     for start in range(0, 64, 8):
         rows = slice(start, start + 8)
-        model.training(X[rows], y[rows], batch_size=8).epoch()
+        model.bind(X[rows], y[rows], batch_size=8).epoch()
         _, gradient = other.loss_and_grad(X[rows], y[rows])
         other.params = other.params - 0.1 * gradient
         W = other.weights["0.dense.kernel"]

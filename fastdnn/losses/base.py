@@ -17,7 +17,7 @@ what may be done with them), here or in your own file; its kernels are compiled 
 
 import numpy as np
 
-from .._jit import inner, kernel_from
+from .._jit import inner, kernel, kernel_from
 from .._simd import copy, doubles_at, local, offset, pointer_at, real, row_op
 from ..inputs import as_numbers
 from ..layers.base import (
@@ -127,17 +127,17 @@ def mean_of(right, predictions, sample_weight):
     return float(np.average(right, weights=sample_weight))
 
 
-def as_targets(y, n_out, dtype):
+def as_targets(y, n_out, dtype, name="y"):
     """y as a flat float array, row after row, with a vector's room behind it (kernels read whole vectors)."""
-    y = as_numbers(y, "y", np.float64 if np.asarray(y).dtype != dtype else dtype)
+    y = as_numbers(y, name, np.float64 if np.asarray(y).dtype != dtype else dtype)
     if y.shape != (len(y), n_out) and not (n_out == 1 and y.ndim == 1):
         wanted = "(n,) or (n, 1)" if n_out == 1 else f"(n, {n_out})"
-        raise ValueError(f"y must have shape {wanted} for a network with {n_out} outputs, got {y.shape}")
+        raise ValueError(f"{name} must have shape {wanted} for a network with {n_out} outputs, got {y.shape}")
     if not np.isfinite(y).all():
-        raise ValueError("y contains NaN or infinity; remove those rows or replace the values")
+        raise ValueError(f"{name} contains NaN or infinity; remove those rows or replace the values")
     largest = np.abs(y).max(initial=0)
     if largest > np.finfo(dtype).max:
-        raise ValueError(f"y contains values too large for {np.dtype(dtype).name}; scale y or use float64 samples")
+        raise ValueError(f"{name} contains values too large for {np.dtype(dtype).name}; scale {name} or use float64 samples")
     flat = np.zeros(y.size + 64, dtype)
     flat[: y.size] = y.reshape(-1)
     return flat
@@ -278,6 +278,24 @@ def _linked(row, data, params, grads, work, start, lo, n):
         else:
             apply(z, z, n_out)
             copy(z, target, n_out)
+
+
+@kernel(op_signature)
+def given_gradient(row, data, params, grads, work, start, lo, n):
+    """The targets of rows lo..lo+n as the gradient of their scores, and losses of 0."""
+    n_out, y, losses = row[N_IN], pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    for i in range(lo, lo + n):
+        copy(offset(y, target_of(row, data, start + i) * n_out), offset(work, row[D_IN] + i * row[LD_IN]), n_out)
+        losses[loss_at(row, data, start + i)] = 0.0
+
+
+class GivenGradient(Loss):
+    """What stands in for a loss where the gradient of the scores is known: it comes as the targets."""
+
+    name, kernel = "given_gradient", given_gradient
+
+    def check_targets(self, y, n_out, dtype):
+        return as_targets(y, n_out, dtype, "dscores")
 
 
 def _identity(z):

@@ -183,6 +183,7 @@ class Optimizer(Spec):
     n_slots = 0
     full_batch = False  # whether it works on all samples at once, through SciPy
     decays_itself = False  # whether `update` gets the decay and the layer's rate factor as last numbers, and applies them
+    trains_elsewhere = False  # whether gradients are taken at other parameters than those that predict (see `to_training`)
     changeable = True  # a rate between epochs, say
 
     def __init__(

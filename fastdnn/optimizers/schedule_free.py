@@ -71,6 +71,7 @@ class ScheduleFreeAdamW(Optimizer):
 
     name = "schedule_free_adamw"
     n_slots = 2
+    trains_elsewhere = True
     decays_itself = True
 
     def __init__(self, learning_rate=0.0025, beta_1=0.9, beta_2=0.999, epsilon=1e-8, warmup=0, **rules):
