@@ -17,7 +17,7 @@ from fastdnn._simd import row_op
 from fastdnn.gemm import COLUMNS, epilogue_signature, gemm, padded
 from fastdnn.layers.activation_function import _activate
 from fastdnn.optimizers import Adam
-from fastdnn.optimizers.base import NUMBERS
+from fastdnn.optimizers.base import SCALARS
 from fastdnn.program import aligned
 
 # m, k, n of A (m, k) B (k, n): forward products as they occur, small and odd ones among them.
@@ -108,7 +108,7 @@ def test_adam_update(benchmark, n, dtype):
     params, grads, slots = aligned(n, dtype), aligned(n, dtype), aligned(2 * n, dtype)
     grads[:] = np.random.default_rng(0).choice([-0.5, 2.0], n)
     numbers = Adam(1e-3).step_numbers(np.array([1]))
-    assert numbers.shape == (1, NUMBERS)
+    assert numbers.shape == (1, SCALARS.size)
     kernel = ctypes.CFUNCTYPE(ctypes.c_double, LONG, LONG, *[POINTER] * 3, *[LONG] * 3, ctypes.c_double)(
         Adam.update_kernel.address(dtype)
     )

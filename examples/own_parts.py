@@ -53,20 +53,23 @@ class Lion(e.Optimizer):
         return p - e.where(u.equals(0.0), 0.0, e.with_sign(rate, u)), e.fma(g - m, gain_2, m)
 
 
-class FeatureScale(e.Layer):
-    """y = s x with a factor s of each feature that is trained."""
+SCALE = e.fields("scale")  # what its kernels are told beside what all are: where the factors stand in `params`
 
-    name = "feature_scale"
+
+class FeatureScale(e.Layer):
+    """y = s x with a factor s of each feature that is trained; a feature is a place on the last axis of a sample."""
+
+    name, record = "feature_scale", SCALE
 
     def parameters(self, input_shape):
-        return [e.Parameter("scale", input_shape, "ones", decays=False)]
+        return [e.Parameter("scale", input_shape[-1:], "ones", decays=False)]
 
-    def op(self, row, place):
-        place.in_place(row)  # sizes, and where input and output stand
-        row[e.KERNEL], row[e.FORWARD] = place.parameter("scale"), scale_forward.address(place.dtype)
+    def emit(self, op, place):
+        place.in_place(op)  # sizes, and where input and output stand
+        op.scale, op.forward = place.parameter("scale"), scale_forward.address(place.dtype)
         if place.training:
-            row[e.OUT], row[e.D_OUT] = place.new_rows(row[e.N_OUT]), place.new_deltas(row[e.N_OUT])
-            row[[e.BACKWARD, e.GRADIENT]] = place.addresses(scale_backward, scale_gradient)
+            op.y, op.dy = place.new_rows(op.n_out), place.new_deltas(op.n_out)
+            op.backward, op.gradient = place.addresses(scale_backward, scale_gradient)
 
 
 @e.row_op(2, 1)
@@ -79,31 +82,32 @@ def plus_times(a, b, total):
     return e.fma(a, b, total)
 
 
-@e.kernel(e.op_signature)
-def scale_forward(row, data, params, grads, work, start, lo, n):
+@e.op_kernel(SCALE)
+def scale_forward(op, data, params, grads, work, start, lo, n):
     """Y = s X for rows lo..lo+n."""
     for i in range(lo, lo + n):
-        x, y = e.offset(work, row[e.IN] + i * row[e.LD_IN]), e.offset(work, row[e.OUT] + i * row[e.LD_OUT])
-        times(x, e.offset(params, row[e.KERNEL]), y, row[e.N_OUT])
+        x, y = e.offset(work, op.x + i * op.ld_in), e.offset(work, op.y + i * op.ld_out)
+        times(x, e.offset(params, op.scale), y, op.n_out)
 
 
-@e.kernel(e.op_signature)
-def scale_backward(row, data, params, grads, work, start, lo, n):
+@e.op_kernel(SCALE)
+def scale_backward(op, data, params, grads, work, start, lo, n):
     """dX = s dY for rows lo..lo+n."""
-    if row[e.D_IN] >= 0:
+    if op.dx >= 0:
         for i in range(lo, lo + n):
-            dy, dx = e.offset(work, row[e.D_OUT] + i * row[e.LD_OUT]), e.offset(work, row[e.D_IN] + i * row[e.LD_IN])
-            times(dy, e.offset(params, row[e.KERNEL]), dx, row[e.N_OUT])
+            dy, dx = e.offset(work, op.dy + i * op.ld_out), e.offset(work, op.dx + i * op.ld_in)
+            times(dy, e.offset(params, op.scale), dx, op.n_out)
 
 
-@e.kernel(e.op_signature)
-def scale_gradient(row, data, params, grads, work, start, lo, n):
-    """ds = sum of X dY over the rows of the batch."""
-    target = e.offset(grads, row[e.KERNEL])
-    e.copy(e.offset(work, e.ZEROS), target, row[e.LD_OUT])
-    for i in range(data[e.FIRST_ROW], data[e.FIRST_ROW] + data[e.ROWS]):
-        x, dy = e.offset(work, row[e.IN] + i * row[e.LD_IN]), e.offset(work, row[e.D_OUT] + i * row[e.LD_OUT])
-        plus_times(x, dy, target, target, row[e.N_OUT])
+@e.op_kernel(SCALE)
+def scale_gradient(op, data, params, grads, work, start, lo, n):
+    """ds = sum of X dY over the rows of the shard."""
+    target = e.offset(grads, op.scale)
+    e.copy(e.offset(work, e.ZEROS), target, op.ld_out)
+    first, rows = e.shard_rows(op, data)
+    for i in range(first, first + rows):
+        x, dy = e.offset(work, op.x + i * op.ld_in), e.offset(work, op.dy + i * op.ld_out)
+        plus_times(x, dy, target, target, op.n_out)
 
 
 def network():

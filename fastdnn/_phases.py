@@ -17,8 +17,9 @@ from numba import types
 
 from . import _atomic
 from ._jit import inner
+from ._records import Record
 from ._simd import caller, integers_at
-from ._system import CLOCK, CLOCK_AT, CLOCK_FIRST, CLOCK_SECOND, CLOCK_UNIT, GIVE_WAY, SYSTEM, system_calls
+from ._system import SYSTEM, system_calls
 
 APART = 16  # words from one to the next in use
 ARRIVED, PHASE, DONE, CLAIMED = (
@@ -27,10 +28,9 @@ ARRIVED, PHASE, DONE, CLAIMED = (
 OVER = -1  # the phase when there will be no more
 SPINS = 2000  # looks at a word before the thread gives way to others, a look being 5 to 100 ns
 
-# First entries of the table of a computation, `job`: those of `_system`, then the address of `gate`, the shares, and 0: Numba
-# compiles a function anew for each literal that it is given, which took 2 of 7 s of a cold start.
-GATE, SHARES, ZERO = range(SYSTEM, SYSTEM + 3)
-PHASES = SYSTEM + 3
+# First entries of the table of a computation, `job`: the address of `gate`, the shares, and 0: Numba compiles a function anew
+# for each literal that it is given, which took 2 of 7 s of a cold start.
+PHASES = Record("gate", "shares", "zero", after=SYSTEM)
 
 
 def _system_signature(_):
@@ -41,28 +41,28 @@ _call_system = caller(_system_signature, 2)
 
 
 def prepare_phases(job, shares):
-    """Fill the first PHASES entries of `job`; returns (gate, what else must live as long)."""
+    """Fill the entries of PHASES in `job`; returns (gate, what else must live as long)."""
     reading = np.zeros(2, np.int64)
     system_calls(job, reading)
     raw = np.zeros(APART * (4 + shares), np.int64)
     start = -raw.ctypes.data % (8 * APART) // 8
     gate = raw[start : start + APART * (3 + shares)]
-    job[GATE], job[SHARES] = gate.ctypes.data, shares
+    job[PHASES.gate], job[PHASES.shares] = gate.ctypes.data, shares
     return gate, (reading, raw)
 
 
 @inner
 def ticks(job):
     """The time, in ticks of `_system.ticks_per_second`. One thread at a time: the clock writes it into memory."""
-    _call_system(job[CLOCK], job[CLOCK_FIRST], job[CLOCK_SECOND])
-    reading = integers_at(job[CLOCK_AT], 0)
-    return reading[0] * job[CLOCK_UNIT] + reading[1]
+    _call_system(job.clock, job.clock_first, job.clock_second)
+    reading = integers_at(job.clock_at, 0)
+    return reading[0] * job.clock_unit + reading[1]
 
 
 @inner
 def arrive(job):
     """Number of this thread in the region, in the order in which they come: 0 leads."""
-    return _atomic.add(job[GATE] + 8 * ARRIVED, 1)
+    return _atomic.add(job.gate + 8 * ARRIVED, 1)
 
 
 @inner
@@ -71,49 +71,49 @@ def wait(job, spins):
     if spins < SPINS:
         _atomic.hint_waiting()
     else:
-        _call_system(job[GIVE_WAY], 0, 0)
+        _call_system(job.give_way, 0, 0)
     return spins + 1
 
 
 @inner
 def open_phase(job):
     """Leader: begin the next phase, whose settings are in memory already; returns its number."""
-    phase = _atomic.load(job[GATE] + 8 * PHASE) + 1
-    _atomic.store(job[GATE] + 8 * PHASE, phase)
+    phase = _atomic.load(job.gate + 8 * PHASE) + 1
+    _atomic.store(job.gate + 8 * PHASE, phase)
     return phase
 
 
 @inner
 def claim(job, phase, share):
     """Whether this thread is the one to do a share of a phase."""
-    return _atomic.swap_if(job[GATE] + 8 * (CLAIMED + APART * share), phase - 1, phase)
+    return _atomic.swap_if(job.gate + 8 * (CLAIMED + APART * share), phase - 1, phase)
 
 
 @inner
 def share_is_done(job):
     """A share that was claimed is done."""
-    _atomic.add(job[GATE] + 8 * DONE, 1)
+    _atomic.add(job.gate + 8 * DONE, 1)
 
 
 @inner
 def end_phase(job, phase):
     """Leader: wait until all shares of a phase are done."""
-    spins = job[ZERO]
-    while _atomic.load(job[GATE] + 8 * DONE) < phase * job[SHARES]:
+    spins = job.zero
+    while _atomic.load(job.gate + 8 * DONE) < phase * job.shares:
         spins = wait(job, spins)
 
 
 @inner
 def next_phase(job, seen):
     """Helper: the number of a phase later than `seen`, or OVER."""
-    spins, phase = job[ZERO], _atomic.load(job[GATE] + 8 * PHASE)
+    spins, phase = job.zero, _atomic.load(job.gate + 8 * PHASE)
     while phase == seen:
         spins = wait(job, spins)
-        phase = _atomic.load(job[GATE] + 8 * PHASE)
+        phase = _atomic.load(job.gate + 8 * PHASE)
     return phase
 
 
 @inner
 def end_phases(job):
     """Leader: there will be no more phases."""
-    _atomic.store(job[GATE] + 8 * PHASE, OVER)
+    _atomic.store(job.gate + 8 * PHASE, OVER)

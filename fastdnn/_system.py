@@ -9,10 +9,11 @@ import functools
 import sys
 import time
 
-# Entries of the table of `system_calls`: the clock's address, its two arguments, where it writes seconds and nanoseconds (or
-# ticks and nothing), nanoseconds of the first of them; the address of what gives way to another thread.
-CLOCK, CLOCK_FIRST, CLOCK_SECOND, CLOCK_AT, CLOCK_UNIT, GIVE_WAY = range(6)
-SYSTEM = 6
+from ._records import Record
+
+# The clock's address, its two arguments, where it writes seconds and nanoseconds (or ticks and nothing), nanoseconds of the
+# first of them; the address of what gives way to another thread.
+SYSTEM = Record("clock", "clock_first", "clock_second", "clock_at", "clock_unit", "give_way")
 
 
 def _address(function):
@@ -37,7 +38,7 @@ def ticks_per_second():
 
 
 def system_calls(table, reading):
-    """Fill the first SYSTEM entries of an int64 table; `reading`, two int64, is where the clock writes."""
+    """Fill the entries of SYSTEM in an int64 table; `reading`, two int64, is where the clock writes."""
     clock, number, frequency, give_way = _functions()
     arguments = (reading.ctypes.data, 0) if number is None else (number, reading.ctypes.data)
-    table[:SYSTEM] = clock, *arguments, reading.ctypes.data, 1 if frequency else 10**9, give_way
+    table[: SYSTEM.size] = clock, *arguments, reading.ctypes.data, 1 if frequency else 10**9, give_way

@@ -5,12 +5,13 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
+from .engine import TRAIN
 from .gemm import padded
-from .layers.base import LEARNS, STATE
-from .optimizers.base import add, average, limit, norm
+from .layers.base import DATA
+from .optimizers.base import CONTROL, add, average, limit, norm
 from .program import aligned, share
 
-CHANGING = slice(engine.TIME, engine.NUMBERS_AT + 1)  # entries of the table that are set for each call
+CHANGING = slice(TRAIN.time, TRAIN.scalars + 1)  # entries of the table that are set for each call
 
 
 class Binding:
@@ -28,11 +29,11 @@ class Binding:
 
     def __init__(self, training, threads, update):
         self._training, self._threads = training, threads
-        self.job = np.zeros(engine.TRAIN_JOB, np.int64)
+        self.job = np.zeros(TRAIN.size, np.int64)
         self.gate, *kept = prepare_phases(self.job, threads)
         self._settings = np.zeros(2)
-        self._tables = self._constant_tables() | {engine.SETTINGS: self._settings}
-        training.data[:, STATE], training.data[:, LEARNS] = training.model.state.ctypes.data, update
+        self._tables = self._constant_tables() | {TRAIN.settings: self._settings}
+        training.data[:, DATA.state], training.data[:, DATA.training] = training.model.state.ctypes.data, update
         if update:
             self._bind_update()
         self._bind_gradients(update)
@@ -44,17 +45,17 @@ class Binding:
         """{entry: array} of what is the same with an update and without; the counts that go with them are set."""
         training, model, program = self._training, self._training.model, self._training.program
         counts = {
-            engine.OPS: len(program.table), engine.SLOT_COUNT: len(training.data), engine.N_SEGMENTS: len(program.segments),
-            engine.N_PARTS: len(training.parts), engine.N_PARAMS: len(model.params), engine.ITEMSIZE: model.dtype.itemsize,
-            engine.CAPACITY: program.rows, engine.LOSS_ROWS: program.loss_rows,
+            TRAIN.ops: len(program.table), TRAIN.n_shards: len(training.data), TRAIN.n_segments: len(program.segments),
+            TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
+            TRAIN.capacity: program.rows, TRAIN.loss_rows: program.loss_rows,
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count
         return {
-            engine.PROGRAM: program.table, engine.SEGMENTS: program.segments, engine.PARTS: training.parts,
-            engine.BOUNDS: share(training.parts[:, engine.SIZE], self._threads), engine.DATA_AT: training.data,
-            engine.RULES_AT: model.rules, engine.SCALE_AT: training.scale, engine.LOSSES_AT: training.losses,
-            engine.SQUARES: training.squares, engine.PARAMS: model.params, engine.WORK: program.workspace(),
+            TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
+            TRAIN.bounds: share(training.parts[:, engine.PART.n_params], self._threads), TRAIN.data: training.data,
+            TRAIN.control: model.rules, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
+            TRAIN.squares: training.squares, TRAIN.params: model.params, TRAIN.work: program.workspace(),
         }  # fmt: skip
 
     def _bind_update(self):
@@ -62,32 +63,32 @@ class Binding:
         model, job, tables = self._training.model, self.job, self._tables
         optimizer, dtype, factors = model.optimizer, model.dtype, model.optimizer.factors(self._training.factors)
         kernel = optimizer.update_kernel if optimizer.is_plain(factors) else optimizer.full_kernel
-        job[engine.UPDATE], job[engine.SKIP_NONFINITE] = kernel.address(dtype), optimizer.skip_nonfinite
-        tables[engine.SLOTS], tables[engine.FACTORS] = model.slots, factors
-        model.rules[engine.CLIP_NORM] = optimizer.clip_norm or 0.0
+        job[TRAIN.update], job[TRAIN.skip_nonfinite] = kernel.address(dtype), optimizer.skip_nonfinite
+        tables[TRAIN.moments], tables[TRAIN.factors] = model.slots, factors
+        model.rules[CONTROL.clip_norm] = optimizer.clip_norm or 0.0
         if self._training.measures_norm:
-            job[engine.NORM] = norm.address(dtype)
+            job[TRAIN.norm] = norm.address(dtype)
         if optimizer.average is not None:
-            job[engine.AVERAGE], tables[engine.AVERAGED] = average.address(dtype), model.averaged
-            model.rules[engine.AVERAGE_DECAY] = optimizer.average
+            job[TRAIN.average], tables[TRAIN.averaged] = average.address(dtype), model.averaged
+            model.rules[CONTROL.average_decay] = optimizer.average
         if len(self._training.limits):
             optimizer.refuse("max_norm")
-            job[engine.LIMIT], job[engine.N_LIMITS] = limit.address(dtype), len(self._training.limits)
-            tables[engine.LIMITS], tables[engine.LIMIT_NORMS] = self._training.limits, self._training.limit_norms
+            job[TRAIN.limit], job[TRAIN.n_limits] = limit.address(dtype), len(self._training.limits)
+            tables[TRAIN.limits], tables[TRAIN.limit_norms] = self._training.limits, self._training.limit_norms
 
     def _bind_gradients(self, update):
         """Where gradients stand: in the model's array if they are kept or come in pieces, in slots, or nowhere for long."""
         training, model, job, tables = self._training, self._training.model, self.job, self._tables
-        size, slots = padded(int(training.parts[:, engine.SIZE].max(initial=1))), len(training.data)
-        tables[engine.SCRATCH] = aligned(self._threads * 2 * size, model.dtype)
-        job[engine.SCRATCH_BYTES], job[engine.ADD] = size * model.dtype.itemsize, add.address(model.dtype)
+        size, slots = padded(int(training.parts[:, engine.PART.n_params].max(initial=1))), len(training.data)
+        tables[TRAIN.scratch] = aligned(self._threads * 2 * size, model.dtype)
+        job[TRAIN.scratch_bytes], job[TRAIN.add] = size * model.dtype.itemsize, add.address(model.dtype)
         if not update or training.batch_size > training.program.rows:
-            tables[engine.GRADS] = model.grads
+            tables[TRAIN.grads] = model.grads
         elif self._threads <= slots > 1:
-            tables[engine.GRADS] = aligned(slots * len(model.params), model.dtype)
-            job[engine.OWN] = tables[engine.GRADS].nbytes // slots
-        elif job[engine.NORM]:
-            tables[engine.GRADS] = model.grads
+            tables[TRAIN.grads] = aligned(slots * len(model.params), model.dtype)
+            job[TRAIN.own] = tables[TRAIN.grads].nbytes // slots
+        elif job[TRAIN.norm]:
+            tables[TRAIN.grads] = model.grads
 
     def __call__(self, first, last, skip, batch, n, shares, values, numbers, l2, seconds):
         """Batches first..last, from row `skip` of the first on, until the time is up; see `engine.train`.
@@ -95,8 +96,8 @@ class Binding:
         Returns (batches done, rows of the next one that are done).
         """
         self.gate[:] = 0
-        self._settings[engine.L2] = l2
+        self._settings[engine.SETTINGS.l2] = l2
         arrays = shares.ctypes.data, values.ctypes.data, numbers.ctypes.data
         self.job[CHANGING] = int(self._second * seconds), first, last, skip, batch, n, *arrays
         engine.train(self._threads, self.address)
-        return int(self.job[engine.FIRST]) - first, int(self.job[engine.SKIP])
+        return int(self.job[TRAIN.first]) - first, int(self.job[TRAIN.skip])

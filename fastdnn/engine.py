@@ -2,10 +2,10 @@
 
 A step of training is two phases that threads share (see `_phases`). In the first each share is some of the batch's rows,
 taken through all ops, forward and back. In the second it is some parts of the parameters: gradient, update and whatever is
-derived from the parameters, one after the other while the part is in the cache. The gradient is a sum over fixed slots of
-rows (`Training.slots`), each summed in order: the results do not depend on the number of threads.
+derived from the parameters, one after the other while the part is in the cache. The gradient is a sum over fixed shards of
+rows, each summed in order: the results do not depend on the number of threads.
 
-Where no share is without a slot, each sums the gradients of its own slots in the first phase: then gradients cross between
+Where no share is without a shard, each sums the gradients of its own shards in the first phase: then gradients cross between
 the cores and not activations, which are more in small networks, and whole matrices are one product instead of a product
 for each part. The sums are the same.
 
@@ -14,13 +14,13 @@ Both loops look at the clock and return when their time is up, wherever they are
 
 import math
 
+from numba import types
+
 from . import _atomic
 from ._jit import driver, inner
 from ._phases import (
     OVER,
     PHASES,
-    SHARES,
-    ZERO,
     arrive,
     claim,
     end_phase,
@@ -30,25 +30,13 @@ from ._phases import (
     share_is_done,
     ticks,
 )
+from ._records import Record
 from ._simd import caller, doubles_at, integers_at
-from .layers.base import (
-    BACKWARD,
-    BASE,
-    BLOCK,
-    COLUMNS,
-    DATA,
-    FIRST_ROW,
-    FORWARD,
-    GRADIENT,
-    REFRESH,
-    ROWS,
-    SAMPLE_ROWS,
-    STEP,
-    op_signature,
-)
+from .layers.base import BLOCK, DATA, OP, op_signature
 from .optimizers.base import (
-    NUMBERS,
-    SCALE_OF_GRADIENT,
+    CONTROL,
+    FACTORS,
+    SCALARS,
     add_signature,
     average_signature,
     limit_signature,
@@ -56,33 +44,38 @@ from .optimizers.base import (
     update_signature,
 )
 
-# Entries of `job`, the table of a call: those of `_phases`, then addresses and counts that the loops need.
-(PROGRAM, OPS, DATA_AT, PARAMS, WORK, TIME, FIRST, LAST) = range(PHASES, PHASES + 8)  # TIME: ticks until it is to return
-AT = PHASES + 8
-# of `train`, first those that change from call to call
-(SKIP, BATCH, N, BATCH_SHARES, VALUES, NUMBERS_AT) = range(AT, AT + 6)
-(SLOT_COUNT, SEGMENTS, N_SEGMENTS, PARTS, N_PARTS, BOUNDS, RULES_AT, SETTINGS, GRADS, SLOTS, UPDATE) = range(AT + 6, AT + 17)
-(N_PARAMS, SCRATCH, SCRATCH_BYTES, ITEMSIZE, OWN, ADD, NORM, AVERAGE, AVERAGED, LIMIT, LIMITS) = range(AT + 17, AT + 28)
-(N_LIMITS, LIMIT_NORMS, FACTORS, SKIP_NONFINITE, CAPACITY, SCALE_AT, LOSSES_AT, SQUARES) = range(AT + 28, AT + 36)
-# of its phases, written by the leader: what is to be done, by which segment, with which rows and numbers of the optimizer
-(KIND, SEGMENT_AT, AT_ROW, BEGIN, N_ROWS, NUMBERS_NOW, FINAL, FINE) = range(AT + 36, AT + 44)
-LOSS_ROWS = AT + 44  # rows of a sample for the loss
-TRAIN_JOB = AT + 45
-# of `infer`: pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace
-(PIECES, NEXT_PIECE, STOPPED, WORK_BYTES) = range(AT, AT + 4)
-INFER_JOB = AT + 4
+# The table of a call: the entries of `_phases`, then addresses and counts that the loops need. `time`: ticks to work.
+CALL = Record("program", "ops", "data", "params", "work", "time", "first", "last", after=PHASES)
+TRAIN = Record(
+    "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
+    "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
+    "n_params", "scratch", "scratch_bytes", "itemsize", "own", "add", "norm", "average", "averaged", "limit", "limits",
+    "n_limits", "limit_norms", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows",
+    # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer
+    "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
+    after=CALL,
+)  # fmt: skip
+# pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace
+INFER = Record("pieces", "next_piece", "stopped", "work_bytes", after=CALL)
 
 REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
-L2, DECAY = range(2)  # entries of the `settings`: decay as the user means it, and divided by the sum of a batch's weights
+# Decay as the user means it, and divided by the sum of a batch's weights.
+SETTINGS = Record("l2", "decay", number=types.float64)
+# Units [first_unit, + units) of an op are the parameters [first_param, + n_params), of the array `entry`.
+PART = Record("op", "first_unit", "units", "first_param", "n_params", "decays", "entry")
+# Ops [forward, forward_end) forward, ops backward, ..., backward_end back, then kernel `sync` (-1: none) of `sync_op`.
+SEGMENT = Record("forward", "forward_end", "backward", "backward_end", "sync_op", "sync")
+# A matrix with a largest norm of its columns.
+LIMIT = Record("op", "rows", "first_param", "stride", "columns")
 
-# Entries of `rules`: largest norm of a gradient, decay of the averaged parameters; written: steps skipped so far,
-# and, of the norms of the gradients, how many there were and their sum.
-CLIP_NORM, AVERAGE_DECAY, SKIPPED, NORMS, NORM_SUM = range(5)
-RULES = 8
-# Columns of `parts`: units [LO, LO + UNITS) of op OP are the parameters [FIRST_PARAM, + SIZE), of the array ENTRY.
-OP, LO, UNITS, FIRST_PARAM, SIZE, DECAYS, ENTRY = range(7)
-PART, SEGMENT = 7, 6  # columns of `parts` and `segments`
-FACTOR = 4  # columns of `Layout.factors`
+_train_at, _infer_at, _data_at, _op_at = TRAIN.view, INFER.view, DATA.view, OP.view
+_part_at, _segment_at, _limit_at = PART.view, SEGMENT.view, LIMIT.view
+_settings_at, _control_at, _scalars_at = SETTINGS.view, CONTROL.view, SCALARS.view
+
+# Numba takes numbers from globals, not from the attributes of objects.
+FORWARD, BACKWARD, GRADIENT, REFRESH, OP_SIZE = OP.forward, OP.backward, OP.gradient, OP.refresh, OP.size
+DATA_BYTES, SEGMENT_BYTES, SCALARS_BYTES, FACTORS_BYTES = (8 * r.size for r in (DATA, SEGMENT, SCALARS, FACTORS))
+STOPPED, NEXT_PIECE = 8 * INFER.stopped, 8 * INFER.next_piece
 
 _call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 9)
@@ -95,18 +88,19 @@ _call_limit = caller(limit_signature, 6)
 @inner
 def run(job, kind, o, data, work, start, lo, n):
     """Call kernel `kind` (FORWARD, ...) of op o, if it has one, for samples lo..lo+n; data and work are addresses."""
-    row = integers_at(job[PROGRAM], o * COLUMNS)
-    if row[kind]:
-        rows = row[SAMPLE_ROWS]
-        _call_op(row[kind], row, integers_at(data, 0), job[PARAMS], 0, work, start * rows, lo * rows, n * rows)
+    kernel = integers_at(job.program, o * OP_SIZE)[kind]
+    if kernel:
+        op = _op_at(job.program, o)
+        rows = op.sample_rows
+        _call_op(kernel, op, _data_at(data, 0), job.params, 0, work, start * rows, lo * rows, n * rows)
 
 
 @inner
 def run_units(job, kind, o, data, grads, start, lo, n):
     """Call GRADIENT or REFRESH of op o, if it has one, for units lo..lo+n of its parameters; data and grads are addresses."""
-    row = integers_at(job[PROGRAM], o * COLUMNS)
-    if row[kind]:
-        _call_op(row[kind], row, integers_at(data, 0), job[PARAMS], grads, job[WORK], start, lo, n)
+    kernel = integers_at(job.program, o * OP_SIZE)[kind]
+    if kernel:
+        _call_op(kernel, _op_at(job.program, o), _data_at(data, 0), job.params, grads, job.work, start, lo, n)
 
 
 # ---------------------------------------------------------------- the first phase: rows
@@ -115,46 +109,46 @@ def run_units(job, kind, o, data, grads, start, lo, n):
 @inner
 def segment_rows(job, data, lo, n):
     """Rows lo..lo+n of the workspace through the ops of one segment, forward and back."""
-    segment, work, start = integers_at(job[SEGMENT_AT], 0), job[WORK], job[AT_ROW]
-    for o in range(segment[0], segment[1]):
+    segment, work, start = _segment_at(job.segment, 0), job.work, job.start
+    for o in range(segment.forward, segment.forward_end):
         run(job, FORWARD, o, data, work, start, lo, n)
-    for o in range(segment[2], segment[3] - 1, -1):
+    for o in range(segment.backward, segment.backward_end - 1, -1):
         run(job, BACKWARD, o, data, work, start, lo, n)
 
 
 @inner
-def slot_gradients(job, data, grads):
-    """The gradients of all parameters, summed over the rows of the slot `data`."""
+def shard_gradients(job, data, grads):
+    """The gradients of all parameters, summed over the rows of the shard `data`."""
     p = 0
-    while p < job[N_PARTS]:
-        first, units = integers_at(job[PARTS], p * PART), 0
-        while p < job[N_PARTS] and integers_at(job[PARTS], p * PART)[ENTRY] == first[ENTRY]:
-            units += integers_at(job[PARTS], p * PART)[UNITS]
+    while p < job.n_parts:
+        first, units = _part_at(job.parts, p), 0
+        while p < job.n_parts and _part_at(job.parts, p).entry == first.entry:
+            units += _part_at(job.parts, p).units
             p += 1
-        run_units(job, GRADIENT, first[OP], data, grads, job[AT_ROW], first[LO], units)
+        run_units(job, GRADIENT, first.op, data, grads, job.start, first.first_unit, units)
 
 
 @inner
-def slot(job, s):
-    """Table `data` of slot s."""
-    return integers_at(job[DATA_AT], s * DATA)
+def shard(job, s):
+    """Table `DATA` of shard s."""
+    return _data_at(job.data, s)
 
 
 @inner
 def rows_of_share(job, share):
-    """Rows of a share through a segment; where shares have slots of their own, their gradients too."""
-    shares, here = job[SHARES], job[DATA_AT]
-    if job[OWN]:
-        first, end = job[SLOT_COUNT] * share // shares, job[SLOT_COUNT] * (share + 1) // shares
-        lo = slot(job, first)[FIRST_ROW]
-        n = slot(job, end - 1)[FIRST_ROW] + slot(job, end - 1)[ROWS] - lo
+    """Rows of a share through a segment; where shares have shards of their own, their gradients too."""
+    shares, here = job.shares, job.data
+    if job.own:
+        first, end = job.n_shards * share // shares, job.n_shards * (share + 1) // shares
+        lo = shard(job, first).first_row
+        n = shard(job, end - 1).first_row + shard(job, end - 1).rows - lo
         if n > 0:
-            segment_rows(job, here + first * 8 * DATA, lo, n)
+            segment_rows(job, here + first * DATA_BYTES, lo, n)
             for s in range(first, end):
-                if slot(job, s)[ROWS] > 0:
-                    slot_gradients(job, here + s * 8 * DATA, job[GRADS] + s * job[OWN])
+                if shard(job, s).rows > 0:
+                    shard_gradients(job, here + s * DATA_BYTES, job.grads + s * job.own)
     else:
-        rows, unit = job[N_ROWS], BLOCK if job[N_SEGMENTS] > 1 else 1
+        rows, unit = job.rows, BLOCK if job.n_segments > 1 else 1
         blocks = (rows + unit - 1) // unit
         lo = min(rows, blocks * share // shares * unit)
         n = min(rows, blocks * (share + 1) // shares * unit) - lo
@@ -167,55 +161,55 @@ def rows_of_share(job, share):
 
 @inner
 def part_gradient(job, part, share):
-    """The gradient of one part, over all slots; returns the address of the array that holds it."""
-    scratch = job[SCRATCH] + share * 2 * job[SCRATCH_BYTES] - part[FIRST_PARAM] * job[ITEMSIZE]
-    grads = job[GRADS] if job[GRADS] else scratch + job[SCRATCH_BYTES]
-    if integers_at(job[PROGRAM], part[OP] * COLUMNS)[GRADIENT]:
-        for s in range(job[SLOT_COUNT]):
-            if slot(job, s)[ROWS] > 0:
-                more = s > 0 or job[AT_ROW] > job[BEGIN]
-                source = grads + s * job[OWN] if job[OWN] else scratch
-                if not job[OWN]:
-                    target, data = scratch if more else grads, job[DATA_AT] + s * 8 * DATA
-                    run_units(job, GRADIENT, part[OP], data, target, job[AT_ROW], part[LO], part[UNITS])
+    """The gradient of one part, over all shards; returns the address of the array that holds it."""
+    scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
+    grads = job.grads if job.grads else scratch + job.scratch_bytes
+    if _op_at(job.program, part.op).gradient:
+        for s in range(job.n_shards):
+            if shard(job, s).rows > 0:
+                more = s > 0 or job.start > job.begin
+                source = grads + s * job.own if job.own else scratch
+                if not job.own:
+                    target, data = scratch if more else grads, job.data + s * DATA_BYTES
+                    run_units(job, GRADIENT, part.op, data, target, job.start, part.first_unit, part.units)
                 if more:
-                    _call_add(job[ADD], grads, source, part[FIRST_PARAM], part[SIZE])
+                    _call_add(job.add, grads, source, part.first_param, part.n_params)
     return grads
 
 
 @inner
 def part_update(job, p, grads):
     """Update part p and refresh what is derived from it; returns its penalty, before the update."""
-    part, factors = integers_at(job[PARTS], p * PART), job[FACTORS] + p * FACTOR * 8
-    if not integers_at(job[PROGRAM], part[OP] * COLUMNS)[GRADIENT]:  # an op without a gradient is frozen
+    part, factors = _part_at(job.parts, p), job.factors + p * FACTORS_BYTES
+    if not _op_at(job.program, part.op).gradient:  # an op without a gradient is frozen
         return 0.0
     penalty = _call_update(
-        job[UPDATE], job[NUMBERS_NOW], factors, job[PARAMS], grads, job[SLOTS], job[N_PARAMS], part[FIRST_PARAM], part[SIZE],
-        doubles_at(job[SETTINGS])[DECAY] * part[DECAYS] + doubles_at(factors)[0]
+        job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params, part.first_param, part.n_params,
+        _settings_at(job.settings, 0).decay * part.decays + doubles_at(factors)[0]
     )  # fmt: skip
-    if job[AVERAGED] and not job[N_LIMITS]:
-        decay = doubles_at(job[RULES_AT])[AVERAGE_DECAY]
-        _call_average(job[AVERAGE], job[AVERAGED], job[PARAMS], part[FIRST_PARAM], part[SIZE], decay)
-    run_units(job, REFRESH, part[OP], 0, 0, 0, part[LO], part[UNITS])
+    if job.averaged and not job.n_limits:
+        decay = _control_at(job.control, 0).average_decay
+        _call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
+    run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
     return penalty
 
 
 @inner
 def parts_of_share(job, share):
     """What a phase of another kind than THROUGH does with the parts of a share."""
-    bounds, squares = integers_at(job[BOUNDS], share), doubles_at(job[SQUARES])
+    bounds, squares = integers_at(job.bounds, share), doubles_at(job.squares)
     for p in range(bounds[0], bounds[1]):
-        part = integers_at(job[PARTS], p * PART)
-        if job[KIND] == REFRESH_ALL:
-            run_units(job, REFRESH, part[OP], 0, 0, 0, part[LO], part[UNITS])
-        elif job[KIND] == GRADIENTS:
+        part = _part_at(job.parts, p)
+        if job.kind == REFRESH_ALL:
+            run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
+        elif job.kind == GRADIENTS:
             grads = part_gradient(job, part, share)
-            if job[FINAL] and job[NORM]:
-                squares[p] = _call_norm(job[NORM], grads, part[FIRST_PARAM], part[SIZE])
-            elif job[FINAL] and job[FINE]:
+            if job.final and job.norm:
+                squares[p] = _call_norm(job.norm, grads, part.first_param, part.n_params)
+            elif job.final and job.fine:
                 squares[p] = part_update(job, p, grads)
         else:
-            squares[p] = part_update(job, p, job[GRADS])
+            squares[p] = part_update(job, p, job.grads)
 
 
 # ---------------------------------------------------------------- phases
@@ -224,7 +218,7 @@ def parts_of_share(job, share):
 @inner
 def do_share(job, share):
     """A share of the phase that is open."""
-    if job[KIND] == THROUGH:
+    if job.kind == THROUGH:
         rows_of_share(job, share)
     else:
         parts_of_share(job, share)
@@ -233,8 +227,8 @@ def do_share(job, share):
 @inner
 def take_shares(job, phase, first):
     """Do the shares of a phase that nobody else has claimed, one's own first."""
-    for k in range(job[SHARES]):
-        share = (first + k) % job[SHARES]
+    for k in range(job.shares):
+        share = (first + k) % job.shares
         if claim(job, phase, share):
             do_share(job, share)
             share_is_done(job)
@@ -242,23 +236,23 @@ def take_shares(job, phase, first):
 
 @inner
 def together(job):
-    """Leader: a phase of the kind job[KIND], from its beginning to its end."""
-    if job[SHARES] == 1:  # nobody helps: without claims, which cost small networks 3 %
-        do_share(job, job[ZERO])
+    """Leader: a phase of the kind job.kind, from its beginning to its end."""
+    if job.shares == 1:  # nobody helps: without claims, which cost small networks 3 %
+        do_share(job, job.zero)
         return
     phase = open_phase(job)
-    take_shares(job, phase, job[ZERO])
+    take_shares(job, phase, job.zero)
     end_phase(job, phase)
 
 
 @inner
 def help_leader(job, number):
     """Helper: shares of all phases that the leader opens."""
-    phase = job[ZERO]
+    phase = job.zero
     while phase != OVER:
         phase = next_phase(job, phase)
         if phase != OVER:
-            take_shares(job, phase, number % job[SHARES])
+            take_shares(job, phase, number % job.shares)
 
 
 # ---------------------------------------------------------------- training
@@ -267,44 +261,44 @@ def help_leader(job, number):
 @inner
 def limit_norms(job):
     """Shorten the columns of the matrices that have a largest norm; the average, if there is one, takes what is left."""
-    norms = doubles_at(job[LIMIT_NORMS])
-    for k in range(job[N_LIMITS]):
-        row = integers_at(job[LIMITS], 5 * k)
-        _call_limit(job[LIMIT], job[PARAMS], row[2], row[1], row[4], row[3], norms[k])
-        run_units(job, REFRESH, row[0], 0, 0, 0, 0, row[1])
-    if job[AVERAGED]:
-        for p in range(job[N_PARTS]):
-            part = integers_at(job[PARTS], p * PART)
-            decay = doubles_at(job[RULES_AT])[AVERAGE_DECAY]
-            _call_average(job[AVERAGE], job[AVERAGED], job[PARAMS], part[FIRST_PARAM], part[SIZE], decay)
+    norms = doubles_at(job.limit_norms)
+    for k in range(job.n_limits):
+        limit = _limit_at(job.limits, k)
+        _call_limit(job.limit, job.params, limit.first_param, limit.rows, limit.columns, limit.stride, norms[k])
+        run_units(job, REFRESH, limit.op, 0, 0, 0, 0, limit.rows)
+    if job.averaged:
+        for p in range(job.n_parts):
+            part = _part_at(job.parts, p)
+            decay = _control_at(job.control, 0).average_decay
+            _call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
 
 
 @inner
-def cut(rows, slots, s):
-    """First row of slot s."""
-    return (rows * s + slots - 1) // slots
+def cut(rows, shards, s):
+    """First row of shard s."""
+    return (rows * s + shards - 1) // shards
 
 
 @inner
 def forward_and_back(job, b, base, rows):
     """Rows `base`.. of the order through the network; returns the loss of batch b so far, its sum over the samples."""
-    slots, losses = job[SLOT_COUNT], doubles_at(job[LOSSES_AT])
-    for s in range(slots):
-        data = slot(job, s)
-        data[FIRST_ROW] = cut(rows, slots, s)
-        data[ROWS] = cut(rows, slots, s + 1) - data[FIRST_ROW]
-        data[BASE] = base
-    doubles_at(job[SCALE_AT])[0] = doubles_at(job[BATCH_SHARES])[b]
-    job[AT_ROW], job[N_ROWS] = base, rows
-    for g in range(job[N_SEGMENTS]):
-        job[SEGMENT_AT] = job[SEGMENTS] + g * SEGMENT * 8
-        segment = integers_at(job[SEGMENT_AT], 0)
-        job[KIND] = THROUGH
+    shards, losses = job.n_shards, doubles_at(job.losses)
+    for s in range(shards):
+        data = shard(job, s)
+        data.first_row = cut(rows, shards, s)
+        data.rows = cut(rows, shards, s + 1) - data.first_row
+        data.base = base
+    doubles_at(job.scale)[0] = doubles_at(job.batch_scales)[b]
+    job.start, job.rows = base, rows
+    for g in range(job.n_segments):
+        job.segment = job.segments + SEGMENT_BYTES * g
+        segment = _segment_at(job.segment, 0)
+        job.kind = THROUGH
         together(job)
-        if segment[5] >= 0:
-            run(job, segment[5], segment[4], job[DATA_AT], job[WORK], base, 0, rows)
-    loss = doubles_at(job[VALUES])[b]  # a batch may come in several pieces: one sum, wherever it is cut
-    for i in range(rows * job[LOSS_ROWS]):
+        if segment.sync >= 0:
+            run(job, segment.sync, segment.sync_op, job.data, job.work, base, 0, rows)
+    loss = doubles_at(job.values)[b]  # a batch may come in several pieces: one sum, wherever it is cut
+    for i in range(rows * job.loss_rows):
         loss += losses[i]
     return loss
 
@@ -312,103 +306,104 @@ def forward_and_back(job, b, base, rows):
 @inner
 def judge_norm(job):
     """Whether the norm of the gradient allows the step; takes note of it, and scales the gradient if it is too large."""
-    total, rules, squares = 0.0, doubles_at(job[RULES_AT]), doubles_at(job[SQUARES])
-    for p in range(job[N_PARTS]):
+    total, control, squares = 0.0, _control_at(job.control, 0), doubles_at(job.squares)
+    for p in range(job.n_parts):
         total += squares[p]
     norm = math.sqrt(total)
-    if rules[CLIP_NORM] > 0.0 and norm > rules[CLIP_NORM]:
-        doubles_at(job[NUMBERS_NOW])[SCALE_OF_GRADIENT] = rules[CLIP_NORM] / norm
-    if job[SKIP_NONFINITE] and not math.isfinite(norm):
+    if control.clip_norm > 0.0 and norm > control.clip_norm:
+        _scalars_at(job.step_scalars, 0).gradient_scale = control.clip_norm / norm
+    if job.skip_nonfinite and not math.isfinite(norm):
         return 0
-    rules[NORMS] += 1.0
-    rules[NORM_SUM] += norm
+    control.norms += 1.0
+    control.norm_sum += norm
     return 1
 
 
 @inner
 def gradients_and_update(job, b, loss):
     """The gradients of the rows that have gone through the network, and the step, if they are the batch's last ones."""
-    job[NUMBERS_NOW] = job[NUMBERS_AT] + (b - job[FIRST]) * NUMBERS * 8
-    job[FINE] = 1 if not job[SKIP_NONFINITE] or math.isfinite(loss) else 0
-    settings = doubles_at(job[SETTINGS])
-    settings[DECAY] = settings[L2] * doubles_at(job[BATCH_SHARES])[b]
-    job[KIND] = GRADIENTS
+    job.step_scalars = job.scalars + (b - job.first) * SCALARS_BYTES
+    job.fine = 1 if not job.skip_nonfinite or math.isfinite(loss) else 0
+    settings = _settings_at(job.settings, 0)
+    settings.decay = settings.l2 * doubles_at(job.batch_scales)[b]
+    job.kind = GRADIENTS
     together(job)
-    if job[FINAL] and job[NORM]:
-        if job[FINE]:
-            job[FINE] = judge_norm(job)
-        if job[FINE]:
-            job[KIND] = UPDATES
+    if job.final and job.norm:
+        if job.fine:
+            job.fine = judge_norm(job)
+        if job.fine:
+            job.kind = UPDATES
             together(job)
-    if job[FINAL] and job[FINE] and job[N_LIMITS]:
+    if job.final and job.fine and job.n_limits:
         limit_norms(job)
-    if job[FINAL] and not job[FINE]:
-        doubles_at(job[RULES_AT])[SKIPPED] += 1.0
-        for p in range(job[N_PARTS]):
-            doubles_at(job[SQUARES])[p] = 0.0
+    if job.final and not job.fine:
+        _control_at(job.control, 0).skipped += 1.0
+        for p in range(job.n_parts):
+            doubles_at(job.squares)[p] = 0.0
 
 
 @inner
 def train_piece(job, b, skip):
     """The rows of batch b from `skip` on, as many as the workspace holds; returns how many rows of it are done, 0 if all."""
-    begin = b * job[BATCH]
-    end, base = min(job[N], begin + job[BATCH]), begin + skip
-    values, empty = doubles_at(job[VALUES]), job[UPDATE] != 0 and doubles_at(job[BATCH_SHARES])[b] == 0.0
-    rows = min(job[CAPACITY], end - base)
-    job[BEGIN], job[FINAL] = begin, 1 if job[UPDATE] and base + rows == end else 0
+    begin = b * job.batch
+    end, base = min(job.n, begin + job.batch), begin + skip
+    values, empty = doubles_at(job.values), job.update != 0 and doubles_at(job.batch_scales)[b] == 0.0
+    rows = min(job.capacity, end - base)
+    job.begin, job.final = begin, 1 if job.update and base + rows == end else 0
     if not empty:
         loss = forward_and_back(job, b, base, rows)
         gradients_and_update(job, b, loss)
-        if job[FINAL]:
-            for p in range(job[N_PARTS]):
-                loss += doubles_at(job[SQUARES])[p]
+        if job.final:
+            for p in range(job.n_parts):
+                loss += doubles_at(job.squares)[p]
         values[b] = loss
     if empty or base + rows == end:
-        if job[UPDATE]:
-            for s in range(job[SLOT_COUNT]):
-                slot(job, s)[STEP] += 1
+        if job.update:
+            for s in range(job.n_shards):
+                shard(job, s).step += 1
         return 0
     return skip + rows
 
 
 @driver
 def train(job_at):
-    """Batches job[FIRST]..job[LAST] of an epoch: values[b] += mean loss + penalty of batch b; parameters updated in place.
+    """Batches job.first..job.last of an epoch: values[b] += mean loss + penalty of batch b; parameters updated in place.
 
-    Returns when they are done or the time is up, one piece of a batch at the least; job[FIRST] and job[SKIP] are then where
+    Returns when they are done or the time is up, one piece of a batch at the least; job.first and job.skip are then where
     to go on. A batch without weights (its share is 0) is left out.
 
-    DATA_AT : (SLOT_COUNT, DATA) table     RULES_AT (RULES,), SETTINGS (2,) : see above
-    PROGRAM (OPS, COLUMNS), SEGMENTS (N_SEGMENTS, 6), PARTS (N_PARTS, 7), BOUNDS (SHARES + 1,) : see `program`
-    SKIP : rows of batch FIRST that are done already     BATCH : samples in a batch     N : samples in the epoch
-    BATCH_SHARES[b] : 1 / sum of the weights of batch b     SCALE_AT (1,) : written, that of the current batch
-    LOSSES_AT (CAPACITY * LOSS_ROWS,), SQUARES (N_PARTS,) : scratch
-    CAPACITY : rows of the workspace; a larger batch is taken in pieces, whose gradients add up in GRADS, and the update comes
-    with the last of them
-    NUMBERS_AT (LAST - FIRST, NUMBERS) : of the optimizer; UPDATE = 0 leaves the parameters and keeps the gradients
-    settings[L2] : weight decay, divided by the sum of the weights of the batch as scikit-learn does
-    SCRATCH : for each share, twice the room for the gradient of one part: of a slot, and the sum, which is used up at once
-    and never leaves the cache, unless GRADS is an array to keep it in
-    OWN : the SHARES <= slots shares sum the gradients of their own slots, each in its part of GRADS, OWN bytes long
-    NORM : the norm of the gradient decides about the update, so that all of it (GRADS) comes before any of this: a third
-    phase. SKIP_NONFINITE : a step whose loss or norm is not finite is left out, and counted in rules[SKIPPED].
+    data : (n_shards, DATA) table     control, settings : see `CONTROL` and `SETTINGS`
+    program (ops, OP), segments (n_segments, SEGMENT), parts (n_parts, PART), bounds (shares + 1,) : see `program`
+    skip : rows of batch `first` that are done already     batch : samples in a batch     n : samples in the epoch
+    batch_scales[b] : 1 / sum of the weights of batch b     scale (1,) : written, that of the current batch
+    losses (capacity * loss_rows,), squares (n_parts,) : scratch
+    capacity : rows of the workspace; a larger batch is taken in pieces, whose gradients add up in `grads`, and the update
+    comes with the last of them
+    scalars (last - first, SCALARS) : of the optimizer; update = 0 leaves the parameters and keeps the gradients
+    settings.l2 : weight decay, divided by the sum of the weights of the batch as scikit-learn does
+    scratch : for each share, twice the room for the gradient of one part: of a shard, and the sum, which is used up at once
+    and never leaves the cache, unless `grads` is an array to keep it in
+    own : the shares, at most as many as the shards, sum the gradients of their own shards, each in its part of `grads`, `own`
+    bytes long
+    norm : the norm of the gradient decides about the update, so that all of it (`grads`) comes before any of this: a third
+    phase. skip_nonfinite : a step whose loss or norm is not finite is left out, and counted in control.skipped.
     """
-    job = integers_at(job_at, 0)
+    job = _train_at(job_at, 0)
     number = arrive(job)
     if number > 0:
         help_leader(job, number)
         return
-    until = ticks(job) + job[TIME]
-    job[KIND] = REFRESH_ALL
+    until = ticks(job) + job.time
+    job.kind = REFRESH_ALL
     together(job)
-    b, skip = job[FIRST], job[SKIP]
-    while b < job[LAST]:
+    b, skip = job.first, job.skip
+    while b < job.last:
         skip = train_piece(job, b, skip)
         if skip == 0:
             b += 1
         if ticks(job) >= until:
             break
-    job[FIRST], job[SKIP] = b, skip
+    job.first, job.skip = b, skip
     end_phases(job)
 
 
@@ -417,25 +412,25 @@ def train(job_at):
 
 @driver
 def infer(job_at):
-    """Samples job[FIRST]..job[LAST] forward through all ops, the last of which writes results, in job[PIECES] pieces.
+    """Samples job.first..job.last forward through all ops, the last of which writes results, in job.pieces pieces.
 
-    Each thread has a workspace of its own, WORK_BYTES after that of the one before it, and takes the next piece that nobody
-    has taken until there is none or the time is up; job[NEXT_PIECE] is then where to go on.
+    Each thread has a workspace of its own, work_bytes after that of the one before it, and takes the next piece that nobody
+    has taken until there is none or the time is up; job.next_piece is then where to go on.
     """
-    job = integers_at(job_at, 0)
-    number, count, pieces = arrive(job), job[LAST] - job[FIRST], job[PIECES]
-    if number >= job[SHARES]:
+    job = _infer_at(job_at, 0)
+    number, count, pieces = arrive(job), job.last - job.first, job.pieces
+    if number >= job.shares:
         return
-    work, here = job[WORK] + number * job[WORK_BYTES], integers_at(job_at, 0)
-    until = ticks(job) + job[TIME] if number == 0 else 0
-    while not _atomic.load(job_at + 8 * STOPPED):
-        piece = _atomic.add(job_at + 8 * NEXT_PIECE, 1)
+    work = job.work + number * job.work_bytes
+    until = ticks(job) + job.time if number == 0 else 0
+    while not _atomic.load(job_at + STOPPED):
+        piece = _atomic.add(job_at + NEXT_PIECE, 1)
         if piece >= pieces:
             return
-        start = job[FIRST] + count * piece // pieces
-        n = job[FIRST] + count * (piece + 1) // pieces - start
+        start = job.first + count * piece // pieces
+        n = job.first + count * (piece + 1) // pieces - start
         if n > 0:
-            for o in range(job[OPS]):
-                run(here, FORWARD, o, job[DATA_AT], work, start, 0, n)
+            for o in range(job.ops):
+                run(job, FORWARD, o, job.data, work, start, 0, n)
         if number == 0 and ticks(job) >= until:
-            _atomic.store(job_at + 8 * STOPPED, 1)
+            _atomic.store(job_at + STOPPED, 1)

@@ -2,7 +2,7 @@
 
 The public names of the code generator: vectors with operators and functions (`where`, `exp`, `fma`, ...; comparisons give
 masks for `where`, combined with &, | and ~, for a vector has no truth value), loops over rows made of them (`row_op`),
-kernels (`kernel`), and the tables that a layer fills in. `examples/own_parts.py` uses all of it.
+kernels of ops (`op_kernel`) and the names of what an op is told (`fields`). `examples/own_parts.py` uses all of it.
 Kernels from a file of your own are compiled on first use and kept on disk like fastdnn's.
 """
 
@@ -25,48 +25,11 @@ from ._math import (
 )
 from ._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
 from .layers.activation_function import ActivationFunction, activation
-from .layers.base import (
-    BACKWARD,
-    D_IN,
-    D_OUT,
-    FIRST_ROW,
-    FORWARD,
-    GRADIENT,
-    HYPER,
-    IN,
-    KERNEL,
-    LD_IN,
-    LD_OUT,
-    N_IN,
-    N_OUT,
-    OUT,
-    PRE,
-    ROWS,
-    ZEROS,
-    Layer,
-    Parameter,
-    op_signature,
-)
+from .layers.base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 from .losses.base import Loss, loss
 from .optimizers.base import Optimizer, optimizer, scalars
 
 __all__ = [
-    "BACKWARD",
-    "D_IN",
-    "D_OUT",
-    "FIRST_ROW",
-    "FORWARD",
-    "GRADIENT",
-    "HYPER",
-    "IN",
-    "KERNEL",
-    "LD_IN",
-    "LD_OUT",
-    "N_IN",
-    "N_OUT",
-    "OUT",
-    "PRE",
-    "ROWS",
     "ZEROS",
     "ActivationFunction",
     "Layer",
@@ -79,6 +42,7 @@ __all__ = [
     "doubles_at",
     "exp",
     "expm1",
+    "fields",
     "fma",
     "inner",
     "kernel",
@@ -89,13 +53,14 @@ __all__ = [
     "minimum",
     "normal_cdf",
     "offset",
-    "op_signature",
+    "op_kernel",
     "optimizer",
     "pointer_at",
     "real",
     "reciprocal",
     "row_op",
     "scalars",
+    "shard_rows",
     "sigmoid",
     "sqrt",
     "tanh",

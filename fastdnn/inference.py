@@ -7,7 +7,8 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
-from .layers.base import DATA, FLAG, STATE, X_COLUMN, X_ROW, X
+from .engine import INFER
+from .layers.base import DATA
 from .program import Program, value_size
 from .thread_choice import SLICE, thread_choice, worthwhile_threads
 
@@ -45,17 +46,17 @@ class Inference:
         self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
         self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, max(1, layout.flops)
         self._program = Program(layout, network.loss, sparse, dtype, self.capacity)
-        self.data, self._flag = np.zeros(DATA, np.int64), np.zeros(1, np.int64)
-        self.data[FLAG] = self._flag.ctypes.data
+        self.data, self._flag = np.zeros(DATA.size, np.int64), np.zeros(1, np.int64)
+        self.data[DATA.flag] = self._flag.ctypes.data
         self._arrays = network.params, network.state
-        self.data[STATE] = network.state.ctypes.data
+        self.data[DATA.state] = network.state.ctypes.data
         self._jobs = {}
 
     def rows(self, a):
         """Take samples from a dense float array (n, features) of the network's type."""
         row, column = a.strides
         data = self.data
-        data[X], data[X_ROW], data[X_COLUMN] = a.ctypes.data, row // self.itemsize, column // self.itemsize
+        data[DATA.x], data[DATA.x_row], data[DATA.x_column] = a.ctypes.data, row // self.itemsize, column // self.itemsize
 
     def run(self, n, kernel, arrays):
         """Take n samples forward and end with `kernel` (an address); arrays {entry of data: address} is what it works on.
@@ -96,21 +97,21 @@ class Inference:
         gate[:] = 0
         job[_CHANGING] = int(seconds * ticks_per_second()), first, last, pieces, 0, 0
         engine.infer(threads, address)
-        return first + (last - first) * min(int(job[engine.NEXT_PIECE]), pieces) // pieces
+        return first + (last - first) * min(int(job[INFER.next_piece]), pieces) // pieces
 
     def _bind(self, threads):
         """(table of a call on so many threads, its gate, the table's address)"""
-        job, program = np.zeros(engine.INFER_JOB, np.int64), self._program
+        job, program = np.zeros(INFER.size, np.int64), self._program
         gate, *kept = prepare_phases(job, threads)
         most = max(threads, *self._jobs, 1)
         self._arrays = (*self._arrays, kept)
-        job[engine.PROGRAM], job[engine.OPS] = program.table.ctypes.data, len(program.table)
-        job[engine.DATA_AT], job[engine.PARAMS] = self.data.ctypes.data, self._arrays[0].ctypes.data
-        job[engine.WORK_BYTES] = program.n_work * self.itemsize
+        job[INFER.program], job[INFER.ops] = program.table.ctypes.data, len(program.table)
+        job[INFER.data], job[INFER.params] = self.data.ctypes.data, self._arrays[0].ctypes.data
+        job[INFER.work_bytes] = program.n_work * self.itemsize
         self._jobs[threads] = job, gate, job.ctypes.data
         for other, *_ in self._jobs.values():
-            other[engine.WORK] = program.workspace(most).ctypes.data
+            other[INFER.work] = program.workspace(most).ctypes.data
         return self._jobs[threads]
 
 
-_CHANGING = slice(engine.TIME, engine.STOPPED + 1)  # TIME, FIRST, LAST, PIECES, NEXT_PIECE, STOPPED
+_CHANGING = slice(INFER.time, INFER.stopped + 1)  # time, first, last, pieces, next_piece, stopped

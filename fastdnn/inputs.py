@@ -4,28 +4,9 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.class_weight import compute_class_weight
 
-from ._jit import inner, kernel
+from ._jit import inner
 from ._simd import copy, integers_at, move, offset, pointer_at, prefetch, real, row_op
-from .layers.base import (
-    BACKWARD,
-    D_OUT,
-    DX,
-    FLAG,
-    FORWARD,
-    INDICES,
-    INDPTR,
-    LD_OUT,
-    N_IN,
-    N_OUT,
-    ORDER,
-    OUT,
-    WATCH,
-    X_COLUMN,
-    X_ROW,
-    X,
-    op_signature,
-    sample,
-)
+from .layers.base import DATA, fields, op_kernel, sample
 
 IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of time, at most; at least the next row's start
 
@@ -224,25 +205,29 @@ class Source:
 
     def fill(self, data):
         """Write the addresses into tables `data`; the arrays live as long as this object."""
-        data[..., X : INDICES + 1] = self.entries
+        data[..., DATA.x : DATA.indices + 1] = self.entries
 
 
-def input_op(row, place, sparse, gradient=False):
-    """Fill the row of a program's first op, which has no parameters; nothing where the first layer reads CSR itself.
+# Rows of a sample stand in n_in; offset of a row that has NaN where a number was not finite.
+INPUT = fields("watched")
 
-    gradient : whether the way back ends with the gradient of the samples, in data[DX]
+
+def input_op(op, place, sparse, gradient=False):
+    """Fill in a program's first op, which has no parameters; nothing where the first layer reads CSR itself.
+
+    gradient : whether the way back ends with the gradient of the samples, in data.dx
     """
     if place.sparse:
         return
     if sparse:
         raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
     width, rows = place.input_shape[-1], place.sample_rows
-    row[FORWARD] = (gather_dense if place.training else gather_watched).address(place.dtype)
-    row[[N_IN, N_OUT, OUT, LD_OUT]] = rows, width, place.new_rows(width), place.stride(width)
+    op.forward = (gather_dense if place.training else gather_watched).address(place.dtype)
+    op.n_in, op.n_out, op.y, op.ld_out = rows, width, place.new_rows(width), place.stride(width)
     if not place.training:
-        row[WATCH] = place.new_block(place.stride(width))
+        op.watched = place.new_block(place.stride(width))
     if gradient:
-        row[BACKWARD], row[D_OUT] = scatter_gradient.address(place.dtype), place.new_deltas(width)
+        op.backward, op.dy = scatter_gradient.address(place.dtype), place.new_deltas(width)
 
 
 def check_sparse(X, name="X"):
@@ -283,15 +268,15 @@ def copy_row(source, target, n):
 
 
 @inner
-def gather(row, data, work, start, lo, n):
-    """Samples order[start + lo], ... into N_IN rows of N_OUT numbers each; moves 2 * rows * columns elements a sample.
+def gather(op, data, work, start, lo, n):
+    """Samples order[start + lo], ... into n_in rows of n_out numbers each; moves 2 * rows * columns elements a sample.
 
     Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
     """
-    x, ld, columns, rows = pointer_at(data[X], work), row[LD_OUT], row[N_OUT], row[N_IN]
-    x_row, x_column = data[X_ROW], data[X_COLUMN]
+    x, ld, columns, rows = pointer_at(data.x, work), op.ld_out, op.n_out, op.n_in
+    x_row, x_column = data.x_row, data.x_column
     size = rows * columns
-    ahead = max(1, min(16, IN_FLIGHT // size)) if x_column == 1 and data[ORDER] else 0
+    ahead = max(1, min(16, IN_FLIGHT // size)) if x_column == 1 and data.order else 0
     for i in range(lo - ahead, lo + n):
         if ahead and i + ahead < lo + n:
             coming = offset(x, sample(data, start + i + ahead) * x_row)
@@ -300,7 +285,7 @@ def gather(row, data, work, start, lo, n):
         if i >= lo:
             for r in range(rows):
                 source = offset(x, sample(data, start + i) * x_row + r * columns * x_column)
-                target = offset(work, row[OUT] + (i * rows + r) * ld)
+                target = offset(work, op.y + (i * rows + r) * ld)
                 if x_column == 1:
                     copy_row(source, target, columns)
                 else:
@@ -308,18 +293,18 @@ def gather(row, data, work, start, lo, n):
                         target[j] = source[j * x_column]
 
 
-@kernel(op_signature)
-def gather_dense(row, data, params, grads, work, start, lo, n):
+@op_kernel(INPUT)
+def gather_dense(op, data, params, grads, work, start, lo, n):
     """`gather`; writes its own samples."""
-    gather(row, data, work, start, lo, n)
+    gather(op, data, work, start, lo, n)
 
 
-@kernel(op_signature)
-def scatter_gradient(row, data, params, grads, work, start, lo, n):
-    """The gradients of samples lo..lo+n, without padding, to their positions in data[DX]; writes its own samples."""
-    columns, rows, target = row[N_OUT], row[N_IN], pointer_at(data[DX], work)
+@op_kernel(INPUT)
+def scatter_gradient(op, data, params, grads, work, start, lo, n):
+    """The gradients of samples lo..lo+n, without padding, to their positions in data.dx; writes its own samples."""
+    columns, rows, target = op.n_out, op.n_in, pointer_at(data.dx, work)
     for i in range(lo * rows, (lo + n) * rows):
-        copy(offset(work, row[D_OUT] + i * row[LD_OUT]), offset(target, (start * rows + i) * columns), columns)
+        copy(offset(work, op.dy + i * op.ld_out), offset(target, (start * rows + i) * columns), columns)
 
 
 @row_op(2, 2, whole=True)
@@ -332,22 +317,22 @@ def sum_of(x):
     return x
 
 
-@kernel(op_signature)
-def gather_watched(row, data, params, grads, work, start, lo, n):
-    """`gather`, and 1 into data[FLAG] if a number is infinite or NaN: 0 times it is NaN. A check before it would cost a small
+@op_kernel(INPUT)
+def gather_watched(op, data, params, grads, work, start, lo, n):
+    """`gather`, and 1 into data.flag if a number is infinite or NaN: 0 times it is NaN. A check before it would cost a small
     network a fifth of its time."""
-    x, zeros, ld, columns = pointer_at(data[X], work), offset(work, row[WATCH]), row[LD_OUT], row[N_OUT]
+    x, zeros, ld, columns = pointer_at(data.x, work), offset(work, op.watched), op.ld_out, op.n_out
     for j in range(ld):
         zeros[j] = real(work, 0.0)
     whole = columns // 16 * 16
-    direct = data[X_COLUMN] == 1 and columns >= 16 and not data[ORDER]
+    direct = data.x_column == 1 and columns >= 16 and not data.order
     if not direct:
-        gather(row, data, work, start, lo, n)
+        gather(op, data, work, start, lo, n)
     for i in range(lo, lo + n):
-        for r in range(row[N_IN]):
-            target = offset(work, row[OUT] + (i * row[N_IN] + r) * ld)
+        for r in range(op.n_in):
+            target = offset(work, op.y + (i * op.n_in + r) * ld)
             if direct:
-                source = offset(x, (start + i) * data[X_ROW] + r * columns)
+                source = offset(x, (start + i) * data.x_row + r * columns)
                 move_watching(source, zeros, target, zeros, whole)
                 if whole < columns:
                     move_watching(offset(source, columns - 16), zeros, offset(target, columns - 16), zeros, 16)
@@ -355,4 +340,4 @@ def gather_watched(row, data, params, grads, work, start, lo, n):
                 for j in range(columns):
                     zeros[j] += target[j] * real(work, 0.0)
     if sum_of(zeros, columns) != real(work, 0.0):
-        integers_at(data[FLAG], 0)[0] = 1
+        integers_at(data.flag, 0)[0] = 1

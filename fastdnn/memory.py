@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import engine, initializers, rng
+from . import initializers, rng
 from ._guard import guard
 from .layers import Layer
 from .losses import get_loss
 from .optimizers import get_optimizer
+from .optimizers.base import CONTROL
 from .program import Layout, aligned, realigned
 from .specs import check_count
 
@@ -88,7 +89,7 @@ class Memory:
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
         self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
         self._slots = self._grads = self._averaged = None
-        self.rules, self.plateau = np.zeros(engine.RULES), {}
+        self.rules, self.plateau = np.zeros(CONTROL.size), {}
         self.step, self.epochs = 0, 0
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
         self.bindings = {}  # of `steps`
@@ -136,7 +137,7 @@ class Memory:
     @optimizer.setter
     def optimizer(self, optimizer):
         self._optimizer, self._slots, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
-        self.rules, self.plateau = np.zeros(engine.RULES), {}
+        self.rules, self.plateau = np.zeros(CONTROL.size), {}
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, self.epochs), 1.0, []
 
     @property
@@ -188,7 +189,7 @@ class Memory:
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
         self._grads = self._slots = self._averaged = None
-        self.rules, self.plateau = np.zeros(engine.RULES), {}
+        self.rules, self.plateau = np.zeros(CONTROL.size), {}
         self.step, self.epochs = 0, 0
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
         return self
@@ -239,7 +240,7 @@ class Memory:
     @property
     def skipped_steps(self):
         """Steps that were left out because their loss or gradient was not finite, since the optimizer was set."""
-        return int(self.rules[engine.SKIPPED])
+        return int(self.rules[CONTROL.skipped])
 
     @property
     def gradients(self):

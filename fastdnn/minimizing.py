@@ -6,7 +6,7 @@ import numpy as np
 import scipy.optimize
 
 from ._guard import guard
-from .layers.base import KEY, SYNC_FORWARD
+from .layers.base import OP
 
 EPSILON = np.finfo(float).eps
 
@@ -15,8 +15,8 @@ def check_network(model, program):
     """ValueError if a network has what a minimizer of one fixed function cannot do."""
     parameters = [e.parameter for e in model.layout.entries]
     refused = {
-        "dropout and noise (another function each step)": program.table[:, KEY].any(),
-        "BatchNorm (its running statistics follow steps)": (program.table[:, SYNC_FORWARD] != 0).any(),
+        "dropout and noise (another function each step)": program.table[:, OP.key].any(),
+        "BatchNorm (its running statistics follow steps)": (program.table[:, OP.sync_forward] != 0).any(),
         "max_norm": any(p.max_norm is not None for p in parameters),
         "l1 (not smooth)": any(p.l1 for p in parameters),
     }

@@ -9,7 +9,7 @@ from .fitting import fit, prepare
 from .html import network_html
 from .inference import Inference, chunks
 from .inputs import Source, check_dense, check_weights
-from .layers.base import LOSSES, RESULT, SAMPLE_WEIGHT, SCALE, Y, sample_rows
+from .layers.base import DATA, sample_rows
 from .losses import SquaredError, scores_link
 from .memory import Memory, Network
 from .program import Layout
@@ -416,7 +416,7 @@ class Model(Memory):
         if not source.sparse:
             return self._plain(network, source.arrays[0], kernel)[0]
         result = np.empty((source.n, *network.layout.shapes[-1]), self.dtype)
-        self._run(network, source, kernel, {RESULT: result.ctypes.data})
+        self._run(network, source, kernel, {DATA.result: result.ctypes.data})
         return result
 
     def _is_plain(self, network, X):
@@ -438,7 +438,7 @@ class Model(Memory):
         inference = self._borrow(network, sparse=False)
         result = np.empty((len(X), *network.layout.shapes[-1]), self._dtype)
         inference.rows(X)
-        finite = inference.run(len(X), kernel.address(self._dtype), {RESULT: result.ctypes.data})
+        finite = inference.run(len(X), kernel.address(self._dtype), {DATA.result: result.ctypes.data})
         network.idle.append(inference)
         return result, finite
 
@@ -484,8 +484,8 @@ class Model(Memory):
             raise ValueError("X has no samples")
         rows = sample_rows(network.layout.shapes[-1])
         losses, scale = np.zeros(source.n * rows), np.array([1.0 / (source.n if weights is None else weights.sum())])
-        arrays = {Y: targets.ctypes.data, LOSSES: losses.ctypes.data, SCALE: scale.ctypes.data}
-        arrays[SAMPLE_WEIGHT] = 0 if weights is None else weights.ctypes.data
+        arrays = {DATA.y: targets.ctypes.data, DATA.losses: losses.ctypes.data, DATA.scale: scale.ctypes.data}
+        arrays[DATA.sample_weight] = 0 if weights is None else weights.ctypes.data
         self._run(network, source, network.loss.kernel_for(targets), arrays)
         return {"loss": float(losses.sum()), **self._metrics(network, source, y, weights)}
 

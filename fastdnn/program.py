@@ -7,33 +7,9 @@ import numpy as np
 
 from . import rng
 from .gemm import ALIGN, padded
-from .inputs import input_op
-from .layers.base import (
-    BACKWARD,
-    BY_ROWS,
-    CLAMPS,
-    COLUMN_CONSTANTS,
-    COLUMNS,
-    D_IN,
-    D_OUT,
-    DERIVE,
-    FORWARD,
-    HYPER,
-    IN,
-    LD_IN,
-    LD_OUT,
-    N_IN,
-    N_OUT,
-    ONE,
-    OUT,
-    PRE,
-    SAMPLE_ROWS,
-    SYNC_BACKWARD,
-    SYNC_FORWARD,
-    ZEROS,
-    Parameter,
-    sample_rows,
-)
+from .inputs import INPUT, input_op
+from .layers.base import ONE, OP, ZEROS, Parameter, sample_rows
+from .losses.base import LOSS
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
 PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
@@ -242,15 +218,15 @@ class Place:
         """Rows of a sample of the input."""
         return sample_rows(self.input_shape)
 
-    def in_place(self, row):
+    def in_place(self, op):
         """Fill in the sizes; the output, and its gradient, stand where the input and its gradient do."""
-        n = self.input_shape[-1]
-        row[[N_IN, N_OUT, LD_IN, LD_OUT, SAMPLE_ROWS]] = n, n, padded(n), padded(n), self.sample_rows
-        row[[IN, OUT, D_IN, D_OUT]] = self.input, self.input, self.d_input, self.d_input
+        op.n_in = op.n_out = self.input_shape[-1]
+        op.ld_in = op.ld_out = padded(self.input_shape[-1])
+        op.sample_rows, op.x, op.y, op.dx, op.dy = self.sample_rows, self.input, self.input, self.d_input, self.d_input
 
     @property
     def before(self):
-        """Row of the op before."""
+        """The row of the op before."""
         return self._program.table[self.number]
 
     def numbers(self, *values):
@@ -283,13 +259,13 @@ class Place:
         Whoever computes that gradient multiplies while it is in registers; (0, 0, 0) if there is nothing to multiply by.
         """
         number = self.number
-        while number and not self._program.table[number, [FORWARD, BACKWARD]].any():
+        while number and not self._program.table[number, [OP.forward, OP.backward]].any():
             number -= 1  # what passes its input on does not stand between
-        before = self._program.table[number]
-        if before[BY_ROWS]:
+        before = OP.on(self._program.table[number])
+        if before.by_rows:
             return 0, 0, 0
-        found = before[DERIVE], before[PRE], before[DERIVE] != 0 and before[CLAMPS]
-        before[DERIVE] = 0
+        found = before.derivative, before.saved, before.derivative != 0 and before.clamps
+        before.derivative = 0
         return found
 
     def new_rows(self, width, rows=None):
@@ -335,16 +311,16 @@ class Program:
     seed : int
         Of the random numbers that layers draw.
     input_gradient : bool
-        Whether the way back ends with the gradient of the samples, written to data[DX].
+        Whether the way back ends with the gradient of the samples, written to data.dx.
 
     Attributes
     ----------
     loss_rows : int
         Rows of a sample for the loss.
-    table : (ops, COLUMNS) int64
+    table : (ops, OP.size) int64
         First the input, then the layers, last the loss.
     segments : (k, 6) int64
-        What is done with all rows before the SYNC kernel at its end: ops [0, 1) forward, ops [2] down to [3] back, then
+        What is done with all rows before the sync kernel at its end: ops [0, 1) forward, ops [2] down to [3] back, then
         the kernel in column [5] of op [4], or none.
     work : flat array
         Workspace of one thread, or of all in training.
@@ -353,10 +329,10 @@ class Program:
     def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, learns=False, seed=0, input_gradient=False):
         self.rows, self.training = rows, kernel is not None
         self.dtype, self.kept = np.dtype(dtype), []
-        self.table = np.zeros((len(layout.leaves) + 2, COLUMNS), np.int64)
+        self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         place = Place(self, self.dtype.name, rows, self.training, learns, seed)
         place.sparse = sparse and layout.leaves[0][1].takes_sparse
-        self.table[:, SAMPLE_ROWS] = 1
+        self.table[:, OP.sample_rows] = 1
         leaves, shapes = layout.leaves, layout.shapes
         folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
         first = 0 if sparse else next(i for i in range(len(leaves) + 1) if i == len(leaves) or not leaves[i][1].reshapes)
@@ -367,59 +343,59 @@ class Program:
         if not self.training:
             self.blocks = [self.reserve(rows * max(map(value_size, wide))) for _ in range(2)]
         place.input_shape = shape
-        input_op(self.table[0], place, sparse, input_gradient)
+        input_op(INPUT.on(self.table[0]), place, sparse, input_gradient)
         for number, (_, layer) in enumerate(leaves):
-            row, place.number = self.table[number + 1], number
-            place.input_shape, place.input = shape, self._output(number)
-            place.d_input = self._d_output(number) if number or input_gradient else -1
+            op, place.number = layer.record.on(self.table[number + 1]), number
+            place.input_shape, place.input = shape, int(self.table[number, OP.y])
+            place.d_input = int(self.table[number, OP.dy]) if number or input_gradient else -1
             if folded[number]:  # of several reshapes one after the other the last one does it all
-                place.in_place(row)
+                place.in_place(op)
                 continue
             place._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
-            layer.op(row, place)
+            layer.emit(op, place)
             shape = shapes[number + 1]
             self._refuse_overwriting(layer, number)
             place.sparse = False
-        place.input_shape = layout.shapes[-1]
-        last, n_out, self.loss_rows = self.table[-1], layout.shapes[-1][-1], place.sample_rows
-        hyper = loss.hyper(n_out, self.dtype)
-        constants = np.zeros(n_out + 64, self.dtype)
-        constants[:n_out] = loss.output_constants(n_out)
-        self.kept.append(constants)
-        last[[N_IN, LD_IN, IN, SAMPLE_ROWS]] = n_out, padded(n_out), self._output(len(layout.leaves)), self.loss_rows
-        last[COLUMN_CONSTANTS] = constants.ctypes.data
-        last[HYPER] = place.numbers(*hyper)
-        if self.training:
-            last[BACKWARD], last[D_IN] = kernel.address(self.dtype), self._d_output(len(layout.leaves))
-            if last[D_IN] < 0:  # nothing to train
-                last[D_IN] = self.reserve(rows * value_size(layout.shapes[-1]))
-        else:
-            # Evaluation writes gradients too, into a block that nobody reads.
-            last[D_IN] = self.reserve(rows * value_size(layout.shapes[-1]))
+        place.input_shape = shapes[-1]
+        self.loss_rows = place.sample_rows
+        self._end(LOSS.on(self.table[-1]), place, loss, kernel)
         self.segments = self._cut()
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
 
+    def _end(self, op, place, loss, kernel):
+        """Fill in the op of the loss, or of its link."""
+        n_out, rows, before = place.input_shape[-1], self.rows, OP.on(self.table[-2])
+        of_outputs = np.zeros(n_out + 64, self.dtype)
+        of_outputs[:n_out] = loss.output_constants(n_out)
+        self.kept.append(of_outputs)
+        op.of_outputs, op.constants = of_outputs.ctypes.data, place.numbers(*loss.hyper(n_out, self.dtype))
+        op.n_in, op.ld_in, op.x, op.sample_rows = n_out, padded(n_out), before.y, self.loss_rows
+        if self.training:
+            op.backward, op.dx = kernel.address(self.dtype), before.dy
+        if not self.training or op.dx < 0:  # evaluation, or nothing to train: gradients go to a block that nobody reads
+            op.dx = self.reserve(rows * value_size(place.input_shape))
+
     def _refuse_overwriting(self, layer, number):
         """ValueError if a layer works in place on what the op before has saved for its way back."""
-        row, before = self.table[number + 1], self.table[number]
-        saved = before[PRE] if before[DERIVE] or before[BACKWARD] else -1
-        if self.training and row[FORWARD] and row[OUT] == row[IN] == saved:
+        op, before = OP.on(self.table[number + 1]), OP.on(self.table[number])
+        saved = before.saved if before.derivative or before.backward else -1
+        if self.training and op.forward and op.y == op.x == saved:
             raise ValueError(
                 f"{layer!r} writes over its input, which the layer before it needs for its gradient: give its output a place "
-                "of its own, row[OUT] = place.new_rows(...)"
+                "of its own, op.y = place.new_rows(...)"
             )
 
     def _cut(self):
         """The `segments`, from the ops that have a SYNC kernel."""
         segments, ops, forward = [], len(self.table), 0
-        for o in np.flatnonzero(self.table[:, SYNC_FORWARD]):
-            segments.append((forward, o + 1, -1, 0, o, SYNC_FORWARD))
+        for o in np.flatnonzero(self.table[:, OP.sync_forward]):
+            segments.append((forward, o + 1, -1, 0, o, OP.sync_forward))
             forward = o + 1
         back = ops - 1
-        for o in np.flatnonzero(self.table[:, SYNC_BACKWARD])[::-1]:
-            segments.append((forward, ops - 1, back, o, o, SYNC_BACKWARD))
+        for o in np.flatnonzero(self.table[:, OP.sync_backward])[::-1]:
+            segments.append((forward, ops - 1, back, o, o, OP.sync_backward))
             forward, back = ops - 1, o - 1
         segments.append((forward, ops - 1, back, 0, 0, -1))
         return np.array(segments, np.int64)
@@ -428,12 +404,6 @@ class Program:
         start = self._size
         self._size += -(-size // ALIGN) * ALIGN
         return start
-
-    def _output(self, op):
-        return self.table[op, OUT]
-
-    def _d_output(self, op):
-        return self.table[op, D_OUT]
 
     def workspace(self, n_threads=1):
         """The workspace, with room for that many threads side by side (inference)."""
@@ -445,4 +415,4 @@ class Program:
 
     def end_with(self, kernel):
         """Inference: what the last op does with the scores, the address of a link or a loss's kernel."""
-        self.table[-1, FORWARD] = kernel
+        self.table[-1, OP.forward] = kernel

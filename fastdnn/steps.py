@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from . import engine
-from .binding import Binding
+from .engine import TRAIN
 from .inputs import Source
-from .layers.base import DX
+from .layers.base import DATA
 from .losses.base import GivenGradient
 from .thread_choice import SLICE, worthwhile_threads
 from .training import Training
@@ -29,7 +28,7 @@ def kept(model, key, make):
 def bound(model, X, y, sample_weight, learns, input_gradient=False, loss=None):
     """The `Training` with these samples as its one batch, checked; `loss` stands in for the network's.
 
-    With `input_gradient`, whoever calls gives data[DX] a place.
+    With `input_gradient`, whoever calls gives data.dx a place.
     """
     network = model.network if loss is None else model.network._replace(loss=loss)
     source, targets, weights = model.check(network, X, y, sample_weight)
@@ -76,7 +75,7 @@ def vjp(model, X, dscores, training=False):
 def _gradient_of(run):
     """A new array for the gradient of the samples."""
     gradient = np.empty((run.source.n, *run.source.shape), run.model.dtype)
-    run.data[:, DX] = gradient.ctypes.data
+    run.data[:, DATA.dx] = gradient.ctypes.data
     return gradient
 
 
@@ -98,8 +97,8 @@ class Applying:
         )
         threads = worthwhile_threads(FLOPS_OF_UPDATE * model.layout.size, 1, model.dtype.itemsize)
         call = self._training.bound(threads, True)
-        call.job[[engine.SLOT_COUNT, engine.N_SEGMENTS, engine.LOSS_ROWS, engine.OWN]] = 0  # no rows go through the network
-        call.job[engine.GRADS] = model.grads.ctypes.data
+        call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network
+        call.job[TRAIN.grads] = model.grads.ctypes.data
         call(0, 1, 0, 1, 1, np.ones(1), np.zeros(1), numbers, 0.0, SLICE)
         model.step += 1
 

@@ -6,17 +6,16 @@ import time
 
 import numpy as np
 
-from . import engine
 from .binding import Binding
-from .layers.base import DATA, LOSSES, ORDER, SAMPLE_WEIGHT, SCALE, STEP, Y
-from .optimizers.base import NUMBERS
+from .layers.base import DATA
+from .optimizers.base import CONTROL, SCALARS
 from .program import Program
 from .thread_choice import FLOPS, thread_choice, worthwhile_threads
 
 PIECE = 1024  # rows of a larger batch that are taken at once: bounds the workspace, their gradients add up
-# The gradient of a network of at most SLOT_SIZE parameters is summed over SLOTS shares of the rows of a batch, SLOT_ROWS or
-# more in all, so that two threads can do so each on its own rows: an epoch of 64-100-10 takes 0.46 ms so, not 0.55.
-SLOTS, SLOT_SIZE, SLOT_ROWS = 2, 1 << 16, 32
+# The gradient of a network of at most SHARD_SIZE parameters is summed over SHARDS shards of the rows of a batch, SHARD_ROWS
+# or more in all, so that two threads can do so each on its own rows: an epoch of 64-100-10 takes 0.46 ms so, not 0.55.
+SHARDS, SHARD_SIZE, SHARD_ROWS = 2, 1 << 16, 32
 STEPS = 65536  # most steps whose numbers are made ahead
 
 
@@ -45,7 +44,7 @@ class Training:
         Rows of a batch that go through the network at once, where their gradients are to be accumulated: memory is that of
         a batch of so many, and so are the statistics that BatchNorm normalizes with.
     input_gradient : bool
-        Whether the gradient of the samples is written to data[DX], which the caller sets.
+        Whether the gradient of the samples is written to data.dx, which the caller sets.
     loss : Loss or None
         In place of the model's.
 
@@ -83,9 +82,9 @@ class Training:
         self.limits, self.limit_norms = model.layout.limits()
         self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows)
         self.squares = np.zeros(len(self.parts))
-        slots = model.layout.size <= SLOT_SIZE and rows >= SLOT_ROWS and len(self.program.segments) == 1
-        self.data = np.zeros((SLOTS if slots else 1, DATA), np.int64)
-        self.data[:, [SCALE, LOSSES]] = self.scale.ctypes.data, self.losses.ctypes.data
+        shards = model.layout.size <= SHARD_SIZE and rows >= SHARD_ROWS and len(self.program.segments) == 1
+        self.data = np.zeros((SHARDS if shards else 1, DATA.size), np.int64)
+        self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
         self._equal_shares = (0, 0), None
@@ -93,12 +92,12 @@ class Training:
         self._seconds_per_piece = self.flops_per_piece / FLOPS[model.dtype.itemsize]
 
     def take(self, source, targets, sample_weight):
-        """Go on with other samples of the same kind: as many as before, targets of the same type, weights or none as before."""
+        """Go on with other samples of the same kind: as many as before, the same type of targets, with weights or without."""
         self.source, self.targets, self.sample_weight = source, targets, sample_weight
         source.fill(self.data)
-        self.data[:, Y] = targets.ctypes.data
+        self.data[:, DATA.y] = targets.ctypes.data
         if sample_weight is not None:
-            self.data[:, SAMPLE_WEIGHT] = sample_weight.ctypes.data
+            self.data[:, DATA.sample_weight] = sample_weight.ctypes.data
 
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
@@ -123,7 +122,7 @@ class Training:
         if model.step:
             model.optimizer.to_training(model.params, model.slots)
         skipped = model.skipped_steps
-        model.rules[engine.NORMS : engine.NORM_SUM + 1] = 0.0
+        model.rules[CONTROL.norms : CONTROL.norm_sum + 1] = 0.0
         try:
             values = self._walk(order, n, self.batch_size, True, learning_rate, float(l2))
         finally:
@@ -157,8 +156,8 @@ class Training:
     @property
     def gradient_norm(self):
         """Mean norm of the gradients of the last epoch's steps, before clipping; None where it was not needed."""
-        norms = self.model.rules[engine.NORMS]
-        return float(self.model.rules[engine.NORM_SUM] / norms) if norms else None
+        norms = self.model.rules[CONTROL.norms]
+        return float(self.model.rules[CONTROL.norm_sum] / norms) if norms else None
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
@@ -173,7 +172,7 @@ class Training:
         values, piece = np.zeros(len(shares)), min(batch, self.program.rows)
         choice = self._choice(update)
         self._set_order(order)
-        b, skip, numbers = 0, 0, np.zeros((1, NUMBERS))
+        b, skip, numbers = 0, 0, np.zeros((1, SCALARS.size))
         while b < len(shares):
             threads, seconds = choice.next()
             steps = min(STEPS, max(1, 2 * int(seconds / self._seconds_per_piece)))
@@ -183,7 +182,7 @@ class Training:
                 schedule = self.first_step, self.total_steps, self.rate_factor
                 numbers = model.optimizer.step_numbers(steps, *schedule, rate)
             call, began = self.bound(threads, update), time.perf_counter()
-            self.data[:, STEP] = model.step
+            self.data[:, DATA.step] = model.step
             done, skip = call(b, last, skip, batch, n, shares, values, numbers, l2, seconds)
             seconds, rows = time.perf_counter() - began, min(n, (b + done) * batch + skip) - first
             if rows >= piece:  # a short last batch says nothing about the others
@@ -211,7 +210,7 @@ class Training:
         if self.model.network is not self.network:
             raise RuntimeError("the model's layers or loss were changed while it was being trained")
         self._order = None if order is None else np.ascontiguousarray(order, np.int64)
-        self.data[:, ORDER] = 0 if order is None else self._order.ctypes.data
+        self.data[:, DATA.order] = 0 if order is None else self._order.ctypes.data
 
     def bound(self, threads, update):
         """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""

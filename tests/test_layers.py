@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastdnn import Model, config_context, layers
 from fastdnn.layers.activation_function import ACTIVATIONS, get_activation
-from fastdnn.layers.base import DERIVE, LD_OUT, OUT, PRE
+from fastdnn.layers.base import OP
 from fastdnn.optimizers import SGD
 
 # ---------------------------------------------------------------- every layer
@@ -216,8 +216,8 @@ def noised(layer, rows=400, features=333, dtype="float64", seed=3):
     run = model.bind(np.zeros((rows, 1)), np.zeros((rows, features)), None, rows)
     run.loss_and_grad()
     row = run.program.table[2]
-    ld = row[LD_OUT]
-    return run.program.work[row[OUT] : row[OUT] + rows * ld].reshape(rows, ld)[:, :features].copy()
+    ld = row[OP.ld_out]
+    return run.program.work[row[OP.y] : row[OP.y] + rows * ld].reshape(rows, ld)[:, :features].copy()
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
@@ -240,7 +240,7 @@ def test_dropout_masks_differ_by_layer_step_row_and_seed():
         run.epoch()
         for o in (1, 2):
             row = run.program.table[o]
-            masks += list(run.program.work[row[PRE] : row[PRE] + 2 * row[LD_OUT]].reshape(2, -1)[:, :500].copy())
+            masks += list(run.program.work[row[OP.saved] : row[OP.saved] + 2 * row[OP.ld_out]].reshape(2, -1)[:, :500].copy())
     masks.append(noised(layers.Dropout(0.5), 1, 500, seed=4)[0])
     for i, a in enumerate(masks):
         for b in masks[:i]:
@@ -253,7 +253,7 @@ def test_alpha_dropout_keeps_mean_and_variance_of_selu_networks():
     run = model.bind(X, X, None, 500)
     run.loss_and_grad()
     row = run.program.table[1]
-    y = run.program.work[row[OUT] : row[OUT] + 500 * row[LD_OUT]].reshape(500, -1)[:, :300]
+    y = run.program.work[row[OP.y] : row[OP.y] + 500 * row[OP.ld_out]].reshape(500, -1)[:, :300]
     assert abs(y.mean()) < 0.02
     assert abs(y.var() - 1) < 0.02
 
@@ -366,4 +366,4 @@ def test_what_passes_its_input_on_does_not_slow_down_the_way_back():
     other.params = plain.params
     np.testing.assert_array_equal(other.loss_and_grad(X, y)[1], plain.loss_and_grad(X, y)[1])
     row = other.bind(X, y).program.table[1]
-    assert row[DERIVE] == 0  # the next product does it
+    assert row[OP.derivative] == 0  # the next product does it

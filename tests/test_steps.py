@@ -97,7 +97,7 @@ def test_schedules_of_steps():
 
 
 def test_it_learns_as_a_fit_does():
-    X, y, parts = batches(400, 20)
+    X, y, _ = batches(400, 20)
     y = (X[:, 0] > 0).astype(int)
     model = Model([layers.Dense(2)], loss="cross_entropy", optimizer=Adam(0.03), random_state=0)
     for _ in range(30):
@@ -258,7 +258,7 @@ def test_who_has_no_steps_says_so():
     for call in (lambda m: m.train_on_batch(X, y), lambda m: m.apply_gradient(m.params)):
         with pytest.raises(ValueError, match="has no steps with single"):
             call(model_of(LBFGS()))
-    with pytest.raises(ValueError, match="takes its gradients at other parameters .* use train_on_batch"):
+    with pytest.raises(ValueError, match=r"takes its gradients at other parameters .* use train_on_batch"):
         model_of("schedule_free_adamw").apply_gradient(model_of().params)
     with pytest.raises(ValueError, match="no parameters yet"):
         Model([layers.Dense(2)]).apply_gradient(np.zeros(3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastdnn import Model, layers, losses
-from fastdnn.layers.base import DERIVE, FORWARD, Layer, Parameter
+from fastdnn.layers.base import OP, Layer, Parameter
 
 TIME, IMAGE = (5, 6), (2, 3, 6)
 both_shapes = pytest.mark.parametrize("shape", [TIME, IMAGE], ids=["time", "image"])
@@ -88,12 +88,15 @@ def test_training_on_rows_is_training_on_as_many_samples(shape, n_out):
 
 RESHAPES = {
     "leading": [layers.Reshape((5, 6)), layers.Dense(4, "tanh"), layers.Flatten(), layers.Dense(2)],
-    "copied": [layers.Dense(15, "relu"), layers.Reshape((3, 5)), layers.Dense(4, "tanh"), layers.Reshape((2, 6)), layers.Dense(2)],
-    "unpadded": [layers.Dense(32, "tanh"), layers.Reshape((2, 16)), layers.Dense(16, "relu"), layers.Flatten(), layers.Dense(2)],
+    "copied": [layers.Dense(15, "relu"), layers.Reshape((3, 5)), layers.Dense(4, "tanh"), layers.Reshape((2, 6)),
+               layers.Dense(2)],
+    "unpadded": [layers.Dense(32, "tanh"), layers.Reshape((2, 16)), layers.Dense(16, "relu"), layers.Flatten(),
+                 layers.Dense(2)],
     "several": [layers.Dense(12, "gelu"), layers.Reshape((3, 4)), layers.Reshape((-1, 2)), layers.Flatten(), layers.Dense(3)],
     "last": [layers.Dense(12, "gelu"), layers.Reshape((3, 4)), layers.Reshape((2, -1))],
     "only": [layers.Reshape((6, 5)), layers.Reshape((3, 10))],
-    "inside": [layers.Dense(12), layers.Residual([layers.Reshape((3, 4)), layers.Dense(4, "tanh"), layers.Flatten()]), layers.Dense(2)],
+    "inside": [layers.Dense(12), layers.Residual([layers.Reshape((3, 4)), layers.Dense(4, "tanh"), layers.Flatten()]),
+               layers.Dense(2)],
 }  # fmt: skip
 
 
@@ -120,8 +123,8 @@ def test_reshapes_keep_the_order_of_the_numbers_and_their_gradients(name):
 def test_dense_after_flatten_reads_the_same_memory_where_rows_have_no_padding():
     model = Model(RESHAPES["unpadded"], random_state=0).build(30)
     table = model.bind(data((30,)), np.zeros((12, 2))).program.table
-    assert not table[2, FORWARD] and not table[4, FORWARD]
-    assert table[1, DERIVE] == 0  # the product after the reshape does it
+    assert not table[[2, 4], OP.forward].any()
+    assert table[1, OP.derivative] == 0  # the product after the reshape does it
 
 
 class Doubling(Layer):
@@ -129,9 +132,9 @@ class Doubling(Layer):
 
     name = "doubling"
 
-    def op(self, row, place):
-        place.in_place(row)
-        row[FORWARD] = 1  # never called: the program is refused before
+    def emit(self, op, place):
+        place.in_place(op)
+        op.forward = 1  # never called: the program is refused before
 
 
 def test_a_layer_may_not_write_over_what_the_one_before_has_saved():

@@ -1,50 +1,55 @@
 """What a layer is: a spec that declares its parameters and fills in one row of the program.
 
 The program is an int64 table, one row an op: addresses of compiled kernels, offsets into the flat arrays, sizes. The
-engine walks the rows and calls the addresses; it knows no layer. A kernel of an op has the signature `op_signature`
+engine walks the rows and calls the addresses; it knows no layer. The entries of a row have names: those of `OP`, which all
+ops have, and the layer's own, a record that stands in its file (`fields`). A kernel of an op has the signature `op_signature`
 and is one of four, any of which may be missing:
 
 forward   rows [lo, lo + n) of the workspace: input -> output
 backward  the same rows, in reverse order of the ops: gradient of the output -> gradient of the input
 gradient  units [lo, lo + n) of the op's parameters (each row of a matrix is a unit, each vector is one), after backward
-          has run: the gradient of the parameters, summed over data[ROWS] samples from data[FIRST_ROW] on (`slot_rows`)
+          has run: the gradient of the parameters, summed over data.rows samples from data.first_row on (`shard_rows`)
 refresh   the same units, after the parameters have changed: whatever is derived from them (a transposed copy)
 
 A value, what one op gives to the next, holds a sample of shape (..., width) as prod(...) rows of that width: row r of
 sample s stands at element (s * rows + r) * stride, the stride being padded(width). An op says how many rows a sample has
-for it (row[SAMPLE_ROWS]); the engine multiplies, so whoever works row by row works on the last axis of any shape. Ops that
+for it (op.sample_rows); the engine multiplies, so whoever works row by row works on the last axis of any shape. Ops that
 take whole samples say 1.
 
 Rows are independent in forward and backward, units in gradient and refresh: any split of either over threads gives the
 same bits, because each result is one sum in one fixed order. An op that needs all rows of the batch at once (batch
 normalization) sums blocks of BLOCK rows, which no split of the rows cuts; once all rows have passed it, a fifth kernel,
-SYNC_FORWARD or SYNC_BACKWARD, is run once, by one thread, before any row goes on.
+sync_forward or sync_backward, is run once, by one thread, before any row goes on.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
 from numba import types
 
-from .._jit import inner
+from .._jit import inner, kernel
+from .._records import Record
 from .._simd import integers_at
 from ..specs import Spec
 
-# Columns of a program row. FORWARD..REFRESH are the kernels' addresses (0: none); the rest is between an op and its
-# kernels, offsets being counted in elements from the start of `params` (and `grads`) or of `work`.
-FORWARD, BACKWARD, GRADIENT, REFRESH = range(4)
-(GEMM, TRANSPOSE, N_IN, N_OUT, LD_IN, LD_OUT, IN, OUT, D_IN, D_OUT) = range(4, 14)
-(KERNEL, BIAS, TURNED, PRE, CLAMPS, ACTIVATE, DERIVE, HYPER, PRE_IN, MASK_IN, DERIVE_IN, WATCH) = range(14, 26)
-(COLUMN_CONSTANTS, BY_ROWS, KEY, SYNC_FORWARD, SYNC_BACKWARD, MOMENTS, SUMS, MEAN, STATE_AT, FROZEN, OTHER) = range(26, 37)
-SAMPLE_ROWS = 37  # rows of a sample for the op; 1 where it takes whole samples
-COLUMNS = 40
+# What every op has, and the engine, the layer after it or another op may ask for: the addresses of its kernels (0: none), its
+# geometry, where its input and output and their gradients stand in `work` (in elements), and what it leaves undone. Its
+# gradient is still to be multiplied by what the kernel `derivative` makes of the rows at `saved`, or, where it `clamps`, to
+# be 0 where these are. `by_rows`: the derivative needs whole rows. `key`: of its random numbers.
+OP = Record(
+    "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
+    "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
+    "saved", "derivative", "clamps", "by_rows", "key", size=40,
+)  # fmt: skip
 
-# Entries of `data`, the table of what one call works on: addresses (0: none) and counts.
-X, X_ROW, X_COLUMN, INDPTR, INDICES, ORDER, Y, SAMPLE_WEIGHT, SCALE, LOSSES, RESULT = range(11)
-ROWS, FIRST_ROW, BASE, FLAG, STEP, STATE, LEARNS, DX = range(11, 19)
-DATA = 24
+# What one call works on: addresses (0: none) and counts.
+DATA = Record(
+    "x", "x_row", "x_column", "indptr", "indices", "order", "y", "sample_weight", "scale", "losses", "result",
+    "rows", "first_row", "base", "flag", "step", "state", "training", "dx", size=24,
+)  # fmt: skip
 
-BLOCK = 32  # rows that a kernel before a SYNC kernel sums up; split rows only at its multiples there
+BLOCK = 32  # rows that a kernel before a sync kernel sums up; split rows only at its multiples there
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
 ONE, ZEROS = 0, 16
@@ -53,7 +58,7 @@ ONE, ZEROS = 0, 16
 @inner
 def sample(data, position):
     """Number of the sample that stands at `position` of the order."""
-    return integers_at(data[ORDER], position)[0] if data[ORDER] else position
+    return integers_at(data.order, position)[0] if data.order else position
 
 
 def sample_rows(shape):
@@ -62,19 +67,29 @@ def sample_rows(shape):
 
 
 @inner
-def slot_rows(row, data):
+def shard_rows(op, data):
     """(first row, rows) of the samples that a gradient is summed over."""
-    return data[FIRST_ROW] * row[SAMPLE_ROWS], data[ROWS] * row[SAMPLE_ROWS]
+    return data.first_row * op.sample_rows, data.rows * op.sample_rows
 
 
-def op_signature(real):
-    """(row, data, params, grads, work, start, lo, n) -> None.
+def op_signature(real, record=OP):
+    """(op, data, params, grads, work, start, lo, n) -> None.
 
-    row, data : int64 tables     params, grads, work : flat arrays of the float type
+    op, data : the op's record and `DATA`     params, grads, work : flat arrays of the float type
     start : position in the order of the samples of workspace row 0     lo, n : rows or units to work on
     """
-    p, integers = types.CPointer(real), types.CPointer(types.int64)
-    return types.void(integers, integers, p, p, p, types.intp, types.intp, types.intp)
+    p = types.CPointer(real)
+    return types.void(record.type, DATA.type, p, p, p, types.intp, types.intp, types.intp)
+
+
+def fields(*names):
+    """The record of ops with these fields of their own, beside those that all have."""
+    return Record(*names, after=OP, size=OP.size)
+
+
+def op_kernel(record):
+    """Decorator: a function becomes a kernel of ops with that record."""
+    return kernel(functools.partial(op_signature, record=record))
 
 
 @dataclass(frozen=True)
@@ -123,10 +138,11 @@ class Parameter:
 class Layer(Spec):
     """Base of the layer specs.
 
-    A subclass sets `name` and overrides `output_shape`, `parameters` and `op`; its kernels stand in the same file.
+    A subclass sets `name` and overrides `output_shape`, `parameters` and `emit`; its kernels stand in the same file.
     """
 
     name = "layer"
+    record = OP  # names of the entries of its ops
     takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (place.sparse), not rows made dense
     internal = False  # whether it is no layer of a user's, but a part of one
     reshapes = False  # whether its output is its input in another shape, number by number
@@ -148,12 +164,12 @@ class Layer(Spec):
         """Floating-point operations of the way forward of one sample: what threads and slices are chosen by."""
         matrices = sum(2 * math.prod(p.shape) for p in self.parameters(input_shape) if len(p.shape) > 1)
         output = self.output_shape(input_shape)
-        elementwise = 0 if type(self).op is Layer.op else math.prod(output)  # the base's passes its input on
+        elementwise = 0 if type(self).emit is Layer.emit else math.prod(output)  # the base's passes its input on
         return sample_rows(output) * matrices + elementwise
 
-    def op(self, row, place):
-        """Fill the program row (int64 array of COLUMNS) for the place where the layer stands (see `program.Place`).
+    def emit(self, op, place):
+        """Fill in the op, a row of the program with the names of `record`, for the place where it stands (`program.Place`).
 
         What is not overridden passes its input on.
         """
-        place.in_place(row)
+        place.in_place(op)

@@ -2,37 +2,15 @@
 
 import math
 
-from .._jit import kernel
 from .._math import fma, sqrt
 from .._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
 from ..specs import check_number
-from .base import (
-    BACKWARD,
-    BLOCK,
-    D_IN,
-    D_OUT,
-    FORWARD,
-    FROZEN,
-    GRADIENT,
-    HYPER,
-    IN,
-    KERNEL,
-    LD_OUT,
-    LEARNS,
-    MEAN,
-    MOMENTS,
-    N_OUT,
-    OUT,
-    STATE,
-    STATE_AT,
-    SUMS,
-    SYNC_BACKWARD,
-    SYNC_FORWARD,
-    ZEROS,
-    Layer,
-    Parameter,
-    op_signature,
-)
+from .base import BLOCK, ZEROS, Layer, Parameter, fields, op_kernel
+
+# Offsets: in `params` gamma, beta behind it; in `state` the running mean, the variance behind it; in `work` the moments and
+# sums of blocks, two rows each, and at `mean` those of the batch. Address of epsilon and momentum. Whether it is the running
+# statistics that are normalized with.
+BATCH_NORM = fields("gamma", "running", "moments", "sums", "mean", "constants", "frozen")
 
 
 class BatchNorm(Layer):
@@ -70,7 +48,7 @@ class BatchNorm(Layer):
     Chan, T., Golub, G. & LeVeque, R. (1983). Algorithms for computing the sample variance (the sum over blocks of rows).
     """
 
-    name = "batch_norm"
+    name, record = "batch_norm", BATCH_NORM
 
     def __init__(self, momentum=0.1, epsilon=1e-5):
         self.momentum = check_number("momentum", momentum, 0, 1)
@@ -88,26 +66,27 @@ class BatchNorm(Layer):
             Parameter("var", size, "ones", decays=False, state=True),
         ]
 
-    def op(self, row, place):
-        place.in_place(row)
-        n, ld = row[N_OUT], row[LD_OUT]
-        row[KERNEL], row[STATE_AT] = place.parameter("gamma"), place.parameter("mean")
-        row[HYPER] = place.numbers(self.epsilon, self.momentum)
+    def emit(self, op, place):
+        place.in_place(op)
+        n, ld = op.n_out, op.ld_out
+        op.gamma, op.running = place.parameter("gamma"), place.parameter("mean")
+        op.constants = place.numbers(self.epsilon, self.momentum)
         if not place.training:
-            row[FORWARD], row[MEAN] = batch_norm_infer.address(place.dtype), place.new_block(2 * ld)
+            op.forward, op.mean = batch_norm_infer.address(place.dtype), place.new_block(2 * ld)
             return
         blocks = -(-place.rows * place.sample_rows // BLOCK)
-        row[OUT], row[D_OUT] = place.new_rows(n), place.new_deltas(n)
-        row[[FORWARD, BACKWARD, GRADIENT, SYNC_BACKWARD]] = place.addresses(
+        op.y, op.dy = place.new_rows(n), place.new_deltas(n)
+        op.forward, op.backward, op.gradient, op.sync_backward = place.addresses(
             batch_norm_forward, batch_norm_backward, batch_norm_gradient, batch_norm_sums
         )
-        row[MEAN], row[MOMENTS], row[SUMS] = (place.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
-        row[FROZEN] = not place.learns
-        moments = place.before  # the op of `BatchMoments`: the same statistics, and the way back ends there
-        shared = [N_OUT, LD_OUT, KERNEL, STATE_AT, HYPER, MEAN, MOMENTS, SUMS, FROZEN]
-        moments[shared] = row[shared]
-        moments[[FORWARD, BACKWARD, SYNC_FORWARD]] = place.addresses(moments_forward, moments_backward, moments_sync)
-        moments[D_OUT] = row[D_OUT]
+        op.mean, op.moments, op.sums = (place.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
+        op.frozen = not place.learns
+        moments = BATCH_NORM.on(place.before)  # the op of `BatchMoments`: the same statistics, and the way back ends there
+        for name in ("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "dy"):
+            setattr(moments, name, getattr(op, name))
+        moments.forward, moments.backward, moments.sync_forward = place.addresses(
+            moments_forward, moments_backward, moments_sync
+        )
 
 
 class BatchMoments(Layer):
@@ -117,7 +96,7 @@ class BatchMoments(Layer):
     internal = True
 
 
-# Rows of the block at MEAN: mean, 1 / sqrt(var + epsilon), (1 / rows or 0), sum of dY, sum of dY times the normalized X.
+# Rows of the block at `mean`: mean, 1 / sqrt(var + epsilon), (1 / rows or 0), sum of dY, sum of dY times the normalized X.
 
 
 @row_op(2, 1)
@@ -176,33 +155,33 @@ def _input_gradient(x, dy, mean, inverse, gamma, sums, products, factor):
     return gamma * inverse * (dy - factor * fma((x - mean) * inverse, products, sums))
 
 
-@kernel(op_signature)
-def moments_forward(row, data, params, grads, work, start, lo, n):
-    """Mean and sum of squared differences of each block of rows in lo..lo+n (lo a multiple of BLOCK), 2 rows at MOMENTS."""
-    if row[FROZEN]:
+@op_kernel(BATCH_NORM)
+def moments_forward(op, data, params, grads, work, start, lo, n):
+    """Mean and sum of squared differences of each block of rows in lo..lo+n (lo a multiple of BLOCK), 2 rows at `moments`."""
+    if op.frozen:
         return
-    ld, columns = row[LD_OUT], row[N_OUT]
+    ld, columns = op.ld_out, op.n_out
     for first in range(lo, lo + n, BLOCK):
         rows = min(BLOCK, lo + n - first)
-        mean = offset(work, row[MOMENTS] + first // BLOCK * 2 * ld)
+        mean = offset(work, op.moments + first // BLOCK * 2 * ld)
         m2 = offset(mean, ld)
         copy(offset(work, ZEROS), mean, ld)
         copy(offset(work, ZEROS), m2, ld)
         for i in range(first, first + rows):
-            _plus(mean, offset(work, row[IN] + i * ld), mean, columns)
+            _plus(mean, offset(work, op.x + i * ld), mean, columns)
         _scaled(mean, mean, real(work, 1.0 / rows), columns)
         for i in range(first, first + rows):
-            _plus_square(offset(work, row[IN] + i * ld), mean, m2, m2, columns)
+            _plus_square(offset(work, op.x + i * ld), mean, m2, m2, columns)
 
 
-@kernel(op_signature)
-def moments_sync(row, data, params, grads, work, start, lo, n):
-    """Mean and 1 / sqrt(var + epsilon) of the n rows of the batch, from the blocks; running statistics move, if LEARNS."""
-    ld, columns, numbers = row[LD_OUT], row[N_OUT], doubles_at(row[HYPER])
-    mean = offset(work, row[MEAN])
+@op_kernel(BATCH_NORM)
+def moments_sync(op, data, params, grads, work, start, lo, n):
+    """Mean and 1 / sqrt(var + epsilon) of the n rows of the batch, from the blocks; running statistics move in training."""
+    ld, columns, numbers = op.ld_out, op.n_out, doubles_at(op.constants)
+    mean = offset(work, op.mean)
     inverse, share = offset(mean, ld), offset(mean, 2 * ld)
-    running = offset(pointer_at(data[STATE], work), row[STATE_AT])
-    if row[FROZEN] or n == 1:
+    running = offset(pointer_at(data.state, work), op.running)
+    if op.frozen or n == 1:
         copy(running, mean, ld)
         _inverse_root(offset(running, ld), inverse, real(work, 1.0), real(work, numbers[0]), columns)
         share[0] = real(work, 0.0)
@@ -210,13 +189,13 @@ def moments_sync(row, data, params, grads, work, start, lo, n):
     copy(offset(work, ZEROS), mean, ld)
     copy(offset(work, ZEROS), inverse, ld)
     for first in range(0, n, BLOCK):
-        block = offset(work, row[MOMENTS] + first // BLOCK * 2 * ld)
+        block = offset(work, op.moments + first // BLOCK * 2 * ld)
         _plus_scaled(block, mean, mean, real(work, min(BLOCK, n - first) / n), columns)
     for first in range(0, n, BLOCK):
-        block = offset(work, row[MOMENTS] + first // BLOCK * 2 * ld)
+        block = offset(work, op.moments + first // BLOCK * 2 * ld)
         _plus(inverse, offset(block, ld), inverse, columns)
         _plus_scaled_square(block, mean, inverse, inverse, real(work, float(min(BLOCK, n - first))), columns)
-    if data[LEARNS]:
+    if data.training:
         momentum = real(work, numbers[1])
         _moved(running, mean, running, real(work, 1.0), momentum, columns)
         _moved(offset(running, ld), inverse, offset(running, ld), real(work, 1.0 / (n - 1)), momentum, columns)
@@ -224,13 +203,13 @@ def moments_sync(row, data, params, grads, work, start, lo, n):
     share[0] = real(work, 1.0 / n)
 
 
-@kernel(op_signature)
-def batch_norm_forward(row, data, params, grads, work, start, lo, n):
+@op_kernel(BATCH_NORM)
+def batch_norm_forward(op, data, params, grads, work, start, lo, n):
     """Y = gamma (X - mean) / sqrt(var + epsilon) + beta for rows lo..lo+n; writes its own rows of Y."""
-    ld, mean, gamma = row[LD_OUT], offset(work, row[MEAN]), offset(params, row[KERNEL])
+    ld, mean, gamma = op.ld_out, offset(work, op.mean), offset(params, op.gamma)
     for i in range(lo, lo + n):
-        x, y = offset(work, row[IN] + i * ld), offset(work, row[OUT] + i * ld)
-        _normalized(x, mean, offset(mean, ld), gamma, offset(gamma, ld), y, row[N_OUT])
+        x, y = offset(work, op.x + i * ld), offset(work, op.y + i * ld)
+        _normalized(x, mean, offset(mean, ld), gamma, offset(gamma, ld), y, op.n_out)
 
 
 @row_op(2, 1, scalars=1)
@@ -243,69 +222,69 @@ def _folded_shift(mean, beta, scale):
     return fma(-mean, scale, beta)
 
 
-@kernel(op_signature)
-def batch_norm_infer(row, data, params, grads, work, start, lo, n):
+@op_kernel(BATCH_NORM)
+def batch_norm_infer(op, data, params, grads, work, start, lo, n):
     """X <- scale X + shift for rows lo..lo+n, in place on the output of the layer before, while it is in the cache.
 
     scale = gamma / sqrt(var + epsilon), shift = beta - mean scale, from the running statistics, are made anew in each call:
     whoever writes to weights or statistics sees the effect. (Folded into the matrix before they would take a pass over it.)
     """
-    ld, columns, gamma = row[LD_OUT], row[N_OUT], offset(params, row[KERNEL])
-    running, numbers = offset(pointer_at(data[STATE], work), row[STATE_AT]), doubles_at(row[HYPER])
-    scale = offset(work, row[MEAN])
+    ld, columns, gamma = op.ld_out, op.n_out, offset(params, op.gamma)
+    running, numbers = offset(pointer_at(data.state, work), op.running), doubles_at(op.constants)
+    scale = offset(work, op.mean)
     shift = offset(scale, ld)
     _folded_scale(offset(running, ld), gamma, scale, real(work, numbers[0]), columns)
     _folded_shift(running, offset(gamma, ld), scale, shift, columns)
     for i in range(lo, lo + n):
-        x = offset(work, row[IN] + i * ld)
+        x = offset(work, op.x + i * ld)
         _scaled_and_shifted(x, scale, shift, x, columns)
 
 
-@kernel(op_signature)
-def batch_norm_backward(row, data, params, grads, work, start, lo, n):
-    """Sums of dY and of dY times the normalized X over each block of rows in lo..lo+n, 2 rows at SUMS."""
-    ld, mean, columns = row[LD_OUT], offset(work, row[MEAN]), row[N_OUT]
+@op_kernel(BATCH_NORM)
+def batch_norm_backward(op, data, params, grads, work, start, lo, n):
+    """Sums of dY and of dY times the normalized X over each block of rows in lo..lo+n, 2 rows at `sums`."""
+    ld, mean, columns = op.ld_out, offset(work, op.mean), op.n_out
     for first in range(lo, lo + n, BLOCK):
-        sums = offset(work, row[SUMS] + first // BLOCK * 2 * ld)
+        sums = offset(work, op.sums + first // BLOCK * 2 * ld)
         products = offset(sums, ld)
         copy(offset(work, ZEROS), sums, ld)
         copy(offset(work, ZEROS), products, ld)
         for i in range(first, min(first + BLOCK, lo + n)):
-            x, dy = offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld)
+            x, dy = offset(work, op.x + i * ld), offset(work, op.dy + i * ld)
             _plus(sums, dy, sums, columns)
             _plus_product(x, mean, offset(mean, ld), dy, products, products, columns)
 
 
-@kernel(op_signature)
-def batch_norm_sums(row, data, params, grads, work, start, lo, n):
-    """The two sums over the n rows of the batch, from the blocks, into rows 3 and 4 at MEAN."""
-    ld, columns = row[LD_OUT], row[N_OUT]
-    sums = offset(work, row[MEAN] + 3 * ld)
+@op_kernel(BATCH_NORM)
+def batch_norm_sums(op, data, params, grads, work, start, lo, n):
+    """The two sums over the n rows of the batch, from the blocks, into rows 3 and 4 at `mean`."""
+    ld, columns = op.ld_out, op.n_out
+    sums = offset(work, op.mean + 3 * ld)
     products = offset(sums, ld)
     copy(offset(work, ZEROS), sums, ld)
     copy(offset(work, ZEROS), products, ld)
     for first in range(0, n, BLOCK):
-        block = offset(work, row[SUMS] + first // BLOCK * 2 * ld)
+        block = offset(work, op.sums + first // BLOCK * 2 * ld)
         _plus(sums, block, sums, columns)
         _plus(products, offset(block, ld), products, columns)
 
 
-@kernel(op_signature)
-def moments_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(BATCH_NORM)
+def moments_backward(op, data, params, grads, work, start, lo, n):
     """dX = gamma / sqrt(var + epsilon) (dY - mean of dY - X' mean of dY X') for rows lo..lo+n, X' being the normalized X."""
-    ld, mean, gamma = row[LD_OUT], offset(work, row[MEAN]), offset(params, row[KERNEL])
-    if row[D_IN] >= 0:
+    ld, mean, gamma = op.ld_out, offset(work, op.mean), offset(params, op.gamma)
+    if op.dx >= 0:
         for i in range(lo, lo + n):
-            x, dy = offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld)
+            x, dy = offset(work, op.x + i * ld), offset(work, op.dy + i * ld)
             _input_gradient(
                 x, dy, mean, offset(mean, ld), gamma, offset(mean, 3 * ld), offset(mean, 4 * ld),
-                offset(work, row[D_IN] + i * ld), offset(mean, 2 * ld)[0], row[N_OUT]
+                offset(work, op.dx + i * ld), offset(mean, 2 * ld)[0], op.n_out
             )  # fmt: skip
 
 
-@kernel(op_signature)
-def batch_norm_gradient(row, data, params, grads, work, start, lo, n):
+@op_kernel(BATCH_NORM)
+def batch_norm_gradient(op, data, params, grads, work, start, lo, n):
     """Unit 0, dgamma = sum of dY X'; unit 1, dbeta = sum of dY: as the way back has summed them."""
-    ld = row[LD_OUT]
+    ld = op.ld_out
     for unit in range(lo, lo + n):
-        copy(offset(work, row[MEAN] + (4 - unit) * ld), offset(grads, row[KERNEL] + unit * ld), ld)
+        copy(offset(work, op.mean + (4 - unit) * ld), offset(grads, op.gamma + unit * ld), ld)

@@ -2,50 +2,19 @@
 
 import math
 
-from .._jit import inner, kernel
+from .._jit import inner
 from .._math import fma
 from .._simd import copy, integers_at, offset, pointer_at, row_op
 from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, padded, transpose
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import call_on_tile, check_activation, get_activation
-from .base import (
-    ACTIVATE,
-    BACKWARD,
-    BIAS,
-    BY_ROWS,
-    CLAMPS,
-    D_IN,
-    D_OUT,
-    DERIVE,
-    DERIVE_IN,
-    FORWARD,
-    GEMM,
-    GRADIENT,
-    IN,
-    INDICES,
-    INDPTR,
-    KERNEL,
-    LD_IN,
-    LD_OUT,
-    MASK_IN,
-    N_IN,
-    N_OUT,
-    ONE,
-    OUT,
-    PRE,
-    PRE_IN,
-    REFRESH,
-    SAMPLE_ROWS,
-    TRANSPOSE,
-    TURNED,
-    ZEROS,
-    Layer,
-    Parameter,
-    X,
-    op_signature,
-    sample,
-    slot_rows,
+from .base import ONE, ZEROS, Layer, Parameter, fields, op_kernel, sample, shard_rows
+
+# Kernels: of products, of the transpose, of the activation. Offsets: in `params` the weights and the bias (-1: none), in
+# `work` the transposed weights. Of the layer before, what dX is to be multiplied by.
+DENSE = fields(
+    "gemm", "transpose", "activation", "weight", "bias", "transposed", "saved_before", "clamps_before", "derivative_before"
 )
 
 
@@ -94,7 +63,7 @@ class Dense(Layer):
     Rumelhart, D., Hinton, G. & Williams, R. (1986). Learning representations by back-propagating errors. Nature 323.
     """
 
-    name = "dense"
+    name, record = "dense", DENSE
     takes_sparse = True
 
     def __init__(
@@ -132,31 +101,31 @@ class Dense(Layer):
         bias = Parameter("bias", (self.units,), self.bias_initializer, decays=False, rate=self.rate)
         return [kernel_, bias] if self.use_bias else [kernel_]
 
-    def op(self, row, place):
+    def emit(self, op, place):
         f = get_activation(self.activation)
         n_in, n_out = place.input_shape[-1], self.units
-        row[[FORWARD, BACKWARD, GRADIENT]] = place.addresses(dense_forward, dense_backward, dense_gradient)
-        row[[GEMM, TRANSPOSE]] = place.addresses(gemm, transpose)
-        row[[N_IN, N_OUT, LD_IN, LD_OUT, SAMPLE_ROWS]] = n_in, n_out, padded(n_in), padded(n_out), place.sample_rows
-        row[[IN, D_IN, OUT, D_OUT]] = place.input, place.d_input, place.new_rows(n_out), place.new_deltas(n_out)
-        row[KERNEL] = place.parameter("kernel")
-        row[BIAS] = place.parameter("bias") if self.use_bias else -1
+        op.forward, op.backward, op.gradient = place.addresses(dense_forward, dense_backward, dense_gradient)
+        op.gemm, op.transpose = place.addresses(gemm, transpose)
+        op.n_in, op.n_out, op.ld_in, op.ld_out, op.sample_rows = n_in, n_out, padded(n_in), padded(n_out), place.sample_rows
+        op.x, op.dx, op.y, op.dy = place.input, place.d_input, place.new_rows(n_out), place.new_deltas(n_out)
+        op.weight = place.parameter("kernel")
+        op.bias = place.parameter("bias") if self.use_bias else -1
         if place.sparse:
-            row[[FORWARD, GRADIENT]] = place.addresses(dense_forward_sparse, dense_gradient_sparse)
-        row[CLAMPS], row[BY_ROWS] = f.clamps, f.by_rows
-        row[PRE] = row[OUT]
+            op.forward, op.gradient = place.addresses(dense_forward_sparse, dense_gradient_sparse)
+        op.clamps, op.by_rows = f.clamps, f.by_rows
+        op.saved = op.y
         if not f.is_identity:
             if not f.clamps or place.sparse:
-                row[ACTIVATE] = f.forward_kernel.address(place.dtype)
+                op.activation = f.forward_kernel.address(place.dtype)
             if place.training:
-                row[DERIVE] = f.backward_kernel.address(place.dtype)
+                op.derivative = f.backward_kernel.address(place.dtype)
                 if f.needs_input:
-                    row[PRE] = place.new_rows(n_out)
-        if place.training and row[D_IN] >= 0:
-            row[REFRESH] = dense_refresh.address(place.dtype)
-            row[TURNED] = place.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
-            derive, row[PRE_IN], row[MASK_IN] = place.take_derivative()
-            row[DERIVE_IN] = 0 if row[MASK_IN] else derive
+                    op.saved = place.new_rows(n_out)
+        if place.training and op.dx >= 0:
+            op.refresh = dense_refresh.address(place.dtype)
+            op.transposed = place.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
+            derive, op.saved_before, op.clamps_before = place.take_derivative()
+            op.derivative_before = 0 if op.clamps_before else derive
 
 
 @inner
@@ -165,86 +134,86 @@ def whole_columns(n):
     return (n + COLUMNS - 1) // COLUMNS * COLUMNS
 
 
-@kernel(op_signature)
-def dense_forward(row, data, params, grads, work, start, lo, n):
+@op_kernel(DENSE)
+def dense_forward(op, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(X[lo:lo+n] W + b). 2*n*n_in*n_out flops; writes its own rows of Y (and of X W + b if that is kept).
 
-    X : (rows, n_in), stride LD_IN     W : (n_in, n_out), Y : (rows, n_out), stride LD_OUT     b : (n_out,)
+    X : (rows, n_in), stride ld_in     W : (n_in, n_out), Y : (rows, n_out), stride ld_out     b : (n_out,)
     """
-    ldx, ldy = row[LD_IN], row[LD_OUT]
-    x, y, z = (offset(work, row[IN] + lo * ldx), offset(work, row[OUT] + lo * ldy), offset(work, row[PRE] + lo * ldy))
-    bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
-    columns = whole_columns(row[N_OUT])
+    ldx, ldy = op.ld_in, op.ld_out
+    x, y, z = (offset(work, op.x + lo * ldx), offset(work, op.y + lo * ldy), offset(work, op.saved + lo * ldy))
+    bias = offset(params, op.bias) if op.bias >= 0 else offset(work, ZEROS)
+    columns = whole_columns(op.n_out)
     call_gemm(
-        row[GEMM], x, offset(params, row[KERNEL]), z, bias, y, n, columns, row[N_IN], ldx, 1, ldy, ldy, ldy,
-        CLAMP if row[CLAMPS] else 0, 0 if row[BY_ROWS] else row[ACTIVATE]
+        op.gemm, x, offset(params, op.weight), z, bias, y, n, columns, op.n_in, ldx, 1, ldy, ldy, ldy,
+        CLAMP if op.clamps else 0, 0 if op.by_rows else op.activation
     )  # fmt: skip
-    if row[BY_ROWS]:
-        call_on_tile(row[ACTIVATE], z, y, n, row[N_OUT], ldy, ldy)
+    if op.by_rows:
+        call_on_tile(op.activation, z, y, n, op.n_out, ldy, ldy)
 
 
-@kernel(op_signature)
-def dense_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(DENSE)
+def dense_backward(op, data, params, grads, work, start, lo, n):
     """dX = dY W^T for rows lo..lo+n, times f' of the layer before. 2*n*n_in*n_out flops; writes its own rows of dX (and dY).
 
-    W^T : (n_out, n_in), stride LD_IN, as `dense_refresh` left it     dY *= f' first where no layer after this one did it
+    W^T : (n_out, n_in), stride ld_in, as `dense_refresh` left it     dY *= f' first where no layer after this one did it
     """
-    ldx, ldy = row[LD_IN], row[LD_OUT]
-    dy = offset(work, row[D_OUT] + lo * ldy)
-    if row[DERIVE]:
-        columns = row[N_OUT] if row[BY_ROWS] else whole_columns(row[N_OUT])
-        call_on_tile(row[DERIVE], dy, offset(work, row[PRE] + lo * ldy), n, columns, ldy, ldy)
-    if row[D_IN] >= 0:
-        dx, saved = offset(work, row[D_IN] + lo * ldx), offset(work, row[PRE_IN] + lo * ldx)
-        columns = whole_columns(row[N_IN])
+    ldx, ldy = op.ld_in, op.ld_out
+    dy = offset(work, op.dy + lo * ldy)
+    if op.derivative:
+        columns = op.n_out if op.by_rows else whole_columns(op.n_out)
+        call_on_tile(op.derivative, dy, offset(work, op.saved + lo * ldy), n, columns, ldy, ldy)
+    if op.dx >= 0:
+        dx, saved = offset(work, op.dx + lo * ldx), offset(work, op.saved_before + lo * ldx)
+        columns = whole_columns(op.n_in)
         call_gemm(
-            row[GEMM], dy, offset(work, row[TURNED]), dx, offset(work, ZEROS), saved, n, columns, row[N_OUT], ldy, 1, ldx,
-            ldx, ldx, MASK if row[MASK_IN] else 0, row[DERIVE_IN]
+            op.gemm, dy, offset(work, op.transposed), dx, offset(work, ZEROS), saved, n, columns, op.n_out, ldy, 1, ldx,
+            ldx, ldx, MASK if op.clamps_before else 0, op.derivative_before
         )  # fmt: skip
 
 
-@kernel(op_signature)
-def dense_gradient(row, data, params, grads, work, start, lo, n):
-    """dW[lo:lo+n] = X[:, lo:lo+n]^T dY over data[ROWS] rows; unit n_in is the bias, db = sum of the rows of dY.
+@op_kernel(DENSE)
+def dense_gradient(op, data, params, grads, work, start, lo, n):
+    """dW[lo:lo+n] = X[:, lo:lo+n]^T dY over the rows of a shard; unit n_in is the bias, db = sum of the rows of dY.
 
     2*n*rows*n_out flops; writes its own rows of dW.
     """
-    if lo >= row[N_IN]:
-        bias_gradient(row, data, grads, work)
+    if lo >= op.n_in:
+        bias_gradient(op, data, grads, work)
         return
-    ldx, ldy = row[LD_IN], row[LD_OUT]
-    first, _ = slot_rows(row, data)
-    target = offset(grads, row[KERNEL] + lo * ldy)
-    sum_over_rows(row, data, work, offset(work, row[IN] + first * ldx + lo), target, n, 1, ldx)
+    ldx, ldy = op.ld_in, op.ld_out
+    first, _ = shard_rows(op, data)
+    target = offset(grads, op.weight + lo * ldy)
+    sum_over_rows(op, data, work, offset(work, op.x + first * ldx + lo), target, n, 1, ldx)
 
 
 @inner
-def bias_gradient(row, data, grads, work):
+def bias_gradient(op, data, grads, work):
     """db = sum of the rows of dY: a row of ones times dY."""
-    sum_over_rows(row, data, work, offset(work, ONE), offset(grads, row[BIAS]), 1, 0, 0)
+    sum_over_rows(op, data, work, offset(work, ONE), offset(grads, op.bias), 1, 0, 0)
 
 
 @inner
-def sum_over_rows(row, data, work, x, target, n, x_row, x_column):
+def sum_over_rows(op, data, work, x, target, n, x_row, x_column):
     """target (n, n_out) = X dY; element (i, r) of X, for row r of the slot, as in `gemm`."""
-    ldy = row[LD_OUT]
-    first, rows = slot_rows(row, data)
-    columns, dy = whole_columns(row[N_OUT]), offset(work, row[D_OUT] + first * ldy)
+    ldy = op.ld_out
+    first, rows = shard_rows(op, data)
+    columns, dy = whole_columns(op.n_out), offset(work, op.dy + first * ldy)
     call_gemm(
-        row[GEMM], x, dy, target, offset(work, ZEROS), target, n, columns, rows, x_row, x_column, ldy, ldy, ldy, 0, 0
+        op.gemm, x, dy, target, offset(work, ZEROS), target, n, columns, rows, x_row, x_column, ldy, ldy, ldy, 0, 0
     )  # fmt: skip
     if columns < ldy:  # the product leaves the padding of a row; the update reads it
         for i in range(n):
             copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)
 
 
-@kernel(op_signature)
-def dense_refresh(row, data, params, grads, work, start, lo, n):
+@op_kernel(DENSE)
+def dense_refresh(op, data, params, grads, work, start, lo, n):
     """Rows lo..lo+n of W into the columns of W^T in the workspace; the bias has nothing to refresh."""
-    if lo < row[N_IN]:
-        ldx, ldy = row[LD_IN], row[LD_OUT]
-        source, target = offset(params, row[KERNEL] + lo * ldy), offset(work, row[TURNED] + lo)
-        call_transpose(row[TRANSPOSE], source, target, n, row[N_OUT], ldy, ldx)
+    if lo < op.n_in:
+        ldx, ldy = op.ld_in, op.ld_out
+        source, target = offset(params, op.weight + lo * ldy), offset(work, op.transposed + lo)
+        call_transpose(op.transpose, source, target, n, op.n_out, ldy, ldx)
 
 
 # ---------------------------------------------------------------- the first layer, from a CSR matrix
@@ -267,40 +236,40 @@ def lower_bound(indices, first, last, value):
     return first
 
 
-@kernel(op_signature)
-def dense_forward_sparse(row, data, params, grads, work, start, lo, n):
+@op_kernel(DENSE)
+def dense_forward_sparse(op, data, params, grads, work, start, lo, n):
     """As `dense_forward` for samples in CSR form: 2*nnz*n_out flops. The same sums in the same order, zeros left out."""
-    ldy, columns = row[LD_OUT], whole_columns(row[N_OUT])
-    values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
-    bias = offset(params, row[BIAS]) if row[BIAS] >= 0 else offset(work, ZEROS)
+    ldy, columns = op.ld_out, whole_columns(op.n_out)
+    values, indices = pointer_at(data.x, work), integers_at(data.indices, 0)
+    bias = offset(params, op.bias) if op.bias >= 0 else offset(work, ZEROS)
     for i in range(lo, lo + n):
-        bounds, z = integers_at(data[INDPTR], sample(data, start + i)), offset(work, row[PRE] + i * ldy)
+        bounds, z = integers_at(data.indptr, sample(data, start + i)), offset(work, op.saved + i * ldy)
         copy(bias, z, columns)
         for k in range(bounds[0], bounds[1]):
-            add_scaled(z, offset(params, row[KERNEL] + indices[k] * ldy), z, values[k], columns)
-    if row[ACTIVATE]:
-        z, y = offset(work, row[PRE] + lo * ldy), offset(work, row[OUT] + lo * ldy)
-        call_on_tile(row[ACTIVATE], z, y, n, row[N_OUT] if row[BY_ROWS] else columns, ldy, ldy)
+            add_scaled(z, offset(params, op.weight + indices[k] * ldy), z, values[k], columns)
+    if op.activation:
+        z, y = offset(work, op.saved + lo * ldy), offset(work, op.y + lo * ldy)
+        call_on_tile(op.activation, z, y, n, op.n_out if op.by_rows else columns, ldy, ldy)
 
 
-@kernel(op_signature)
-def dense_gradient_sparse(row, data, params, grads, work, start, lo, n):
+@op_kernel(DENSE)
+def dense_gradient_sparse(op, data, params, grads, work, start, lo, n):
     """As `dense_gradient` for samples in CSR form: 2*nnz*n_out flops for the entries in columns lo..lo+n of X.
 
     Each unit looks for its columns in every row of the batch by bisection and writes its own rows of dW.
     """
-    if lo >= row[N_IN]:
-        bias_gradient(row, data, grads, work)
+    if lo >= op.n_in:
+        bias_gradient(op, data, grads, work)
         return
-    ldy, columns = row[LD_OUT], whole_columns(row[N_OUT])
-    values, indices = pointer_at(data[X], work), integers_at(data[INDICES], 0)
+    ldy, columns = op.ld_out, whole_columns(op.n_out)
+    values, indices = pointer_at(data.x, work), integers_at(data.indices, 0)
     for j in range(lo, lo + n):
-        copy(offset(work, ZEROS), offset(grads, row[KERNEL] + j * ldy), ldy)
-    first, rows = slot_rows(row, data)
+        copy(offset(work, ZEROS), offset(grads, op.weight + j * ldy), ldy)
+    first, rows = shard_rows(op, data)
     for i in range(first, first + rows):
-        bounds = integers_at(data[INDPTR], sample(data, start + i))
-        k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, row[D_OUT] + i * ldy)
+        bounds = integers_at(data.indptr, sample(data, start + i))
+        k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, op.dy + i * ldy)
         while k < bounds[1] and indices[k] < lo + n:
-            dw = offset(grads, row[KERNEL] + indices[k] * ldy)
+            dw = offset(grads, op.weight + indices[k] * ldy)
             add_scaled(dw, dy, dw, values[k], columns)
             k += 1

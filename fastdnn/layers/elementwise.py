@@ -14,33 +14,11 @@ from ..initializers import check_initializer
 from ..rng import uniform_row
 from ..specs import check_number
 from .activation_function import call_on_tile, check_activation, get_activation
-from .base import (
-    ACTIVATE,
-    BACKWARD,
-    BY_ROWS,
-    CLAMPS,
-    D_IN,
-    D_OUT,
-    DERIVE,
-    FORWARD,
-    GRADIENT,
-    HYPER,
-    IN,
-    KERNEL,
-    KEY,
-    LD_OUT,
-    N_OUT,
-    OUT,
-    PRE,
-    STEP,
-    ZEROS,
-    Layer,
-    Parameter,
-    op_signature,
-    slot_rows,
-)
+from .base import OP, ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 
 # ---------------------------------------------------------------- activations
+
+ACTIVATION = fields("activation")  # address of the kernel
 
 
 class Activation(Layer):
@@ -62,38 +40,41 @@ class Activation(Layer):
     Goodfellow, I., Bengio, Y. & Courville, A. (2016). Deep Learning, section 6.3. MIT Press.
     """
 
-    name = "activation"
+    name, record = "activation", ACTIVATION
 
     def __init__(self, activation):
         self.activation = check_activation(activation)
 
-    def op(self, row, place):
+    def emit(self, op, place):
         f = get_activation(self.activation)
-        place.in_place(row)
+        place.in_place(op)
         if f.is_identity:
             return
-        row[FORWARD], row[ACTIVATE] = activation_forward.address(place.dtype), f.forward_kernel.address(place.dtype)
+        op.forward, op.activation = activation_forward.address(place.dtype), f.forward_kernel.address(place.dtype)
         if place.training:
-            row[OUT] = place.new_rows(row[N_OUT])
-            row[BACKWARD], row[DERIVE] = derived_backward.address(place.dtype), f.backward_kernel.address(place.dtype)
-            row[PRE], row[CLAMPS] = row[IN] if f.needs_input else row[OUT], f.clamps
-        row[BY_ROWS] = f.by_rows
+            op.y = place.new_rows(op.n_out)
+            op.backward, op.derivative = derived_backward.address(place.dtype), f.backward_kernel.address(place.dtype)
+            op.saved, op.clamps = op.x if f.needs_input else op.y, f.clamps
+        op.by_rows = f.by_rows
 
 
-@kernel(op_signature)
-def activation_forward(row, data, params, grads, work, start, lo, n):
-    """Y[lo:lo+n] = f(X[lo:lo+n]); writes its own rows of Y, stride LD_OUT as X's."""
-    ld = row[LD_OUT]
-    call_on_tile(row[ACTIVATE], offset(work, row[IN] + lo * ld), offset(work, row[OUT] + lo * ld), n, row[N_OUT], ld, ld)
+@op_kernel(ACTIVATION)
+def activation_forward(op, data, params, grads, work, start, lo, n):
+    """Y[lo:lo+n] = f(X[lo:lo+n]); writes its own rows of Y, stride ld_out as X's."""
+    ld = op.ld_out
+    call_on_tile(op.activation, offset(work, op.x + lo * ld), offset(work, op.y + lo * ld), n, op.n_out, ld, ld)
 
 
-@kernel(op_signature)
-def derived_backward(row, data, params, grads, work, start, lo, n):
-    """dY[lo:lo+n] *= what DERIVE makes of the rows at PRE, in place, where no layer after this one did it."""
-    ld = row[LD_OUT]
-    if row[DERIVE] and row[D_OUT] >= 0:
-        dy, saved = offset(work, row[D_OUT] + lo * ld), offset(work, row[PRE] + lo * ld)
-        call_on_tile(row[DERIVE], dy, saved, n, row[N_OUT], ld, ld)
+@op_kernel(OP)
+def derived_backward(op, data, params, grads, work, start, lo, n):
+    """dY[lo:lo+n] *= what `derivative` makes of the rows at `saved`, in place, where no layer after this one did it."""
+    ld = op.ld_out
+    if op.derivative and op.dy >= 0:
+        dy, saved = offset(work, op.dy + lo * ld), offset(work, op.saved + lo * ld)
+        call_on_tile(op.derivative, dy, saved, n, op.n_out, ld, ld)
+
+
+PRELU = fields("slope")  # offset in `params`
 
 
 class PReLU(Layer):
@@ -119,7 +100,7 @@ class PReLU(Layer):
     He, K. et al. (2015). Delving deep into rectifiers. arXiv:1502.01852.
     """
 
-    name = "prelu"
+    name, record = "prelu", PRELU
 
     def __init__(self, init=0.25):
         self.init = check_initializer(init)
@@ -127,12 +108,12 @@ class PReLU(Layer):
     def parameters(self, input_shape):
         return [Parameter("slope", input_shape[-1:], self.init, decays=False)]
 
-    def op(self, row, place):
-        place.in_place(row)
-        row[FORWARD], row[KERNEL] = prelu_forward.address(place.dtype), place.parameter("slope")
+    def emit(self, op, place):
+        place.in_place(op)
+        op.forward, op.slope = prelu_forward.address(place.dtype), place.parameter("slope")
         if place.training:
-            row[OUT], row[D_OUT] = place.new_rows(row[N_OUT]), place.new_deltas(row[N_OUT])
-            row[[BACKWARD, GRADIENT]] = place.addresses(prelu_backward, prelu_gradient)
+            op.y, op.dy = place.new_rows(op.n_out), place.new_deltas(op.n_out)
+            op.backward, op.gradient = place.addresses(prelu_backward, prelu_gradient)
 
 
 @row_op(2, 1)
@@ -150,35 +131,38 @@ def _prelu_slope(x, dy, total):
     return where(x < 0.0, fma(x, dy, total), total)
 
 
-@kernel(op_signature)
-def prelu_forward(row, data, params, grads, work, start, lo, n):
+@op_kernel(PRELU)
+def prelu_forward(op, data, params, grads, work, start, lo, n):
     """Y = X where X > 0, slope X elsewhere, for rows lo..lo+n; writes its own rows of Y."""
-    ld, slope = row[LD_OUT], offset(params, row[KERNEL])
+    ld, slope = op.ld_out, offset(params, op.slope)
     for i in range(lo, lo + n):
-        _prelu(offset(work, row[IN] + i * ld), slope, offset(work, row[OUT] + i * ld), row[N_OUT])
+        _prelu(offset(work, op.x + i * ld), slope, offset(work, op.y + i * ld), op.n_out)
 
 
-@kernel(op_signature)
-def prelu_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(PRELU)
+def prelu_backward(op, data, params, grads, work, start, lo, n):
     """dX = dY where X > 0, slope dY elsewhere, for rows lo..lo+n; writes its own rows of dX."""
-    ld, slope = row[LD_OUT], offset(params, row[KERNEL])
-    if row[D_IN] >= 0:
+    ld, slope = op.ld_out, offset(params, op.slope)
+    if op.dx >= 0:
         for i in range(lo, lo + n):
-            x, dy = offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld)
-            _prelu_derivative(x, slope, dy, offset(work, row[D_IN] + i * ld), row[N_OUT])
+            x, dy = offset(work, op.x + i * ld), offset(work, op.dy + i * ld)
+            _prelu_derivative(x, slope, dy, offset(work, op.dx + i * ld), op.n_out)
 
 
-@kernel(op_signature)
-def prelu_gradient(row, data, params, grads, work, start, lo, n):
+@op_kernel(PRELU)
+def prelu_gradient(op, data, params, grads, work, start, lo, n):
     """dslope = sum over the rows of X dY where X < 0; one unit."""
-    ld, target = row[LD_OUT], offset(grads, row[KERNEL])
+    ld, target = op.ld_out, offset(grads, op.slope)
     copy(offset(work, ZEROS), target, ld)
-    first, rows = slot_rows(row, data)
+    first, rows = shard_rows(op, data)
     for i in range(first, first + rows):
-        _prelu_slope(offset(work, row[IN] + i * ld), offset(work, row[D_OUT] + i * ld), target, target, row[N_OUT])
+        _prelu_slope(offset(work, op.x + i * ld), offset(work, op.dy + i * ld), target, target, op.n_out)
 
 
 # ---------------------------------------------------------------- noise
+
+
+NOISE = fields("constants")  # address of the rate, or what else the layer is told
 
 
 class Noise(Layer):
@@ -187,17 +171,19 @@ class Noise(Layer):
     What they draw depends on the model's seed, the layer, the step and the row, never on the threads.
     """
 
+    record = NOISE
+
     def __init__(self, rate):
         self.rate = check_number("rate", rate, 0, 1, high_open=True)
 
-    def _random_op(self, row, place, forward, *numbers):
-        """Fill the row; whether there is something random to do."""
-        place.in_place(row)
+    def _random_op(self, op, place, forward, *numbers):
+        """Fill in the op; whether there is something random to do."""
+        place.in_place(op)
         if not place.learns or not numbers[0]:
             return False
-        row[FORWARD], row[OUT] = forward.address(place.dtype), place.new_rows(row[N_OUT])
-        row[KEY], row[HYPER] = place.key(), place.numbers(*numbers)
-        row[PRE] = place.new_rows(row[N_OUT])
+        op.forward, op.y = forward.address(place.dtype), place.new_rows(op.n_out)
+        op.key, op.constants = place.key(), place.numbers(*numbers)
+        op.saved = place.new_rows(op.n_out)
         return True
 
 
@@ -241,9 +227,9 @@ class Dropout(Noise):
     def __init__(self, rate=0.5):
         super().__init__(rate)
 
-    def op(self, row, place):
-        if self._random_op(row, place, dropout_forward, self.rate, 1 / (1 - self.rate)):
-            row[[BACKWARD, DERIVE]] = place.addresses(derived_backward, multiply_saved)
+    def emit(self, op, place):
+        if self._random_op(op, place, dropout_forward, self.rate, 1 / (1 - self.rate)):
+            op.backward, op.derivative = place.addresses(derived_backward, multiply_saved)
 
 
 @row_op(2, 2, scalars=2)
@@ -252,15 +238,15 @@ def _drop(x, u, rate, scale):
     return x * factor, factor
 
 
-@kernel(op_signature)
-def dropout_forward(row, data, params, grads, work, start, lo, n):
-    """Y = X times 0 or 1 / (1 - rate) for rows lo..lo+n; writes its own rows of Y and of the factors at PRE."""
-    ld, numbers = row[LD_OUT], doubles_at(row[HYPER])
+@op_kernel(NOISE)
+def dropout_forward(op, data, params, grads, work, start, lo, n):
+    """Y = X times 0 or 1 / (1 - rate) for rows lo..lo+n; writes its own rows of Y and of the factors at `saved`."""
+    ld, numbers = op.ld_out, doubles_at(op.constants)
     rate, scale = real(work, numbers[0]), real(work, numbers[1])
     for i in range(lo, lo + n):
-        x, factor = offset(work, row[IN] + i * ld), offset(work, row[PRE] + i * ld)
-        uniform_row(factor, ld, row[KEY], start + i, data[STEP])
-        _drop(x, factor, offset(work, row[OUT] + i * ld), factor, rate, scale, row[N_OUT])
+        x, factor = offset(work, op.x + i * ld), offset(work, op.saved + i * ld)
+        uniform_row(factor, ld, op.key, start + i, data.step)
+        _drop(x, factor, offset(work, op.y + i * ld), factor, rate, scale, op.n_out)
 
 
 class AlphaDropout(Noise):
@@ -287,12 +273,12 @@ class AlphaDropout(Noise):
     def __init__(self, rate=0.5):
         super().__init__(rate)
 
-    def op(self, row, place):
+    def emit(self, op, place):
         low, keep = -1.7580993408473766, 1 - self.rate  # selu at minus infinity
         a = (keep + low * low * keep * self.rate) ** -0.5
         b = -a * self.rate * low
-        if self._random_op(row, place, alpha_dropout_forward, self.rate, a, a * low + b, b):
-            row[[BACKWARD, DERIVE]] = place.addresses(derived_backward, multiply_saved)
+        if self._random_op(op, place, alpha_dropout_forward, self.rate, a, a * low + b, b):
+            op.backward, op.derivative = place.addresses(derived_backward, multiply_saved)
 
 
 @row_op(2, 2, scalars=4)
@@ -301,15 +287,15 @@ def _drop_to(x, u, rate, scale, dropped, kept):
     return fma(x, factor, where(u < rate, dropped, kept)), factor
 
 
-@kernel(op_signature)
-def alpha_dropout_forward(row, data, params, grads, work, start, lo, n):
-    """Y = a X + b, or a constant where dropped, for rows lo..lo+n; writes its own rows of Y and of the factors at PRE."""
-    ld, c = row[LD_OUT], doubles_at(row[HYPER])
+@op_kernel(NOISE)
+def alpha_dropout_forward(op, data, params, grads, work, start, lo, n):
+    """Y = a X + b, or a constant where dropped, for rows lo..lo+n; writes its own rows of Y and of the factors at `saved`."""
+    ld, c = op.ld_out, doubles_at(op.constants)
     rate, scale, dropped, kept = real(work, c[0]), real(work, c[1]), real(work, c[2]), real(work, c[3])
     for i in range(lo, lo + n):
-        x, factor = offset(work, row[IN] + i * ld), offset(work, row[PRE] + i * ld)
-        uniform_row(factor, ld, row[KEY], start + i, data[STEP])
-        _drop_to(x, factor, offset(work, row[OUT] + i * ld), factor, rate, scale, dropped, kept, row[N_OUT])
+        x, factor = offset(work, op.x + i * ld), offset(work, op.saved + i * ld)
+        uniform_row(factor, ld, op.key, start + i, data.step)
+        _drop_to(x, factor, offset(work, op.y + i * ld), factor, rate, scale, dropped, kept, op.n_out)
 
 
 class GaussianNoise(Noise):
@@ -336,8 +322,8 @@ class GaussianNoise(Noise):
     def __init__(self, stddev=0.1):
         self.stddev = check_number("stddev", stddev, 0, math.inf, high_open=True)
 
-    def op(self, row, place):
-        self._random_op(row, place, gaussian_noise_forward, self.stddev)
+    def emit(self, op, place):
+        self._random_op(op, place, gaussian_noise_forward, self.stddev)
 
 
 @row_op(2, 1, scalars=1)
@@ -345,11 +331,11 @@ def _add_normal(x, u, stddev):
     return fma(inverse_normal(u), stddev, x)
 
 
-@kernel(op_signature)
-def gaussian_noise_forward(row, data, params, grads, work, start, lo, n):
-    """Y = X + stddev times a normal number for rows lo..lo+n; writes its own rows of Y and of the numbers drawn at PRE."""
-    ld, stddev = row[LD_OUT], real(work, doubles_at(row[HYPER])[0])
+@op_kernel(NOISE)
+def gaussian_noise_forward(op, data, params, grads, work, start, lo, n):
+    """Y = X + stddev times a normal number for rows lo..lo+n; writes its own rows of Y and the numbers drawn at `saved`."""
+    ld, stddev = op.ld_out, real(work, doubles_at(op.constants)[0])
     for i in range(lo, lo + n):
-        x, u = offset(work, row[IN] + i * ld), offset(work, row[PRE] + i * ld)
-        uniform_row(u, ld, row[KEY], start + i, data[STEP])
-        _add_normal(x, u, offset(work, row[OUT] + i * ld), stddev, row[N_OUT])
+        x, u = offset(work, op.x + i * ld), offset(work, op.saved + i * ld)
+        uniform_row(u, ld, op.key, start + i, data.step)
+        _add_normal(x, u, offset(work, op.y + i * ld), stddev, op.n_out)

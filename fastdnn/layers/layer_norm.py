@@ -2,30 +2,14 @@
 
 import math
 
-from .._jit import inner, kernel
+from .._jit import inner
 from .._math import fma
 from .._simd import copy, doubles_at, offset, real, row_op
 from ..specs import check_number
-from .base import (
-    BACKWARD,
-    D_IN,
-    D_OUT,
-    FORWARD,
-    GRADIENT,
-    HYPER,
-    IN,
-    KERNEL,
-    LD_OUT,
-    MOMENTS,
-    N_OUT,
-    OUT,
-    PRE,
-    ZEROS,
-    Layer,
-    Parameter,
-    op_signature,
-    slot_rows,
-)
+from .base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
+
+# Offsets of gamma, beta behind it, in `params` and of 1 / sqrt(var + epsilon) of each row in `work`; address of epsilon.
+LAYER_NORM = fields("gamma", "inverses", "constants")
 
 
 class LayerNorm(Layer):
@@ -51,7 +35,7 @@ class LayerNorm(Layer):
     Ba, J., Kiros, J. & Hinton, G. (2016). Layer normalization. arXiv:1607.06450.
     """
 
-    name = "layer_norm"
+    name, record = "layer_norm", LAYER_NORM
 
     def __init__(self, epsilon=1e-5):
         self.epsilon = check_number("epsilon", epsilon, 0, math.inf, low_open=True)
@@ -60,18 +44,15 @@ class LayerNorm(Layer):
         size = input_shape[-1:]
         return [Parameter("gamma", size, "ones", decays=False), Parameter("beta", size, "zeros", decays=False)]
 
-    def op(self, row, place):
-        place.in_place(row)
-        row[FORWARD], row[KERNEL] = layer_norm_forward.address(place.dtype), place.parameter("gamma")
-        row[HYPER], row[PRE] = place.numbers(self.epsilon), row[OUT]
-        row[MOMENTS] = place.new_block(place.rows * place.sample_rows)
+    def emit(self, op, place):
+        place.in_place(op)
+        op.forward, op.gamma = layer_norm_forward.address(place.dtype), place.parameter("gamma")
+        op.constants, op.saved = place.numbers(self.epsilon), op.y
+        op.inverses = place.new_block(place.rows * place.sample_rows)
         if place.training:
-            row[OUT], row[PRE], row[D_OUT] = (
-                place.new_rows(row[N_OUT]),
-                place.new_rows(row[N_OUT]),
-                place.new_deltas(row[N_OUT]),
-            )
-            row[[BACKWARD, GRADIENT]] = place.addresses(layer_norm_backward, layer_norm_gradient)
+            op.y, op.saved = place.new_rows(op.n_out), place.new_rows(op.n_out)
+            op.dy = place.new_deltas(op.n_out)
+            op.backward, op.gradient = place.addresses(layer_norm_backward, layer_norm_gradient)
 
 
 @row_op(2, 1)
@@ -115,33 +96,33 @@ def _inverse_of_root(like, variance, epsilon):
     return real(like, 1.0) / real(like, math.sqrt(variance + epsilon))
 
 
-@kernel(op_signature)
-def layer_norm_forward(row, data, params, grads, work, start, lo, n):
-    """Y of rows lo..lo+n; writes its own rows of Y, of the normalized X at PRE and of 1 / sqrt(var + epsilon) at MOMENTS."""
-    ld, columns, gamma = row[LD_OUT], row[N_OUT], offset(params, row[KERNEL])
-    share, epsilon = real(work, 1.0 / columns), real(work, doubles_at(row[HYPER])[0])
+@op_kernel(LAYER_NORM)
+def layer_norm_forward(op, data, params, grads, work, start, lo, n):
+    """Y of rows lo..lo+n; writes its own rows of Y, of the normalized X at `saved`, 1 / sqrt(var + epsilon) at `inverses`."""
+    ld, columns, gamma = op.ld_out, op.n_out, offset(params, op.gamma)
+    share, epsilon = real(work, 1.0 / columns), real(work, doubles_at(op.constants)[0])
     for i in range(lo, lo + n):
-        x = offset(work, row[IN] + i * ld)
+        x = offset(work, op.x + i * ld)
         mean = _total(x, columns) * share
         inverse = _inverse_of_root(work, _squares(x, mean, columns) * share, epsilon)
-        work[row[MOMENTS] + i] = inverse
+        work[op.inverses + i] = inverse
         _normalized_row(
-            x, gamma, offset(gamma, ld), offset(work, row[PRE] + i * ld), offset(work, row[OUT] + i * ld), mean, inverse,
+            x, gamma, offset(gamma, ld), offset(work, op.saved + i * ld), offset(work, op.y + i * ld), mean, inverse,
             columns
         )  # fmt: skip
 
 
-@kernel(op_signature)
-def layer_norm_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(LAYER_NORM)
+def layer_norm_backward(op, data, params, grads, work, start, lo, n):
     """dX = (g - mean of g - X' mean of g X') / sqrt(var + epsilon), g = gamma dY, for rows lo..lo+n; writes its own rows."""
-    ld, columns, gamma = row[LD_OUT], row[N_OUT], offset(params, row[KERNEL])
+    ld, columns, gamma = op.ld_out, op.n_out, offset(params, op.gamma)
     share = real(work, 1.0 / columns)
-    if row[D_IN] >= 0:
+    if op.dx >= 0:
         for i in range(lo, lo + n):
-            dy, normalized = offset(work, row[D_OUT] + i * ld), offset(work, row[PRE] + i * ld)
+            dy, normalized = offset(work, op.dy + i * ld), offset(work, op.saved + i * ld)
             mean, product = _dot(dy, gamma, columns) * share, _triple(dy, gamma, normalized, columns) * share
-            target = offset(work, row[D_IN] + i * ld)
-            _row_gradient(dy, gamma, normalized, target, work[row[MOMENTS] + i], mean, product, columns)
+            target = offset(work, op.dx + i * ld)
+            _row_gradient(dy, gamma, normalized, target, work[op.inverses + i], mean, product, columns)
 
 
 @row_op(3, 1)
@@ -149,17 +130,17 @@ def _plus_times(a, b, total):
     return fma(a, b, total)
 
 
-@kernel(op_signature)
-def layer_norm_gradient(row, data, params, grads, work, start, lo, n):
+@op_kernel(LAYER_NORM)
+def layer_norm_gradient(op, data, params, grads, work, start, lo, n):
     """Unit 0, dgamma = sum over the rows of dY X'; unit 1, dbeta = sum of dY."""
-    ld, columns = row[LD_OUT], row[N_OUT]
-    first, rows = slot_rows(row, data)
+    ld, columns = op.ld_out, op.n_out
+    first, rows = shard_rows(op, data)
     for unit in range(lo, lo + n):
-        target = offset(grads, row[KERNEL] + unit * ld)
+        target = offset(grads, op.gamma + unit * ld)
         copy(offset(work, ZEROS), target, ld)
         for i in range(first, first + rows):
-            dy = offset(work, row[D_OUT] + i * ld)
+            dy = offset(work, op.dy + i * ld)
             if unit == 0:
-                _plus_times(dy, offset(work, row[PRE] + i * ld), target, target, columns)
+                _plus_times(dy, offset(work, op.saved + i * ld), target, target, columns)
             else:
                 _plus(target, dy, target, columns)

@@ -2,27 +2,13 @@
 
 import math
 
-from .._jit import inner, kernel
+from .._jit import inner
 from .._simd import copy, move, offset, row_op
 from ..gemm import padded
 from ..specs import check_count
-from .base import (
-    BACKWARD,
-    D_IN,
-    D_OUT,
-    FORWARD,
-    IN,
-    LD_IN,
-    LD_OUT,
-    N_IN,
-    N_OUT,
-    OTHER,
-    OUT,
-    SAMPLE_ROWS,
-    Layer,
-    op_signature,
-    sample_rows,
-)
+from .base import Layer, fields, op_kernel, sample_rows
+
+RESHAPE = fields("rows_in")  # rows of a sample of the input
 
 
 class Flatten(Layer):
@@ -40,14 +26,14 @@ class Flatten(Layer):
     Keras's layer of the same name.
     """
 
-    name = "flatten"
+    name, record = "flatten", RESHAPE
     reshapes = True
 
     def output_shape(self, input_shape):
         return (math.prod(input_shape),)
 
-    def op(self, row, place):
-        reshape_op(row, place, self.output_shape(place.input_shape))
+    def emit(self, op, place):
+        reshape_op(op, place, self.output_shape(place.input_shape))
 
 
 class Reshape(Layer):
@@ -70,7 +56,7 @@ class Reshape(Layer):
     Keras's layer of the same name.
     """
 
-    name = "reshape"
+    name, record = "reshape", RESHAPE
     reshapes = True
 
     def __init__(self, shape):
@@ -85,24 +71,24 @@ class Reshape(Layer):
             raise ValueError(f"{size} numbers of shape {tuple(input_shape)} do not fit the shape {self.shape}")
         return tuple(size // known if n == -1 else n for n in self.shape)
 
-    def op(self, row, place):
-        reshape_op(row, place, self.output_shape(place.input_shape))
+    def emit(self, op, place):
+        reshape_op(op, place, self.output_shape(place.input_shape))
 
 
-def reshape_op(row, place, shape):
-    """Fill the row of a layer whose output is its input in another shape: nothing to do where rows have no padding."""
-    place.in_place(row)
+def reshape_op(op, place, shape):
+    """Fill in the op of a layer whose output is its input in another shape: nothing to do where rows have no padding."""
+    place.in_place(op)
     rows, width = sample_rows(shape), shape[-1]
-    strides = row[LD_IN], padded(width)
-    row[[N_OUT, LD_OUT]] = width, strides[1]
-    if (place.sample_rows, row[N_IN]) == (rows, width):
+    strides = op.ld_in, padded(width)
+    op.n_out, op.ld_out = width, strides[1]
+    if (place.sample_rows, op.n_in) == (rows, width):
         return
-    row[SAMPLE_ROWS] = 1  # whole samples
-    if strides == (row[N_IN], width):
+    op.sample_rows = 1  # whole samples
+    if strides == (op.n_in, width):
         return
-    row[OUT], row[D_OUT] = place.new_rows(width, rows), place.new_deltas(width, rows)
-    row[OTHER] = place.sample_rows
-    row[[FORWARD, BACKWARD]] = place.addresses(reshape_forward, reshape_backward)
+    op.y, op.dy = place.new_rows(width, rows), place.new_deltas(width, rows)
+    op.rows_in = place.sample_rows
+    op.forward, op.backward = place.addresses(reshape_forward, reshape_backward)
 
 
 @inner
@@ -117,26 +103,29 @@ def copy_sample(source, source_width, source_stride, target, target_width, targe
         done += n
 
 
-@kernel(op_signature)
-def reshape_forward(row, data, params, grads, work, start, lo, n):
-    """Samples lo..lo+n from OTHER rows of N_IN numbers each into rows of N_OUT; writes those samples."""
-    size = row[OTHER] * row[N_IN]
-    rows = size // row[N_OUT]
+@op_kernel(RESHAPE)
+def reshape_forward(op, data, params, grads, work, start, lo, n):
+    """Samples lo..lo+n from rows_in rows of n_in numbers each into rows of n_out; writes those samples."""
+    size = op.rows_in * op.n_in
+    rows = size // op.n_out
     for i in range(lo, lo + n):
-        source, target = offset(work, row[IN] + i * row[OTHER] * row[LD_IN]), offset(work, row[OUT] + i * rows * row[LD_OUT])
-        copy_sample(source, row[N_IN], row[LD_IN], target, row[N_OUT], row[LD_OUT], size)
+        source, target = offset(work, op.x + i * op.rows_in * op.ld_in), offset(work, op.y + i * rows * op.ld_out)
+        copy_sample(source, op.n_in, op.ld_in, target, op.n_out, op.ld_out, size)
 
 
-@kernel(op_signature)
-def reshape_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(RESHAPE)
+def reshape_backward(op, data, params, grads, work, start, lo, n):
     """The gradients of samples lo..lo+n back into the shape of the input; writes those samples."""
-    size = row[OTHER] * row[N_IN]
-    rows = size // row[N_OUT]
-    if row[D_IN] >= 0:
+    size = op.rows_in * op.n_in
+    rows = size // op.n_out
+    if op.dx >= 0:
         for i in range(lo, lo + n):
-            source = offset(work, row[D_OUT] + i * rows * row[LD_OUT])
-            target = offset(work, row[D_IN] + i * row[OTHER] * row[LD_IN])
-            copy_sample(source, row[N_OUT], row[LD_OUT], target, row[N_IN], row[LD_IN], size)
+            source = offset(work, op.dy + i * rows * op.ld_out)
+            target = offset(work, op.dx + i * op.rows_in * op.ld_in)
+            copy_sample(source, op.n_out, op.ld_out, target, op.n_in, op.ld_in, size)
+
+
+SKIP = fields("other")  # offset: of the split what the join is to add, or its gradient; of the join what comes from the split
 
 
 class Residual(Layer):
@@ -181,36 +170,36 @@ class Residual(Layer):
 class Split(Layer):
     """Where the two ways of a `Residual` part."""
 
-    name = "split"
+    name, record = "split", SKIP
     internal = True
     opens_way = True
 
-    def op(self, row, place):
-        place.in_place(row)
+    def emit(self, op, place):
+        place.in_place(op)
         if place.training:
-            row[BACKWARD] = split_backward.address(place.dtype)
+            op.backward = split_backward.address(place.dtype)
         else:  # the layers inside work on the two blocks in turns
-            row[FORWARD] = split_forward.address(place.dtype)
-            row[OTHER] = place.new_block(place.rows * place.sample_rows * row[LD_OUT])
-        place.open_ways.append(row)
+            op.forward = split_forward.address(place.dtype)
+            op.other = place.new_block(place.rows * place.sample_rows * op.ld_out)
+        place.open_ways.append(op)
 
 
 class Join(Layer):
     """Where they meet again: the sum."""
 
-    name = "join"
+    name, record = "join", SKIP
     internal = True
     closes_way = True
 
-    def op(self, row, place):
+    def emit(self, op, place):
         split = place.open_ways.pop()
-        place.in_place(row)
-        row[FORWARD] = join_forward.address(place.dtype)
+        place.in_place(op)
+        op.forward = join_forward.address(place.dtype)
         if place.training:
-            row[OTHER], row[OUT], row[D_OUT] = split[OUT], place.new_rows(row[N_OUT]), place.new_deltas(row[N_OUT])
-            row[BACKWARD], split[OTHER] = join_backward.address(place.dtype), row[D_OUT]
+            op.other, op.y, op.dy = split.y, place.new_rows(op.n_out), place.new_deltas(op.n_out)
+            op.backward, split.other = join_backward.address(place.dtype), op.dy
         else:
-            row[OTHER] = split[OTHER]
+            op.other = split.other
 
 
 @row_op(2, 1, whole=True)
@@ -218,32 +207,32 @@ def _sum(a, b):
     return a + b
 
 
-@kernel(op_signature)
-def split_forward(row, data, params, grads, work, start, lo, n):
+@op_kernel(SKIP)
+def split_forward(op, data, params, grads, work, start, lo, n):
     """Keeps rows lo..lo+n of X for the join, in inference."""
-    ld = row[LD_OUT]
-    move(offset(work, row[IN] + lo * ld), offset(work, row[OTHER] + lo * ld), n * ld)
+    ld = op.ld_out
+    move(offset(work, op.x + lo * ld), offset(work, op.other + lo * ld), n * ld)
 
 
-@kernel(op_signature)
-def split_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(SKIP)
+def split_backward(op, data, params, grads, work, start, lo, n):
     """dX += gradient of the join's output for rows lo..lo+n, in place on what the way through the layers has given."""
-    ld = row[LD_OUT]
-    if row[D_OUT] >= 0:
-        dx = offset(work, row[D_OUT] + lo * ld)
-        _sum(dx, offset(work, row[OTHER] + lo * ld), dx, n * ld)
+    ld = op.ld_out
+    if op.dy >= 0:
+        dx = offset(work, op.dy + lo * ld)
+        _sum(dx, offset(work, op.other + lo * ld), dx, n * ld)
 
 
-@kernel(op_signature)
-def join_forward(row, data, params, grads, work, start, lo, n):
+@op_kernel(SKIP)
+def join_forward(op, data, params, grads, work, start, lo, n):
     """Y = X + what came to the split, for rows lo..lo+n; writes its own rows of Y."""
-    ld = row[LD_OUT]
-    _sum(offset(work, row[IN] + lo * ld), offset(work, row[OTHER] + lo * ld), offset(work, row[OUT] + lo * ld), n * ld)
+    ld = op.ld_out
+    _sum(offset(work, op.x + lo * ld), offset(work, op.other + lo * ld), offset(work, op.y + lo * ld), n * ld)
 
 
-@kernel(op_signature)
-def join_backward(row, data, params, grads, work, start, lo, n):
+@op_kernel(SKIP)
+def join_backward(op, data, params, grads, work, start, lo, n):
     """dX = dY for rows lo..lo+n: a copy, because the layers inside work in place on theirs and the split needs dY."""
-    ld = row[LD_OUT]
-    if row[D_IN] >= 0:
-        move(offset(work, row[D_OUT] + lo * ld), offset(work, row[D_IN] + lo * ld), n * ld)
+    ld = op.ld_out
+    if op.dx >= 0:
+        move(offset(work, op.dy + lo * ld), offset(work, op.dx + lo * ld), n * ld)

@@ -15,29 +15,18 @@ what may be done with them), here or in your own file; its kernels are compiled 
             return 2.0 * r / (1.0 + r * r), log(1.0 + r * r)  # the derivative with respect to z, and the value
 """
 
+import functools
+
 import numpy as np
 
-from .._jit import inner, kernel, kernel_from
+from .._jit import inner, kernel_from
 from .._simd import copy, doubles_at, local, offset, pointer_at, real, row_op
 from ..inputs import as_numbers
-from ..layers.base import (
-    BASE,
-    COLUMN_CONSTANTS,
-    D_IN,
-    HYPER,
-    IN,
-    LD_IN,
-    LOSSES,
-    N_IN,
-    RESULT,
-    SAMPLE_ROWS,
-    SAMPLE_WEIGHT,
-    SCALE,
-    Y,
-    op_signature,
-    sample,
-)
+from ..layers.base import fields, op_kernel, op_signature, sample
 from ..specs import Spec
+
+# Addresses of the constants of `pointwise` and the factor of the reported loss, and of the constants of the outputs.
+LOSS = fields("constants", "of_outputs")
 
 LOSSES_TABLE = {}  # name -> class
 
@@ -54,11 +43,11 @@ class Loss(Spec):
     metrics_are_means : bool
         Whether what `metrics` gives are means over the samples.
     kernel : Kernel
-        Op kernel writing the gradient of the scores to D_IN and row losses to data[LOSSES]. Made from
+        Op kernel writing the gradient of the scores to op.dx and row losses to data.losses. Made from
         `pointwise(z, y, a, b)` -> (gradient, value), functions of vectors; with `per_output` it gets a third constant, one
         of each output.
     link : Kernel
-        Op kernel writing predictions to data[RESULT], (n, n_out) without padding. Made from `inverse(z)` where the class has
+        Op kernel writing predictions to data.result, (n, n_out) without padding. Made from `inverse(z)` where the class has
         that function; otherwise the scores are the predictions.
     """
 
@@ -187,45 +176,45 @@ def apply_column(*args):
 
 
 @inner
-def scale_of(row, data):
+def scale_of(op, data):
     """What a row's weight is multiplied by: 1 / (sum of the weights of the batch), shared by the rows of a sample."""
-    return doubles_at(data[SCALE])[0] / row[SAMPLE_ROWS]
+    return doubles_at(data.scale)[0] / op.sample_rows
 
 
 @inner
-def weight_of(row, data, position):
+def weight_of(op, data, position):
     """Weight of the row at `position` of the order, rows counted: that of its sample."""
-    if not data[SAMPLE_WEIGHT]:
+    if not data.sample_weight:
         return 1.0
-    return doubles_at(data[SAMPLE_WEIGHT])[sample(data, position if row[SAMPLE_ROWS] == 1 else position // row[SAMPLE_ROWS])]
+    return doubles_at(data.sample_weight)[sample(data, position if op.sample_rows == 1 else position // op.sample_rows)]
 
 
 @inner
-def target_of(row, data, position):
+def target_of(op, data, position):
     """Number of the target of the row at `position` of the order, rows counted."""
-    rows = row[SAMPLE_ROWS]
+    rows = op.sample_rows
     if rows == 1:
         return sample(data, position)
     return sample(data, position // rows) * rows + position % rows
 
 
 @inner
-def loss_at(row, data, position):
-    """Where the loss of the row at `position` stands in data[LOSSES]."""
-    return position - data[BASE] * row[SAMPLE_ROWS]
+def loss_at(op, data, position):
+    """Where the loss of the row at `position` stands in data.losses."""
+    return position - data.base * op.sample_rows
 
 
-def _elementwise(row, data, params, grads, work, start, lo, n):
+def _elementwise(op, data, params, grads, work, start, lo, n):
     """Gradient of the scores and loss of rows lo..lo+n, by one pass of the loss's row_op; writes its own rows.
 
-    Scores and their gradient have stride LD_IN, targets n_out; COLUMN_CONSTANTS is (n_out,), one of each output; losses are
+    Scores and their gradient have stride ld_in, targets n_out; of_outputs is (n_out,), one of each output; losses are
     float64. A single output is taken from 16 samples at a time: one by one it is a sixteenth of a vector, and 22 ns a
     sample against 5.
     """
-    ld, n_out, hyper = row[LD_IN], row[N_IN], doubles_at(row[HYPER])
-    y, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    ld, n_out, hyper = op.ld_in, op.n_in, doubles_at(op.constants)
+    y, losses = pointer_at(data.y, work), doubles_at(data.losses)
     a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
-    constants, share = pointer_at(row[COLUMN_CONSTANTS], work), scale_of(row, data)
+    constants, share = pointer_at(op.of_outputs, work), scale_of(op, data)
     if n_out == 1:
         scores, targets, same, weights, values = local(work), local(work), local(work), local(work), local(work)
         for r in range(16):
@@ -234,20 +223,20 @@ def _elementwise(row, data, params, grads, work, start, lo, n):
         for first in range(lo, lo + n, 16):
             rows = min(16, lo + n - first)
             for r in range(rows):
-                scores[r], targets[r] = work[row[IN] + (first + r) * ld], y[target_of(row, data, start + first + r)]
-                weights[r] = real(work, share * weight_of(row, data, start + first + r))
+                scores[r], targets[r] = work[op.x + (first + r) * ld], y[target_of(op, data, start + first + r)]
+                weights[r] = real(work, share * weight_of(op, data, start + first + r))
             apply_column(scores, targets, same, weights, scores, values, a, b, 16)
             for r in range(rows):
-                scale = share * weight_of(row, data, start + first + r)
-                work[row[D_IN] + (first + r) * ld] = scores[r]
-                losses[loss_at(row, data, start + first + r)] = report * scale * values[r]
+                scale = share * weight_of(op, data, start + first + r)
+                work[op.dx + (first + r) * ld] = scores[r]
+                losses[loss_at(op, data, start + first + r)] = report * scale * values[r]
         return
     for i in range(lo, lo + n):
-        scale = share * weight_of(row, data, start + i)
-        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        target = offset(y, target_of(row, data, start + i) * n_out)
+        scale = share * weight_of(op, data, start + i)
+        z, dz = offset(work, op.x + i * ld), offset(work, op.dx + i * ld)
+        target = offset(y, target_of(op, data, start + i) * n_out)
         total = apply(z, target, constants, dz, real(work, scale), a, b, n_out)
-        losses[loss_at(row, data, start + i)] = report * scale * total
+        losses[loss_at(op, data, start + i)] = report * scale * total
 
 
 def _gradient_kernel(name, pointwise, per_output):
@@ -259,7 +248,14 @@ def _gradient_kernel(name, pointwise, per_output):
 
     body.__name__ = f"{name}_row"
     row, column = row_op(3, 1, scalars=3, reduce="sum")(body), row_op(4, 2, scalars=2, whole=True)(body)
-    return kernel_from(_elementwise, f"{name}_gradient", op_signature, pointwise, apply=row, apply_column=column)
+    return kernel_from(
+        _elementwise,
+        f"{name}_gradient",
+        functools.partial(op_signature, record=LOSS),
+        pointwise,
+        apply=row,
+        apply_column=column,
+    )
 
 
 @inner
@@ -268,11 +264,11 @@ def room_for_vectors(n_out, rows):
     return rows * n_out >= (n_out + 15) // 16 * 16
 
 
-def _linked(row, data, params, grads, work, start, lo, n):
-    """Link of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores may be overwritten."""
-    ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
+def _linked(op, data, params, grads, work, start, lo, n):
+    """Link of the scores of rows lo..lo+n into their rows of data.result; the scores may be overwritten."""
+    ld, n_out, result = op.ld_in, op.n_in, pointer_at(data.result, work)
     for i in range(lo, lo + n):
-        z, target = offset(work, row[IN] + i * ld), offset(result, (start + i) * n_out)
+        z, target = offset(work, op.x + i * ld), offset(result, (start + i) * n_out)
         if room_for_vectors(n_out, lo + n - i):  # what stands behind the row is written by the next ones
             apply(z, target, n_out)
         else:
@@ -280,13 +276,13 @@ def _linked(row, data, params, grads, work, start, lo, n):
             copy(z, target, n_out)
 
 
-@kernel(op_signature)
-def given_gradient(row, data, params, grads, work, start, lo, n):
+@op_kernel(LOSS)
+def given_gradient(op, data, params, grads, work, start, lo, n):
     """The targets of rows lo..lo+n as the gradient of their scores, and losses of 0."""
-    n_out, y, losses = row[N_IN], pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    n_out, y, losses = op.n_in, pointer_at(data.y, work), doubles_at(data.losses)
     for i in range(lo, lo + n):
-        copy(offset(y, target_of(row, data, start + i) * n_out), offset(work, row[D_IN] + i * row[LD_IN]), n_out)
-        losses[loss_at(row, data, start + i)] = 0.0
+        copy(offset(y, target_of(op, data, start + i) * n_out), offset(work, op.dx + i * op.ld_in), n_out)
+        losses[loss_at(op, data, start + i)] = 0.0
 
 
 class GivenGradient(Loss):

@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from .._jit import inner, kernel
+from .._jit import inner
 from .._math import exp, log, maximum, minimum
 from .._simd import copy, doubles_at, fold_op, integers_at, local, move, offset, pointer_at, real, row_op, where
 from ..gemm import transpose_blocks
 from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max, times
-from ..layers.base import D_IN, HYPER, IN, LD_IN, LOSSES, N_IN, RESULT, SAMPLE_WEIGHT, Y, op_signature
-from .base import Loss, as_targets, loss, loss_at, mean_of, number, room_for_vectors, scale_of, target_of, weight_of
+from ..layers.base import op_kernel
+from .base import LOSS, Loss, as_targets, loss, loss_at, mean_of, number, room_for_vectors, scale_of, target_of, weight_of
 
 
 def as_classes(y, n_out, name):
@@ -87,10 +87,10 @@ def scaled_back(turned, n_out, factors, rows):
 
 
 @inner
-def narrow_gradient(row, data, work, start, lo, n):
+def narrow_gradient(op, data, work, start, lo, n):
     """`cross_entropy_gradient` for at most 16 scores."""
-    n_out, hyper, scale = row[N_IN], doubles_at(row[HYPER]), scale_of(row, data)
-    low, high, losses = real(work, hyper[0]), real(work, hyper[1]), doubles_at(data[LOSSES])
+    n_out, hyper, scale = op.n_in, doubles_at(op.constants), scale_of(op, data)
+    low, high, losses = real(work, hyper[0]), real(work, hyper[1]), doubles_at(data.losses)
     block, turned, tops, totals, margins, weights, factors = (
         local(work), local(work), local(work), local(work), local(work), local(work), local(work)
     )  # fmt: skip
@@ -100,65 +100,65 @@ def narrow_gradient(row, data, work, start, lo, n):
         margins[r], weights[r], factors[16 + r] = real(work, 0.0), real(work, scale), real(work, 0.0)
     for first in range(lo, lo + n, 16):
         rows = min(16, lo + n - first)
-        move(offset(work, row[IN] + first * 16), block, rows * 16)
+        move(offset(work, op.x + first * 16), block, rows * 16)
         exps_of_16(block, n_out, turned, tops, totals)
         # Apart from the labels: one loop for both becomes gathers, which wait for what has just been stored (30 ns a row).
-        if data[SAMPLE_WEIGHT]:
+        if data.sample_weight:
             for r in range(rows):
-                weights[r] = real(work, scale * weight_of(row, data, start + first + r))
+                weights[r] = real(work, scale * weight_of(op, data, start + first + r))
         for r in range(rows):
-            label = integers_at(data[Y], target_of(row, data, start + first + r))[0]
+            label = integers_at(data.y, target_of(op, data, start + first + r))[0]
             margins[r] = block[r * 16 + label] - tops[r]
         _over(weights, totals, factors, 16)
         scaled_back(turned, n_out, factors, block)
         clipped_losses(totals, margins, margins, low, high, 16)
-        move(block, offset(work, row[D_IN] + first * 16), rows * 16)
+        move(block, offset(work, op.dx + first * 16), rows * 16)
         for r in range(rows):
             position = start + first + r
-            work[row[D_IN] + (first + r) * 16 + integers_at(data[Y], target_of(row, data, position))[0]] -= weights[r]
-            losses[loss_at(row, data, position)] = scale * weight_of(row, data, position) * margins[r]
+            work[op.dx + (first + r) * 16 + integers_at(data.y, target_of(op, data, position))[0]] -= weights[r]
+            losses[loss_at(op, data, position)] = scale * weight_of(op, data, position) * margins[r]
 
 
 @inner
-def wide_gradient(row, data, work, start, lo, n):
+def wide_gradient(op, data, work, start, lo, n):
     """`cross_entropy_gradient` for any number of scores.
 
     The logarithms are taken of 16 rows at a time: one by one they took a third of the kernel.
     """
-    ld, n_out, hyper, scale = row[LD_IN], row[N_IN], doubles_at(row[HYPER]), scale_of(row, data)
+    ld, n_out, hyper, scale = op.ld_in, op.n_in, doubles_at(op.constants), scale_of(op, data)
     low, high = real(work, hyper[0]), real(work, hyper[1])
-    losses, totals, margins = doubles_at(data[LOSSES]), local(work), local(work)
+    losses, totals, margins = doubles_at(data.losses), local(work), local(work)
     for r in range(16):
         totals[r], margins[r] = real(work, 1.0), real(work, 0.0)
     for first in range(lo, lo + n, 16):
         rows = min(16, lo + n - first)
         for r in range(rows):
             i = first + r
-            label = integers_at(data[Y], target_of(row, data, start + i))[0]
-            z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
+            label = integers_at(data.y, target_of(op, data, start + i))[0]
+            z, dz = offset(work, op.x + i * ld), offset(work, op.dx + i * ld)
             top = row_max(z, n_out)
             margins[r], totals[r] = z[label] - top, exp_minus(z, dz, top, n_out)
-            weight = real(work, scale * weight_of(row, data, start + i))
+            weight = real(work, scale * weight_of(op, data, start + i))
             times(dz, dz, weight / totals[r], n_out)
             dz[label] -= weight
         clipped_losses(totals, margins, margins, low, high, 16)
         for r in range(rows):
-            losses[loss_at(row, data, start + first + r)] = scale * weight_of(row, data, start + first + r) * margins[r]
+            losses[loss_at(op, data, start + first + r)] = scale * weight_of(op, data, start + first + r) * margins[r]
 
 
-@kernel(op_signature)
-def cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
-    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride LD_IN."""
-    if row[LD_IN] == 16:
-        narrow_gradient(row, data, work, start, lo, n)
+@op_kernel(LOSS)
+def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
+    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride ld_in."""
+    if op.ld_in == 16:
+        narrow_gradient(op, data, work, start, lo, n)
     else:
-        wide_gradient(row, data, work, start, lo, n)
+        wide_gradient(op, data, work, start, lo, n)
 
 
 @inner
-def narrow_link(row, data, work, start, lo, n):
+def narrow_link(op, data, work, start, lo, n):
     """`softmax_link` for at most 16 scores."""
-    n_out, result = row[N_IN], pointer_at(data[RESULT], work)
+    n_out, result = op.n_in, pointer_at(data.result, work)
     block, turned, tops, totals, ones, factors = (
         local(work), local(work), local(work), local(work), local(work), local(work)
     )  # fmt: skip
@@ -168,7 +168,7 @@ def narrow_link(row, data, work, start, lo, n):
         ones[r], factors[16 + r] = real(work, 1.0), real(work, 0.0)
     for first in range(lo, lo + n, 16):
         rows = min(16, lo + n - first)
-        move(offset(work, row[IN] + first * 16), block, rows * 16)
+        move(offset(work, op.x + first * 16), block, rows * 16)
         exps_of_16(block, n_out, turned, tops, totals)
         _over(ones, totals, factors, 16)
         scaled_back(turned, n_out, factors, block)
@@ -180,15 +180,15 @@ def narrow_link(row, data, work, start, lo, n):
                 copy(offset(block, r * 16), target, n_out)
 
 
-@kernel(op_signature)
-def softmax_link(row, data, params, grads, work, start, lo, n):
-    """softmax of the scores of rows lo..lo+n into their rows of data[RESULT]; the scores may be overwritten."""
-    if row[LD_IN] == 16:
-        narrow_link(row, data, work, start, lo, n)
+@op_kernel(LOSS)
+def softmax_link(op, data, params, grads, work, start, lo, n):
+    """softmax of the scores of rows lo..lo+n into their rows of data.result; the scores may be overwritten."""
+    if op.ld_in == 16:
+        narrow_link(op, data, work, start, lo, n)
         return
-    ld, n_out, result = row[LD_IN], row[N_IN], pointer_at(data[RESULT], work)
+    ld, n_out, result = op.ld_in, op.n_in, pointer_at(data.result, work)
     for i in range(lo, lo + n):
-        z, target = offset(work, row[IN] + i * ld), offset(result, (start + i) * n_out)
+        z, target = offset(work, op.x + i * ld), offset(result, (start + i) * n_out)
         total = exp_minus(z, z, row_max(z, n_out), n_out)
         if room_for_vectors(n_out, lo + n - i):
             times(z, target, real(work, 1.0) / total, n_out)
@@ -212,20 +212,20 @@ def _soft_difference(p, q, factor, weight):
     return p * factor - q * weight
 
 
-@kernel(op_signature)
-def soft_cross_entropy_gradient(row, data, params, grads, work, start, lo, n):
+@op_kernel(LOSS)
+def soft_cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
     """(sum(q) softmax - q) * weight / sum of weights for rows lo..lo+n and targets q (n, n_out), and the rows' losses."""
-    ld, n_out, scale = row[LD_IN], row[N_IN], scale_of(row, data)
-    targets, losses = pointer_at(data[Y], work), doubles_at(data[LOSSES])
+    ld, n_out, scale = op.ld_in, op.n_in, scale_of(op, data)
+    targets, losses = pointer_at(data.y, work), doubles_at(data.losses)
     for i in range(lo, lo + n):
-        weight = scale * weight_of(row, data, start + i)
-        z, dz = offset(work, row[IN] + i * ld), offset(work, row[D_IN] + i * ld)
-        q, top = offset(targets, target_of(row, data, start + i) * n_out), row_max(z, n_out)
+        weight = scale * weight_of(op, data, start + i)
+        z, dz = offset(work, op.x + i * ld), offset(work, op.dx + i * ld)
+        q, top = offset(targets, target_of(op, data, start + i) * n_out), row_max(z, n_out)
         total, mass = exp_minus(z, dz, top, n_out), _sum(q, n_out)
         # sum_j q_j (log total - (z_j - top)): the scores less their largest, so that nothing large is subtracted.
         value = mass * math.log(total) - _weighted_rest(q, z, top, n_out)
         _soft_difference(dz, q, dz, real(work, weight) * mass / total, real(work, weight), n_out)
-        losses[loss_at(row, data, start + i)] = weight * value
+        losses[loss_at(op, data, start + i)] = weight * value
 
 
 @loss

@@ -25,23 +25,28 @@ from numba import types
 
 from .._jit import kernel, kernel_from
 from .._math import absolute, fma, maximum, minimum, with_sign
-from .._simd import doubles_at, offset, real, row_op, where
+from .._records import Record
+from .._simd import offset, real, row_op, where
 from ..schedules import Schedule
 from ..specs import Spec
 
 OPTIMIZERS = {}  # name -> class
 
 BLOCK = 1024  # elements summed in the float type before they join the float64 total
-OF_UPDATE = 6  # scalars of an update, then:
-RATE, SCALE_OF_GRADIENT, CLIP_VALUE = range(OF_UPDATE, OF_UPDATE + 3)
-NUMBERS = OF_UPDATE + 3
-L2, L1, RATE_FACTOR, DECAY = range(4)  # columns of the factors of a part, see `program.Layout.factors`
+OF_UPDATE = 6  # scalars of an update
+# Of a step: those of its update, then its rate, what the gradient is multiplied by and where it is cut off.
+SCALARS = Record(*(f"s{i}" for i in range(OF_UPDATE)), "rate", "gradient_scale", "clip_value", number=types.float64)
+# Of a part of the parameters: penalties, factor of the learning rate, weight decay. See `program.Layout.factors`.
+FACTORS = Record("l2", "l1", "rate", "decay", number=types.float64)
+# Of all steps: largest norm of a gradient, decay of the averaged parameters; written by the engine: steps left out so far,
+# and, of the norms of the gradients, how many there were and their sum.
+CONTROL = Record("clip_norm", "average_decay", "skipped", "norms", "norm_sum", size=8, number=types.float64)
 
 
 def update_signature(kind):
-    """(numbers f64*, factors f64*, params, grads, slots, n_params, lo, n, l2) -> penalty of the parameters before it."""
+    """(scalars, factors, params, grads, slots, n_params, lo, n, l2) -> penalty of the parameters before it."""
     p = types.CPointer(kind)
-    return types.float64(types.int64, types.int64, p, p, p, types.intp, types.intp, types.intp, types.float64)
+    return types.float64(SCALARS.type, FACTORS.type, p, p, p, types.intp, types.intp, types.intp, types.float64)
 
 
 def norm_signature(kind):
@@ -124,8 +129,8 @@ def limit(params, lo, rows, columns, stride, most):
 
 
 def scalars(n, *values):
-    """(n, NUMBERS) float64, the first columns filled with the values (each a number or an array of n)."""
-    table = np.zeros((n, NUMBERS))
+    """(n, SCALARS) float64, the first columns filled with the values (each a number or an array of n)."""
+    table = np.zeros((n, SCALARS.size))
     for column, value in enumerate(values):
         table[:, column] = value
     return table
@@ -171,7 +176,7 @@ class Optimizer(Spec):
     A setting may be assigned at any time, between epochs too; it is checked like the constructor's argument.
 
     A subclass defines `update` and `numbers(rates, steps)`, which gives the six numbers of each of the steps 1, 2, ... with
-    the function `scalars`, (len(steps), NUMBERS) float64.
+    the function `scalars`, (len(steps), SCALARS) float64.
 
     References
     ----------
@@ -227,26 +232,26 @@ class Optimizer(Spec):
             rates = np.full(len(steps), given)
         rates = rates * factor
         table = self.numbers(rates, steps)
-        table[:, RATE], table[:, SCALE_OF_GRADIENT] = rates, 1.0
-        table[:, CLIP_VALUE] = math.inf if self.clip_value is None else self.clip_value
+        table[:, SCALARS.rate], table[:, SCALARS.gradient_scale] = rates, 1.0
+        table[:, SCALARS.clip_value] = math.inf if self.clip_value is None else self.clip_value
         return table
 
     def rate_of(self, numbers):
         """The learning rate of a step, from its row of `step_numbers`."""
-        return float(numbers[RATE])
+        return float(numbers[SCALARS.rate])
 
     def factors(self, layers):
-        """What a part's factors are, from those of the layers (columns L2, L1, rate, whether it decays)."""
+        """What a part's factors are, from those of the layers (in `decay` whether it decays)."""
         table = layers.copy()
-        table[:, L2] += self.l2 * layers[:, DECAY]
-        table[:, L1] += self.l1 * layers[:, DECAY]
-        table[:, DECAY] *= self.weight_decay
+        table[:, FACTORS.l2] += self.l2 * layers[:, FACTORS.decay]
+        table[:, FACTORS.l1] += self.l1 * layers[:, FACTORS.decay]
+        table[:, FACTORS.decay] *= self.weight_decay
         return table
 
     def is_plain(self, factors):
         """Whether `update_kernel` does all there is to do, for the factors of the parts."""
         rules = self.clip_norm is not None or self.clip_value is not None
-        return not rules and not factors[:, [L1, DECAY]].any() and (factors[:, RATE_FACTOR] == 1).all()
+        return not rules and not factors[:, [FACTORS.l1, FACTORS.decay]].any() and (factors[:, FACTORS.rate] == 1).all()
 
     @property
     def n_arrays(self):
@@ -266,42 +271,42 @@ def apply(*args):
     """Placeholder in the templates for the optimizer's `row_op`."""
 
 
-def _update_0(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+def _update_0(c, f, params, grads, slots, n_params, lo, n, l2):
     """Update parameters lo..lo+n (multiples of 16): one pass, 12 bytes a parameter in float32."""
-    c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
-    decay = c[RATE] * f[DECAY]
+    total = 0.0
+    decay = c.rate * f.decay
     for j in range(lo, lo + n, BLOCK):
         p, g = offset(params, j), offset(grads, j)
         m = min(BLOCK, lo + n - j)
-        total += apply(p, g, p, real(p, l2), real(p, f[L1]), real(p, c[SCALE_OF_GRADIENT]),
-                       real(p, c[CLIP_VALUE]), real(p, f[RATE_FACTOR]), real(p, decay), real(p, c[0]),
-                       real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+        total += apply(p, g, p, real(p, l2), real(p, f.l1), real(p, c.gradient_scale),
+                       real(p, c.clip_value), real(p, f.rate), real(p, decay), real(p, c.s0),
+                       real(p, c.s1), real(p, c.s2), real(p, c.s3), real(p, c.s4), real(p, c.s5), m)  # fmt: skip
     return total
 
 
-def _update_1(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+def _update_1(c, f, params, grads, slots, n_params, lo, n, l2):
     """Update parameters lo..lo+n (multiples of 16) and one slot: one pass, 20 bytes a parameter in float32."""
-    c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
-    decay = c[RATE] * f[DECAY]
+    total = 0.0
+    decay = c.rate * f.decay
     for j in range(lo, lo + n, BLOCK):
         p, g, a = offset(params, j), offset(grads, j), offset(slots, j)
         m = min(BLOCK, lo + n - j)
-        total += apply(p, g, a, p, a, real(p, l2), real(p, f[L1]), real(p, c[SCALE_OF_GRADIENT]),
-                       real(p, c[CLIP_VALUE]), real(p, f[RATE_FACTOR]), real(p, decay), real(p, c[0]),
-                       real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+        total += apply(p, g, a, p, a, real(p, l2), real(p, f.l1), real(p, c.gradient_scale),
+                       real(p, c.clip_value), real(p, f.rate), real(p, decay), real(p, c.s0),
+                       real(p, c.s1), real(p, c.s2), real(p, c.s3), real(p, c.s4), real(p, c.s5), m)  # fmt: skip
     return total
 
 
-def _update_2(numbers, factors, params, grads, slots, n_params, lo, n, l2):
+def _update_2(c, f, params, grads, slots, n_params, lo, n, l2):
     """Update parameters lo..lo+n (multiples of 16) and two slots: one pass, 28 bytes a parameter in float32."""
-    c, f, total = doubles_at(numbers), doubles_at(factors), 0.0
-    decay = c[RATE] * f[DECAY]
+    total = 0.0
+    decay = c.rate * f.decay
     for j in range(lo, lo + n, BLOCK):
         p, g, a, b = offset(params, j), offset(grads, j), offset(slots, j), offset(slots, n_params + j)
         m = min(BLOCK, lo + n - j)
-        total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, f[L1]), real(p, c[SCALE_OF_GRADIENT]),
-                       real(p, c[CLIP_VALUE]), real(p, f[RATE_FACTOR]), real(p, decay), real(p, c[0]),
-                       real(p, c[1]), real(p, c[2]), real(p, c[3]), real(p, c[4]), real(p, c[5]), m)  # fmt: skip
+        total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, f.l1), real(p, c.gradient_scale),
+                       real(p, c.clip_value), real(p, f.rate), real(p, decay), real(p, c.s0),
+                       real(p, c.s1), real(p, c.s2), real(p, c.s3), real(p, c.s4), real(p, c.s5), m)  # fmt: skip
     return total
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from .._math import fma, reciprocal, sqrt
 from ..schedules import Schedule
 from .adaptive import above_tiny
-from .base import RATE, Optimizer, check, optimizer, scalars
+from .base import SCALARS, Optimizer, check, optimizer, scalars
 
 TABLE = 1 << 20  # steps until which sums are tabulated; after twice the warm-up the rate does not change any more
 
@@ -98,7 +98,7 @@ class ScheduleFreeAdamW(Optimizer):
         if isinstance(self.learning_rate, Schedule):
             self.refuse("a schedule")
         table = super().step_numbers(steps, first, total, factor, rate)
-        table[:, RATE] = 1.0  # the decay is part of the step, which is multiplied by the rate
+        table[:, SCALARS.rate] = 1.0  # the decay is part of the step, which is multiplied by the rate
         return table
 
     def rate_of(self, numbers):

@@ -13,9 +13,9 @@ import os
 import numpy as np
 
 from .._guard import guard
-from ..engine import SKIPPED
 from ..history import History
 from ..memory import Best
+from ..optimizers.base import CONTROL
 from ..program import Layout, aligned
 from ..specs import check_count, check_path
 from .container import Reader, parse, write
@@ -255,7 +255,7 @@ def _take_progress(model, settings):
     model.plateau = {key: _number(value, key) for key, value in plateau.items()}
     if not math.isfinite(model.rate_factor) or not 0 <= model.plateau.get("factor", 1.0) < math.inf:
         raise ModelFormatError("rate factors must be finite numbers >= 0")
-    model.rules[SKIPPED] = _count(settings, "skipped")
+    model.rules[CONTROL.skipped] = _count(settings, "skipped")
     texts = settings.get("restored_by"), settings.get("stopped")
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ModelFormatError("restored_by and stopped must be texts")
