@@ -105,14 +105,14 @@ def test_function(benchmark, name, dtype, library):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [1 << 12, 1 << 19, 1 << 22])
 def test_adam_update(benchmark, n, dtype):
-    params, grads, slots = aligned(n, dtype), aligned(n, dtype), aligned(2 * n, dtype)
+    params, grads, moments = aligned(n, dtype), aligned(n, dtype), aligned(2 * n, dtype)
     grads[:] = np.random.default_rng(0).choice([-0.5, 2.0], n)
-    numbers = Adam(1e-3).step_numbers(np.array([1]))
+    numbers = Adam(1e-3).step_scalars(np.array([1]))
     assert numbers.shape == (1, SCALARS.size)
     kernel = ctypes.CFUNCTYPE(ctypes.c_double, LONG, LONG, *[POINTER] * 3, *[LONG] * 3, ctypes.c_double)(
         Adam.update_kernel.address(dtype)
     )
-    arrays = [a.ctypes.data for a in (numbers, params, grads, slots)]
+    arrays = [a.ctypes.data for a in (numbers, params, grads, moments)]
     arrays.insert(1, 0)
     kernel(*arrays, n, 0, n, 0.0)
     np.testing.assert_allclose(params, -1e-3 * np.sign(grads), rtol=1e-2)

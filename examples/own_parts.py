@@ -39,14 +39,14 @@ class Squareplus(e.ActivationFunction):
 class Lion(e.Optimizer):
     """p <- p - rate sign(beta_1 m + (1 - beta_1) g), m <- beta_2 m + (1 - beta_2) g. Reference: arXiv:2302.06675."""
 
-    name, n_slots = "lion", 1
+    name, n_moments = "lion", 1
 
     def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.99, **rules):
         super().__init__(learning_rate, **rules)
         self.beta_1, self.beta_2 = beta_1, beta_2
 
-    def numbers(self, rates, steps):
-        return e.scalars(len(steps), rates, 1 - self.beta_1, 1 - self.beta_2)
+    def scalars(self, rates, steps):
+        return e.scalar_table(len(steps), rates, 1 - self.beta_1, 1 - self.beta_2)
 
     def update(p, g, m, rate, gain_1, gain_2, *_):
         u = e.fma(g - m, gain_1, m)
@@ -64,12 +64,12 @@ class FeatureScale(e.Layer):
     def parameters(self, input_shape):
         return [e.Parameter("scale", input_shape[-1:], "ones", decays=False)]
 
-    def emit(self, op, place):
-        place.in_place(op)  # sizes, and where input and output stand
-        op.scale, op.forward = place.parameter("scale"), scale_forward.address(place.dtype)
-        if place.training:
-            op.y, op.dy = place.new_rows(op.n_out), place.new_deltas(op.n_out)
-            op.backward, op.gradient = place.addresses(scale_backward, scale_gradient)
+    def emit(self, op, builder):
+        builder.in_place(op)  # sizes, and where input and output stand
+        op.scale, op.forward = builder.parameter("scale"), scale_forward.address(builder.dtype)
+        if builder.with_gradient:
+            op.y, op.dy = builder.new_rows(op.n_out), builder.new_deltas(op.n_out)
+            op.backward, op.gradient = builder.addresses(scale_backward, scale_gradient)
 
 
 @e.row_op(2, 1)

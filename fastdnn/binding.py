@@ -54,7 +54,7 @@ class Binding:
         return {
             TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
             TRAIN.bounds: share(training.parts[:, engine.PART.n_params], self._threads), TRAIN.data: training.data,
-            TRAIN.control: model.rules, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
+            TRAIN.control: model.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
             TRAIN.squares: training.squares, TRAIN.params: model.params, TRAIN.work: program.workspace(),
         }  # fmt: skip
 
@@ -64,40 +64,40 @@ class Binding:
         optimizer, dtype, factors = model.optimizer, model.dtype, model.optimizer.factors(self._training.factors)
         kernel = optimizer.update_kernel if optimizer.is_plain(factors) else optimizer.full_kernel
         job[TRAIN.update], job[TRAIN.skip_nonfinite] = kernel.address(dtype), optimizer.skip_nonfinite
-        tables[TRAIN.moments], tables[TRAIN.factors] = model.slots, factors
-        model.rules[CONTROL.clip_norm] = optimizer.clip_norm or 0.0
+        tables[TRAIN.moments], tables[TRAIN.factors] = model.moments, factors
+        model.control[CONTROL.clip_norm] = optimizer.clip_norm or 0.0
         if self._training.measures_norm:
             job[TRAIN.norm] = norm.address(dtype)
         if optimizer.average is not None:
             job[TRAIN.average], tables[TRAIN.averaged] = average.address(dtype), model.averaged
-            model.rules[CONTROL.average_decay] = optimizer.average
+            model.control[CONTROL.average_decay] = optimizer.average
         if len(self._training.limits):
             optimizer.refuse("max_norm")
             job[TRAIN.limit], job[TRAIN.n_limits] = limit.address(dtype), len(self._training.limits)
             tables[TRAIN.limits], tables[TRAIN.limit_norms] = self._training.limits, self._training.limit_norms
 
     def _bind_gradients(self, update):
-        """Where gradients stand: in the model's array if they are kept or come in pieces, in slots, or nowhere for long."""
+        """Where gradients stand: in the model's array if they are kept or come in pieces, in moments, or nowhere for long."""
         training, model, job, tables = self._training, self._training.model, self.job, self._tables
-        size, slots = padded(int(training.parts[:, engine.PART.n_params].max(initial=1))), len(training.data)
+        size, moments = padded(int(training.parts[:, engine.PART.n_params].max(initial=1))), len(training.data)
         tables[TRAIN.scratch] = aligned(self._threads * 2 * size, model.dtype)
         job[TRAIN.scratch_bytes], job[TRAIN.add] = size * model.dtype.itemsize, add.address(model.dtype)
         if not update or training.batch_size > training.program.rows:
             tables[TRAIN.grads] = model.grads
-        elif self._threads <= slots > 1:
-            tables[TRAIN.grads] = aligned(slots * len(model.params), model.dtype)
-            job[TRAIN.own] = tables[TRAIN.grads].nbytes // slots
+        elif self._threads <= moments > 1:
+            tables[TRAIN.grads] = aligned(moments * len(model.params), model.dtype)
+            job[TRAIN.own] = tables[TRAIN.grads].nbytes // moments
         elif job[TRAIN.norm]:
             tables[TRAIN.grads] = model.grads
 
-    def __call__(self, first, last, skip, batch, n, shares, values, numbers, l2, seconds):
+    def __call__(self, first, last, skip, batch, n, shares, values, scalars, l2, seconds):
         """Batches first..last, from row `skip` of the first on, until the time is up; see `engine.train`.
 
         Returns (batches done, rows of the next one that are done).
         """
         self.gate[:] = 0
         self._settings[engine.SETTINGS.l2] = l2
-        arrays = shares.ctypes.data, values.ctypes.data, numbers.ctypes.data
+        arrays = shares.ctypes.data, values.ctypes.data, scalars.ctypes.data
         self.job[CHANGING] = int(self._second * seconds), first, last, skip, batch, n, *arrays
         engine.train(self._threads, self.address)
         return int(self.job[TRAIN.first]) - first, int(self.job[TRAIN.skip])

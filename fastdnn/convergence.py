@@ -53,8 +53,8 @@ def left_out(model, skipped, steps):
             f"learned in them. Scale X and y to about unit variance, take a smaller learning rate than "
             f"{model.optimizer.learning_rate}, or give the optimizer clip_norm=1.0"
         )
-    slots = model._slots
-    if slots is not None and len(slots) and not (math.isfinite(slots.min()) and math.isfinite(slots.max())):
+    moments = model._moments
+    if moments is not None and len(moments) and not (math.isfinite(moments.min()) and math.isfinite(moments.max())):
         yield (
             "gradients were so large that the optimizer's memory of them is infinite: those weights will not move again. "
             "Scale X and y to about unit variance, or give the optimizer clip_norm=1.0, and fit anew"

@@ -27,7 +27,7 @@ from ._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
 from .layers.activation_function import ActivationFunction, activation
 from .layers.base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 from .losses.base import Loss, loss
-from .optimizers.base import Optimizer, optimizer, scalars
+from .optimizers.base import Optimizer, optimizer, scalar_table
 
 __all__ = [
     "ZEROS",
@@ -59,7 +59,7 @@ __all__ = [
     "real",
     "reciprocal",
     "row_op",
-    "scalars",
+    "scalar_table",
     "shard_rows",
     "sigmoid",
     "sqrt",

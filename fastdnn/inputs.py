@@ -212,22 +212,22 @@ class Source:
 INPUT = fields("watched")
 
 
-def input_op(op, place, sparse, gradient=False):
+def input_op(op, builder, sparse, gradient=False):
     """Fill in a program's first op, which has no parameters; nothing where the first layer reads CSR itself.
 
     gradient : whether the way back ends with the gradient of the samples, in data.dx
     """
-    if place.sparse:
+    if builder.sparse:
         return
     if sparse:
         raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
-    width, rows = place.input_shape[-1], place.sample_rows
-    op.forward = (gather_dense if place.training else gather_watched).address(place.dtype)
-    op.n_in, op.n_out, op.y, op.ld_out = rows, width, place.new_rows(width), place.stride(width)
-    if not place.training:
-        op.watched = place.new_block(place.stride(width))
+    width, rows = builder.input_shape[-1], builder.sample_rows
+    op.forward = (gather_dense if builder.with_gradient else gather_watched).address(builder.dtype)
+    op.n_in, op.n_out, op.y, op.ld_out = rows, width, builder.new_rows(width), builder.stride(width)
+    if not builder.with_gradient:
+        op.watched = builder.new_block(builder.stride(width))
     if gradient:
-        op.backward, op.dy = scatter_gradient.address(place.dtype), place.new_deltas(width)
+        op.backward, op.dy = scatter_gradient.address(builder.dtype), builder.new_deltas(width)
 
 
 def check_sparse(X, name="X"):

@@ -88,8 +88,8 @@ class Memory:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
         self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
-        self._slots = self._grads = self._averaged = None
-        self.rules, self.plateau = np.zeros(CONTROL.size), {}
+        self._moments = self._grads = self._averaged = None
+        self.control, self.plateau = np.zeros(CONTROL.size), {}
         self.step, self.epochs = 0, 0
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
         self.bindings = {}  # of `steps`
@@ -136,8 +136,8 @@ class Memory:
 
     @optimizer.setter
     def optimizer(self, optimizer):
-        self._optimizer, self._slots, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
-        self.rules, self.plateau = np.zeros(CONTROL.size), {}
+        self._optimizer, self._moments, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
+        self.control, self.plateau = np.zeros(CONTROL.size), {}
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, self.epochs), 1.0, []
 
     @property
@@ -153,8 +153,8 @@ class Memory:
         self.make_writable()
         self.params[...] = values
         self._averaged = None
-        if self._slots is not None:
-            self.optimizer.start(self.params, self._slots)
+        if self._moments is not None:
+            self.optimizer.start(self.params, self._moments)
 
     # ------------------------------------------------------------ building
 
@@ -188,8 +188,8 @@ class Memory:
                 source = rng.generator(self.seed, rng.WEIGHTS, i)
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
-        self._grads = self._slots = self._averaged = None
-        self.rules, self.plateau = np.zeros(CONTROL.size), {}
+        self._grads = self._moments = self._averaged = None
+        self.control, self.plateau = np.zeros(CONTROL.size), {}
         self.step, self.epochs = 0, 0
         self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
         return self
@@ -240,7 +240,7 @@ class Memory:
     @property
     def skipped_steps(self):
         """Steps that were left out because their loss or gradient was not finite, since the optimizer was set."""
-        return int(self.rules[CONTROL.skipped])
+        return int(self.control[CONTROL.skipped])
 
     @property
     def gradients(self):
@@ -252,12 +252,12 @@ class Memory:
         if not self.params.flags.writeable:
             params, state = realigned(self.params), realigned(self.state)
             self.network = self.network._replace(params=params, state=state, idle=[])
-        if not self.rules.flags.writeable:
-            self.rules = self.rules.copy()
+        if not self.control.flags.writeable:
+            self.control = self.control.copy()
         if self._averaged is not None and not self._averaged.flags.writeable:
             self._averaged = realigned(self._averaged)
-        if self._slots is not None and not self._slots.flags.writeable:
-            self._slots = realigned(self._slots)
+        if self._moments is not None and not self._moments.flags.writeable:
+            self._moments = realigned(self._moments)
         for best in self.bests:
             best.make_writable()
 
@@ -290,12 +290,12 @@ class Memory:
             self.state[...] = best.state
 
     @property
-    def slots(self):
+    def moments(self):
         """The optimizer's flat memory, made on first use."""
-        if self._slots is None:
-            self._slots = aligned(max(1, self.optimizer.n_arrays) * self.layout.size, self.dtype)
-            self.optimizer.start(self.params, self._slots)
-        return self._slots
+        if self._moments is None:
+            self._moments = aligned(max(1, self.optimizer.n_arrays) * self.layout.size, self.dtype)
+            self.optimizer.start(self.params, self._moments)
+        return self._moments
 
     # ------------------------------------------------------------ copies
 
@@ -304,7 +304,7 @@ class Memory:
         new = object.__new__(type(self))
         with guard(self):
             own = {
-                "_grads": None, "rules": self.rules.copy(), "plateau": dict(self.plateau),
+                "_grads": None, "control": self.control.copy(), "plateau": dict(self.plateau),
                 "_optimizer": copy.copy(self._optimizer), "history": copy.copy(self.history),
                 "bests": [best.copy() for best in self.bests], "bindings": {},
             }  # fmt: skip
@@ -327,7 +327,8 @@ class Memory:
             return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
-        self.__dict__.update({"bindings": {}, **state})
+        older = {"_slots": "_moments", "rules": "control"}  # names in pickles of before
+        self.__dict__.update({"bindings": {}, **{older.get(name, name): value for name, value in state.items()}})
         if "bests" not in state:  # a pickle of before, when all callbacks had one
             best = self.__dict__.pop("best", None)
             self.bests = [] if best is None else [best]
@@ -335,7 +336,7 @@ class Memory:
         if params is not None and params.flags.writeable:  # memory maps stay as they are
             state = realigned(self.network.state)
             self.network = self.network._replace(params=realigned(params), state=state, idle=[])
-        for name in ("_slots", "_averaged"):
+        for name in ("_moments", "_averaged"):
             array = getattr(self, name)
             if array is not None and array.flags.writeable:
                 setattr(self, name, realigned(array))

@@ -52,8 +52,8 @@ def minimize(loss_and_grad, x, **settings):
 def fit_lbfgs(run):
     """Minimize the loss of all samples with SciPy's L-BFGS-B, an iteration an epoch; the weights are those of the last one.
 
-    SciPy's minimizer cannot go on from where it was. Its one slot holds what a fit began with, so a resumed fit runs the
-    same iterations again, silently, and then those that are new.
+    SciPy's minimizer cannot go on from where it was. Its one array of moments holds what a fit began with, so a
+    resumed fit runs the same iterations again, silently, and then those that are new.
     """
     model, training, optimizer = run.model, run.training, run.model.optimizer
     decays, free = np.zeros(model.layout.size), np.zeros(model.layout.size, bool)
@@ -63,9 +63,9 @@ def fit_lbfgs(run):
     positions = np.flatnonzero(free)
     decays = decays[positions]
     if run.epoch:
-        model.params[...] = model.slots
+        model.params[...] = model.moments
     else:
-        model.slots[...] = model.params
+        model.moments[...] = model.params
     seen, last = 0, model.params[positions].astype(np.float64)
 
     def loss_and_grad(x):

@@ -109,13 +109,13 @@ class Model(Memory):
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def bind(self, X, y, sample_weight=None, batch_size=32, learns=True, piece=None):
+    def bind(self, X, y, sample_weight=None, batch_size=32, training=True, piece=None):
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
         source, targets, weights = self.check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
-        return Training(self, source, targets, weights, batch_size, learns=learns, piece=piece)
+        return Training(self, source, targets, weights, batch_size, training=training, piece=piece)
 
     # ------------------------------------------------------------ training
 

@@ -117,9 +117,9 @@ class Layout:
             try:
                 output = tuple(layer.output_shape(shape))
                 wanted = layer.parameters(shape)
-                if layer.opens_way:
+                if layer.opens_skip:
                     ways.append(shape)
-                if layer.closes_way and (start := ways.pop()) != output:
+                if layer.closes_skip and (start := ways.pop()) != output:
                     raise ValueError(f"the layers inside must give the shape that they take, {start}, and give {output}")
             except ValueError as error:
                 what = "" if layer.internal else f", {layer!r}"
@@ -172,7 +172,7 @@ class Layout:
     def factors(self):
         """(parts, 4) float64 for the engine: the layer's l2 and l1, factor of the rate, whether weight decay applies."""
         of = [self.entries[number].parameter for number in self.parts()[:, 6]]
-        return np.array([(p.l2, p.l1, p.rate, p.decays) for p in of], float).reshape(-1, 4)
+        return np.array([(p.l2, p.l1, p.learning_rate_factor, p.decays) for p in of], float).reshape(-1, 4)
 
     def limits(self):
         """(k, 5) int64, op, rows, first parameter, row stride, columns, and (k,) norms, of what has a `max_norm`."""
@@ -196,22 +196,28 @@ def share(costs, n_threads):
     return bounds
 
 
-class Place:
+class Builder:
     """Where an op stands, while its row is being filled: what it reads, and the workspace it asks for.
 
     Attributes
     ----------
+    with_gradient : bool
+        Whether there is a way back: values are kept for it, and gradients have places.
     training : bool
-        Whether gradients are wanted.
-    learns : bool
-        Whether layers behave as in training too: dropout, statistics of the batch.
+        Whether layers behave as in training: dropout, statistics of the batch.
     """
 
-    def __init__(self, program, dtype, rows, training, learns, seed):
-        self._program, self.dtype, self.rows, self.training, self.learns = program, dtype, rows, training, learns
+    def __init__(self, program, dtype, rows, with_gradient, training, seed):
+        self._program, self.dtype, self.rows, self.with_gradient, self.training = (
+            program,
+            dtype,
+            rows,
+            with_gradient,
+            training,
+        )
         self.input, self.d_input, self.input_shape, self.sparse = -1, -1, (), False
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
-        self.open_ways = []  # rows of the ops where ways around other layers start
+        self.open_skips = []  # rows of the ops where ways around other layers start
 
     @property
     def sample_rows(self):
@@ -229,7 +235,7 @@ class Place:
         """The row of the op before."""
         return self._program.table[self.number]
 
-    def numbers(self, *values):
+    def constants(self, *values):
         """Address of these numbers as float64, kept as long as the program."""
         self._program.kept.append(np.array(values, np.float64))
         return self._program.kept[-1].ctypes.data
@@ -274,14 +280,14 @@ class Place:
         As many as the input has by default. In training every op keeps its own for the way back; in inference two blocks
         take turns.
         """
-        if self.training:
+        if self.with_gradient:
             return self.new_block(self.rows * (rows or self.sample_rows) * padded(width))
         self._turn = 1 - self._turn
         return self._program.blocks[self._turn]
 
     def new_deltas(self, width, rows=None):
         """Offset of a block of gradients of activations, or -1 in inference."""
-        return self.new_block(self.rows * (rows or self.sample_rows) * padded(width)) if self.training else -1
+        return self.new_block(self.rows * (rows or self.sample_rows) * padded(width)) if self.with_gradient else -1
 
 
 def value_size(shape):
@@ -306,7 +312,7 @@ class Program:
         Most rows at once.
     kernel : Kernel or None
         The loss's, where gradients are wanted; otherwise the program only goes forward.
-    learns : bool
+    training : bool
         Whether layers behave as in training.
     seed : int
         Of the random numbers that layers draw.
@@ -326,65 +332,65 @@ class Program:
         Workspace of one thread, or of all in training.
     """
 
-    def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, learns=False, seed=0, input_gradient=False):
-        self.rows, self.training = rows, kernel is not None
+    def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False):
+        self.rows, self.with_gradient = rows, kernel is not None
         self.dtype, self.kept = np.dtype(dtype), []
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
-        place = Place(self, self.dtype.name, rows, self.training, learns, seed)
-        place.sparse = sparse and layout.leaves[0][1].takes_sparse
+        builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
+        builder.sparse = sparse and layout.leaves[0][1].takes_sparse
         self.table[:, OP.sample_rows] = 1
         leaves, shapes = layout.leaves, layout.shapes
         folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
         first = 0 if sparse else next(i for i in range(len(leaves) + 1) if i == len(leaves) or not leaves[i][1].reshapes)
         folded[:first] = [True] * first  # samples are gathered in the shape that these give
         shape = shapes[first]
-        wide = [shape, *shapes[1:]] if not place.sparse else shapes[1:]
+        wide = [shape, *shapes[1:]] if not builder.sparse else shapes[1:]
         self._size = ZEROS + max(padded(s[-1]) for s in wide)
-        if not self.training:
+        if not self.with_gradient:
             self.blocks = [self.reserve(rows * max(map(value_size, wide))) for _ in range(2)]
-        place.input_shape = shape
-        input_op(INPUT.on(self.table[0]), place, sparse, input_gradient)
+        builder.input_shape = shape
+        input_op(INPUT.on(self.table[0]), builder, sparse, input_gradient)
         for number, (_, layer) in enumerate(leaves):
-            op, place.number = layer.record.on(self.table[number + 1]), number
-            place.input_shape, place.input = shape, int(self.table[number, OP.y])
-            place.d_input = int(self.table[number, OP.dy]) if number or input_gradient else -1
+            op, builder.number = layer.record.on(self.table[number + 1]), number
+            builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
+            builder.d_input = int(self.table[number, OP.dy]) if number or input_gradient else -1
             if folded[number]:  # of several reshapes one after the other the last one does it all
-                place.in_place(op)
+                builder.in_place(op)
                 continue
-            place._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
-            layer.emit(op, place)
+            builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
+            layer.emit(op, builder)
             shape = shapes[number + 1]
             self._refuse_overwriting(layer, number)
-            place.sparse = False
-        place.input_shape = shapes[-1]
-        self.loss_rows = place.sample_rows
-        self._end(LOSS.on(self.table[-1]), place, loss, kernel)
+            builder.sparse = False
+        builder.input_shape = shapes[-1]
+        self.loss_rows = builder.sample_rows
+        self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
         self.segments = self._cut()
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
 
-    def _end(self, op, place, loss, kernel):
+    def _end(self, op, builder, loss, kernel):
         """Fill in the op of the loss, or of its link."""
-        n_out, rows, before = place.input_shape[-1], self.rows, OP.on(self.table[-2])
+        n_out, rows, before = builder.input_shape[-1], self.rows, OP.on(self.table[-2])
         of_outputs = np.zeros(n_out + 64, self.dtype)
         of_outputs[:n_out] = loss.output_constants(n_out)
         self.kept.append(of_outputs)
-        op.of_outputs, op.constants = of_outputs.ctypes.data, place.numbers(*loss.hyper(n_out, self.dtype))
+        op.of_outputs, op.constants = of_outputs.ctypes.data, builder.constants(*loss.hyper(n_out, self.dtype))
         op.n_in, op.ld_in, op.x, op.sample_rows = n_out, padded(n_out), before.y, self.loss_rows
-        if self.training:
+        if self.with_gradient:
             op.backward, op.dx = kernel.address(self.dtype), before.dy
-        if not self.training or op.dx < 0:  # evaluation, or nothing to train: gradients go to a block that nobody reads
-            op.dx = self.reserve(rows * value_size(place.input_shape))
+        if not self.with_gradient or op.dx < 0:  # evaluation, or nothing to train: gradients go to a block that nobody reads
+            op.dx = self.reserve(rows * value_size(builder.input_shape))
 
     def _refuse_overwriting(self, layer, number):
         """ValueError if a layer works in place on what the op before has saved for its way back."""
         op, before = OP.on(self.table[number + 1]), OP.on(self.table[number])
         saved = before.saved if before.derivative or before.backward else -1
-        if self.training and op.forward and op.y == op.x == saved:
+        if self.with_gradient and op.forward and op.y == op.x == saved:
             raise ValueError(
                 f"{layer!r} writes over its input, which the layer before it needs for its gradient: give its output a place "
-                "of its own, op.y = place.new_rows(...)"
+                "of its own, op.y = builder.new_rows(...)"
             )
 
     def _cut(self):

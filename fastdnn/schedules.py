@@ -35,7 +35,7 @@ def schedule(cls):
 
 
 def _rate(name, value):
-    return check_number(name, value, 0, math.inf, low_open=True, high_open=True)
+    return check_number(name, value, "(0, inf)")
 
 
 class Schedule(Spec, abc.ABC):
@@ -132,7 +132,7 @@ class Step(Schedule):
 
     def __init__(self, rate, every, factor=0.1):
         self.rate, self.every = _rate("rate", rate), check_count("every", every)
-        self.factor = check_number("factor", factor, 0, 1, low_open=True)
+        self.factor = check_number("factor", factor, "(0, 1]")
 
     def rates(self, steps, total):
         return self.rate * self.factor ** (steps // self.every)
@@ -166,7 +166,7 @@ class Exponential(Schedule):
     spans_fit = False
 
     def __init__(self, rate, factor, every=1):
-        self.rate, self.factor = _rate("rate", rate), check_number("factor", factor, 0, 1, low_open=True)
+        self.rate, self.factor = _rate("rate", rate), check_number("factor", factor, "(0, 1]")
         self.every = check_count("every", every)
 
     def rates(self, steps, total):
@@ -201,7 +201,7 @@ class Polynomial(Schedule):
     """
 
     def __init__(self, rate, end=0.0, power=1.0, total=None):
-        self.rate, self.end = _rate("rate", rate), check_number("end", end, 0, math.inf)
+        self.rate, self.end = _rate("rate", rate), check_number("end", end, "[0, inf]")
         self.power, self.total = _rate("power", power), _total(total)
 
     @property
@@ -275,9 +275,9 @@ class Cosine(Schedule):
     """
 
     def __init__(self, rate, end=0.0, period=None, growth=1.0):
-        self.rate, self.end = _rate("rate", rate), check_number("end", end, 0, math.inf)
+        self.rate, self.end = _rate("rate", rate), check_number("end", end, "[0, inf]")
         self.period = None if period is None else check_count("period", period)
-        self.growth = check_number("growth", growth, 1, math.inf)
+        self.growth = check_number("growth", growth, "[1, inf]")
 
     @property
     def spans_fit(self):
@@ -328,9 +328,9 @@ class OneCycle(Schedule):
     """
 
     def __init__(self, rate, start=25.0, end=1e5, rise=0.3, total=None):
-        self.rate, self.start, self.end = _rate("rate", rate), check_number("start", start, 1, math.inf), float(end)
-        check_number("end", end, 1, math.inf)
-        self.rise, self.total = check_number("rise", rise, 0, 1, low_open=True, high_open=True), _total(total)
+        self.rate, self.start, self.end = _rate("rate", rate), check_number("start", start, "[1, inf]"), float(end)
+        check_number("end", end, "[1, inf]")
+        self.rise, self.total = check_number("rise", rise, "(0, 1)"), _total(total)
 
     @property
     def spans_fit(self):
@@ -430,9 +430,9 @@ class ReduceOnPlateau(Schedule):
 
     def __init__(self, rate, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0):
         self.rate = _rate("rate", rate)
-        self.factor = check_number("factor", factor, 0, 1, low_open=True, high_open=True)
-        self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, 0, 1)
-        self.min_rate = check_number("min_rate", min_rate, 0, self.rate)
+        self.factor = check_number("factor", factor, "(0, 1)")
+        self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, "[0, 1]")
+        self.min_rate = check_number("min_rate", min_rate, f"[0, {self.rate}]")
 
     def rates(self, steps, total):
         return np.full(len(steps), self.rate)

@@ -4,6 +4,7 @@ import abc
 import functools
 import inspect
 import os
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Spec(metaclass=SpecType):
     """
 
     changeable = False
+    older_names = MappingProxyType({})  # of arguments, in files of before -> as they are called now
 
     def __setattr__(self, name, value):
         if "_made" in self.__dict__ and not (name.startswith("_") or name.endswith("_")):
@@ -155,10 +157,11 @@ def check_path(name, value):
     return os.fspath(value)
 
 
-def check_number(name, value, low, high, low_open=False, high_open=False):
-    """`value` as a float, or ValueError if it is not a number between low and high (included unless `open`)."""
+def check_number(name, value, interval):
+    """`value` as a float, or ValueError if it is no number in the interval, written "(0, inf)", "[0, 1)" or "[0, 1]"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
     good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
-    if not good or not (low < value if low_open else low <= value) or not (value < high if high_open else value <= high):
-        ends = ("(" if low_open else "["), (")" if high_open else "]")
-        raise ValueError(f"{name} must be a number in {ends[0]}{low}, {high}{ends[1]}, got {value!r}")
+    good = good and (value > low if interval[0] == "(" else value >= low)
+    if not good or not (value < high if interval[-1] == ")" else value <= high):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
     return float(value)

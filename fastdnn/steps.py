@@ -25,7 +25,7 @@ def kept(model, key, make):
     return run
 
 
-def bound(model, X, y, sample_weight, learns, input_gradient=False, loss=None):
+def bound(model, X, y, sample_weight, training, input_gradient=False, loss=None):
     """The `Training` with these samples as its one batch, checked; `loss` stands in for the network's.
 
     With `input_gradient`, whoever calls gives data.dx a place.
@@ -37,10 +37,12 @@ def bound(model, X, y, sample_weight, learns, input_gradient=False, loss=None):
     if input_gradient and source.sparse:
         raise ValueError("gradients with respect to a sparse X are not computed; use X.toarray()")
     loss = loss or model.loss
-    key = source.n, source.sparse, loss.kernel_for(targets), weights is None, learns, input_gradient
+    key = source.n, source.sparse, loss.kernel_for(targets), weights is None, training, input_gradient
 
     def make():
-        return Training(model, source, targets, weights, source.n, learns=learns, input_gradient=input_gradient, loss=loss)
+        return Training(
+            model, source, targets, weights, source.n, training=training, input_gradient=input_gradient, loss=loss
+        )
 
     run = kept(model, key, make)
     run.take(source, targets, weights)
@@ -51,7 +53,7 @@ def train_on_batch(model, X, y, sample_weight=None):
     """One step of the optimizer with the samples as its batch; their mean loss before it, penalties included."""
     if model.optimizer.full_batch:
         raise ValueError(f"{model.optimizer!r} has no steps with single batches; call fit")
-    run = bound(model, X, y, sample_weight, learns=True)
+    run = bound(model, X, y, sample_weight, training=True)
     run.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
     return run.epoch()
 
@@ -86,20 +88,20 @@ class Applying:
         self.network, loss, shape = model.network, GivenGradient(), model.layout.shapes
         nothing = Source(np.zeros((1, *shape[0]), model.dtype), model.dtype)
         targets = loss.check_targets(np.zeros((int(np.prod(shape[-1][:-1])), shape[-1][-1])), shape[-1][-1], model.dtype)
-        self._training = Training(model, nothing, targets, None, 1, learns=False, loss=loss)
+        self._training = Training(model, nothing, targets, None, 1, training=False, loss=loss)
         self._padding, self._owned = model.layout.padding(), None
 
     def __call__(self, model, gradient):
         model.grads[...] = gradient
         model.grads[self._padding] = 0
-        numbers = model.optimizer.step_numbers(
+        scalars = model.optimizer.step_scalars(
             np.array([model.step + 1]), factor=model.plateau.get("factor", 1.0) * model.rate_factor
         )
         threads = worthwhile_threads(FLOPS_OF_UPDATE * model.layout.size, 1, model.dtype.itemsize)
         call = self._training.bound(threads, True)
         call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network
         call.job[TRAIN.grads] = model.grads.ctypes.data
-        call(0, 1, 0, 1, 1, np.ones(1), np.zeros(1), numbers, 0.0, SLICE)
+        call(0, 1, 0, 1, 1, np.ones(1), np.zeros(1), scalars, 0.0, SLICE)
         model.step += 1
 
 

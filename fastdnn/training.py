@@ -16,7 +16,7 @@ PIECE = 1024  # rows of a larger batch that are taken at once: bounds the worksp
 # The gradient of a network of at most SHARD_SIZE parameters is summed over SHARDS shards of the rows of a batch, SHARD_ROWS
 # or more in all, so that two threads can do so each on its own rows: an epoch of 64-100-10 takes 0.46 ms so, not 0.55.
 SHARDS, SHARD_SIZE, SHARD_ROWS = 2, 1 << 16, 32
-STEPS = 65536  # most steps whose numbers are made ahead
+STEPS = 65536  # most steps whose scalars are made ahead
 
 
 class Training:
@@ -25,7 +25,7 @@ class Training:
     Parameters
     ----------
     model : Model
-        Built; its params, grads, slots and step are used and changed.
+        Built; its params, grads, moments and step are used and changed.
     source : Source
         The samples.
     targets : ndarray
@@ -38,7 +38,7 @@ class Training:
         Whether an epoch's loss is the mean over its batches by their rows, and a batch whose weights are all zero a
         ZeroDivisionError, as scikit-learn has it. Otherwise batches count by the sums of their weights, and an empty one
         moves nothing.
-    learns : bool
+    training : bool
         Whether layers behave as in training (dropout, statistics of the batch) or as in inference.
     piece : int or None
         Rows of a batch that go through the network at once, where their gradients are to be accumulated: memory is that of
@@ -59,7 +59,7 @@ class Training:
     """
 
     def __init__(
-        self, model, source, targets, sample_weight, batch_size, as_sklearn=False, learns=True, piece=None,
+        self, model, source, targets, sample_weight, batch_size, as_sklearn=False, training=True, piece=None,
         input_gradient=False, loss=None,
     ):  # fmt: skip
         self.model, self.as_sklearn = model, as_sklearn
@@ -75,7 +75,7 @@ class Training:
         for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
             if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
                 self.program = Program(
-                    model.layout, loss, source.sparse, model.dtype, rows, kernel, learns, model.seed, input_gradient
+                    model.layout, loss, source.sparse, model.dtype, rows, kernel, training, model.seed, input_gradient
                 )
         rows = self.program.rows
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
@@ -120,13 +120,13 @@ class Training:
         """
         n, model = self.source.n if order is None else len(order), self.model
         if model.step:
-            model.optimizer.to_training(model.params, model.slots)
+            model.optimizer.to_training(model.params, model.moments)
         skipped = model.skipped_steps
-        model.rules[CONTROL.norms : CONTROL.norm_sum + 1] = 0.0
+        model.control[CONTROL.norms : CONTROL.norm_sum + 1] = 0.0
         try:
             values = self._walk(order, n, self.batch_size, True, learning_rate, float(l2))
         finally:
-            model.optimizer.to_inference(model.params, model.slots)
+            model.optimizer.to_inference(model.params, model.moments)
         return self._mean(order, values, fine=model.skipped_steps == skipped)
 
     def _mean(self, order, values, fine):
@@ -156,8 +156,8 @@ class Training:
     @property
     def gradient_norm(self):
         """Mean norm of the gradients of the last epoch's steps, before clipping; None where it was not needed."""
-        norms = self.model.rules[CONTROL.norms]
-        return float(self.model.rules[CONTROL.norm_sum] / norms) if norms else None
+        norms = self.model.control[CONTROL.norms]
+        return float(self.model.control[CONTROL.norm_sum] / norms) if norms else None
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
@@ -172,7 +172,7 @@ class Training:
         values, piece = np.zeros(len(shares)), min(batch, self.program.rows)
         choice = self._choice(update)
         self._set_order(order)
-        b, skip, numbers = 0, 0, np.zeros((1, SCALARS.size))
+        b, skip, scalars = 0, 0, np.zeros((1, SCALARS.size))
         while b < len(shares):
             threads, seconds = choice.next()
             steps = min(STEPS, max(1, 2 * int(seconds / self._seconds_per_piece)))
@@ -180,17 +180,17 @@ class Training:
             if update:
                 steps = np.arange(model.step + 1, model.step + 1 + last - b)
                 schedule = self.first_step, self.total_steps, self.rate_factor
-                numbers = model.optimizer.step_numbers(steps, *schedule, rate)
+                scalars = model.optimizer.step_scalars(steps, *schedule, rate)
             call, began = self.bound(threads, update), time.perf_counter()
             self.data[:, DATA.step] = model.step
-            done, skip = call(b, last, skip, batch, n, shares, values, numbers, l2, seconds)
+            done, skip = call(b, last, skip, batch, n, shares, values, scalars, l2, seconds)
             seconds, rows = time.perf_counter() - began, min(n, (b + done) * batch + skip) - first
             if rows >= piece:  # a short last batch says nothing about the others
                 self._seconds_per_piece = max(1e-7, seconds * piece / rows)
                 choice.took(threads, rows / piece, seconds)
             if update and done:
                 model.step += done
-                self.rate = model.optimizer.rate_of(numbers[done - 1])
+                self.rate = model.optimizer.rate_of(scalars[done - 1])
             b += done
             if self.watch is not None and update and b < len(shares) and self.watch(min(n, b * batch) / n):
                 break
@@ -216,7 +216,7 @@ class Training:
         """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""
         model = self.model
         if update:
-            owned = model.params, model.optimizer, model.slots, model.averaged, model.state
+            owned = model.params, model.optimizer, model.moments, model.averaged, model.state
         else:
             owned = model.params, model.grads, model.state
         if self._owned is None or len(self._owned) != len(owned) or any(map(operator.is_not, self._owned, owned)):

@@ -89,13 +89,13 @@ def test_a_loss_and_an_optimizer_of_ones_own_are_refused_alike():
             return z - y  # without the value
 
     class Sign(e.Optimizer):
-        name, n_slots = "own_sign", 1
+        name, n_moments = "own_sign", 1
 
         def __init__(self):
             super().__init__(0.1)
 
-        def numbers(self, rates, steps):
-            return e.scalars(len(steps), rates)
+        def scalars(self, rates, steps):
+            return e.scalar_table(len(steps), rates)
 
         def update(p, g, v, rate, *_):
             return (p - rate if g > 0.0 else p + rate), v

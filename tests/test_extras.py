@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import check_class_weight_classifiers, estimator_checks_generator
 
 from fastdnn import MLPClassifier, MLPRegressor, Model, config_context, layers, losses, optimizers, schedules
-from fastdnn.estimators._solver import SOLVERS
+from fastdnn.estimators._mlp_solver import SOLVERS
 from fastdnn.layers import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -235,15 +235,15 @@ def test_wrong_dropout_is_named(dropout):
 
 
 @pytest.mark.parametrize("of_estimator", [{"alpha": 4.0}, {"alpha": 0.0, "l1": 2.0}])
-@pytest.mark.parametrize("place", ["layer", "optimizer"])
-def test_penalties_of_estimators_are_those_of_layers_times_the_batch_size(of_estimator, place):
+@pytest.mark.parametrize("where", ["layer", "optimizer"])
+def test_penalties_of_estimators_are_those_of_layers_times_the_batch_size(of_estimator, where):
     samples, targets, batch = np.random.default_rng(0).standard_normal((60, 4)), np.arange(60) / 30 - 1, 20
     settings = {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0, "shuffle": False, "batch_size": batch}
     estimator = MLPRegressor(hidden_layer_sizes=(), **settings, **of_estimator, random_state=0).partial_fit(samples, targets)
     start = MLPRegressor(hidden_layer_sizes=(), **settings, random_state=0)
     start.set_params(learning_rate_init=1e-300).partial_fit(samples, targets)
     penalties = {"l2": of_estimator["alpha"] / batch, "l1": of_estimator.get("l1", 0.0) / batch}
-    layer, rules = (penalties, {}) if place == "layer" else ({}, penalties)
+    layer, rules = (penalties, {}) if where == "layer" else ({}, penalties)
     model = Model([layers.Dense(1, **layer)], optimizer=optimizers.SGD(0.1, **rules), dtype="float64").build(4)
     model.weights["0.dense.kernel"][...], model.weights["0.dense.bias"][...] = start.coefs_[0], start.intercepts_[0]
     loss = model.fit(samples, targets, batch_size=batch, shuffle=False)["loss"][0]

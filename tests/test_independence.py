@@ -22,7 +22,7 @@ def state_of(model):
     """All of a model that training writes, by value."""
     found = {name: getattr(model, name) for name in ("step", "epochs", "fit_start", "rate_factor", "plateau", "seed")}
     found["history"] = dict(copy.deepcopy(model.history or {})), copy.deepcopy(vars(model.history)) if model.history else None
-    found["arrays"] = [a.tobytes() for a in (model.params, model.state, model.slots, model.rules)]
+    found["arrays"] = [a.tobytes() for a in (model.params, model.state, model.moments, model.control)]
     found["bests"] = [(best.epoch, best.params.tobytes(), best.state.tobytes()) for best in model.bests]
     return found | {"optimizer": repr(model.optimizer), "averaged": model.averaged}
 

@@ -66,12 +66,12 @@ def test_assigned_weights_are_where_schedule_free_goes_on(how, dtype):
     model.fit(X, Y, epochs=3)
     new = np.full((5, 1), 7.0)
     bias = model.weights["0.dense.bias"].copy()
-    z_of_bias = model.layout.views(model.slots[: model.layout.size])["0.dense.bias"].copy()
+    z_of_bias = model.layout.views(model.moments[: model.layout.size])["0.dense.bias"].copy()
     ASSIGNMENTS[how](model, new)
     np.testing.assert_allclose(model.predict(X), X @ new + bias, rtol=1e-4, atol=1e-4)
     model.fit(X, Y)
     np.testing.assert_allclose(model.weights["0.dense.kernel"], new, atol=1e-4)  # not drawn back to the old z
-    views = model.layout.views(model.slots[: model.layout.size])
+    views = model.layout.views(model.moments[: model.layout.size])
     np.testing.assert_allclose(views["0.dense.kernel"], new, atol=1e-4)
     np.testing.assert_allclose(views["0.dense.bias"], z_of_bias, atol=1e-4)  # what was not assigned goes on
 
@@ -114,7 +114,7 @@ def test_without_an_assignment_nothing_changes():
     two.fit(X, Y)
     two.fit(X, Y)
     np.testing.assert_array_equal(one.params, two.params)
-    np.testing.assert_array_equal(one.slots, two.slots)
+    np.testing.assert_array_equal(one.moments, two.moments)
 
 
 def test_ordinary_gradients_have_the_same_norm_as_before():
@@ -131,5 +131,5 @@ def test_a_file_of_before_that_lacks_what_an_epoch_left(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "_memory", lambda m: {k: a for k, a in memory(m).items() if not k.startswith("slot2")})
     model.save(tmp_path / "m.fdnn")
     loaded = Model.load(tmp_path / "m.fdnn")
-    np.testing.assert_array_equal(loaded.slots, model.slots)
+    np.testing.assert_array_equal(loaded.moments, model.moments)
     assert loaded.fit(X, Y, epochs=4, resume=True)["loss"] == model.fit(X, Y, epochs=4, resume=True)["loss"]

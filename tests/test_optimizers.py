@@ -24,7 +24,7 @@ from fastdnn.optimizers import (
     ScheduleFreeAdamW,
     optimizer,
 )
-from fastdnn.optimizers.base import scalars
+from fastdnn.optimizers.base import scalar_table
 
 CASES = [
     SGD(0.1),
@@ -68,7 +68,7 @@ def test_ten_steps_of_the_formula(optimizer, l2):
         for (key, p), g in zip(other.weights.items(), other.gradients.values(), strict=True):
             g = g + l2 / 40 * p * key.endswith("kernel")
             p[...] = getattr(naive, optimizer.name)(p, g, states[key], **settings(optimizer))
-    optimizer.to_training(model.params, model.slots)
+    optimizer.to_training(model.params, model.moments)
     np.testing.assert_allclose(model.params, other.params, rtol=1e-9, atol=1e-12)
 
 
@@ -270,7 +270,7 @@ RULE_CASES = [
 def test_same_bits_on_any_number_of_threads(kind, rules, monkeypatch):
     rng = np.random.default_rng(0)
     X, y, results = rng.standard_normal((300, 6)).astype("float32"), rng.standard_normal(300), set()
-    for width in (30, 300):  # two slots and one
+    for width in (30, 300):  # two shards and one
         results = set()
         free = kind is ScheduleFreeAdamW  # averages itself
         rules = {key: value for key, value in rules.items() if key != "average" or not free}
@@ -316,13 +316,13 @@ def test_an_optimizer_of_ones_own():
     class SignDescent(Optimizer):
         """p <- p - rate sign(g)."""
 
-        name, n_slots = "sign_descent", 0
+        name, n_moments = "sign_descent", 0
 
         def __init__(self, learning_rate=0.01, **rules):
             super().__init__(learning_rate, **rules)
 
-        def numbers(self, rates, steps):
-            return scalars(len(steps), rates)
+        def scalars(self, rates, steps):
+            return scalar_table(len(steps), rates)
 
         def update(p, g, rate, *_):
             return (p - where(g.equals(0.0), 0.0, with_sign(rate, g)),)
@@ -373,7 +373,11 @@ def test_max_norm_against_numpy():
 def test_schedule_free_leaves_frozen_layers_alone_and_says_what_it_cannot_do():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 6)), rng.standard_normal(40)
-    model = Model([layers.Dense(8, "tanh", rate=0.0), layers.Dense(1)], optimizer=ScheduleFreeAdamW(0.05), random_state=0)
+    model = Model(
+        [layers.Dense(8, "tanh", learning_rate_factor=0.0), layers.Dense(1)],
+        optimizer=ScheduleFreeAdamW(0.05),
+        random_state=0,
+    )
     model.build(6)
     before = model.weights["0.dense.kernel"].copy()
     model.fit(X, y, epochs=5, batch_size=10)
@@ -392,7 +396,9 @@ def test_lbfgs_says_what_it_cannot_do_and_calls_back():
     for layer in (layers.Dropout(0.5), layers.BatchNorm(), layers.Dense(3, l1=0.1), layers.Dense(3, max_norm=1.0)):
         with pytest.raises(ValueError, match="LBFGS cannot train a network with"):
             Model([layers.Dense(6), layer, layers.Dense(1)], optimizer="lbfgs").fit(X, y)
-    model = Model([layers.Dense(4, "tanh", rate=0.0), layers.Dense(1)], optimizer="lbfgs", random_state=0).build(6)
+    model = Model(
+        [layers.Dense(4, "tanh", learning_rate_factor=0.0), layers.Dense(1)], optimizer="lbfgs", random_state=0
+    ).build(6)
     before = model.weights["0.dense.kernel"].copy()
     history = model.fit(X, y, epochs=20, validation_data=(X, y), callbacks=[lambda _, history: len(history["loss"]) == 3])
     assert len(history["loss"]) == len(history["val_loss"]) == 3

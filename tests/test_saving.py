@@ -72,7 +72,7 @@ def test_every_optimizer(name, dtype, tmp_path):
     assert (loaded.dtype, loaded.seed, loaded.step, loaded.epochs) == (model.dtype, 1, model.step, 3)
     assert (loaded.loss, loaded.optimizer) == (model.loss, model.optimizer)
     assert loaded.history == model.history
-    np.testing.assert_array_equal(loaded.slots, model.slots)
+    np.testing.assert_array_equal(loaded.moments, model.moments)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def check(snapshot, optimizer="adam"):
     assert reference.epochs == snapshot.epochs
     np.testing.assert_array_equal(reference.params, snapshot.params)
     np.testing.assert_array_equal(reference.state, snapshot.state)
-    np.testing.assert_array_equal(reference.slots, snapshot.slots)
+    np.testing.assert_array_equal(reference.moments, snapshot.moments)
     assert reference.step == snapshot.step
     if epochs:
         assert snapshot.history["loss"][:epochs] == reference.history["loss"]

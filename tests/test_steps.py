@@ -152,7 +152,7 @@ def test_padding_stays_zero():
 
 def test_frozen_layers_and_largest_norms():
     X, y, _ = batches()
-    stack = [layers.Dense(9, rate=0.0), layers.Dense(3, max_norm=0.5)]
+    stack = [layers.Dense(9, learning_rate_factor=0.0), layers.Dense(3, max_norm=0.5)]
     one, other = (Model(stack, loss="cross_entropy", dtype="float64", random_state=0).build(4) for _ in range(2))
     one.train_on_batch(X, y)
     other.apply_gradient(other.loss_and_grad(X, y)[1])

@@ -53,7 +53,7 @@ def test_a_leader_whose_helpers_never_come_does_their_shares(batch, alone):
 def bound(threads):
     """A binding of a new network, and the arguments of a call that does all of its eight batches."""
     run = Training(network(), Source(X, "float32"), Y, None, 50)
-    numbers = run.model.optimizer.step_numbers(np.arange(1, 9))
+    numbers = run.model.optimizer.step_scalars(np.arange(1, 9))
     return run.model, Binding(run, threads, update=True), (50, 400, run.shares(None, 400), np.zeros(8), numbers, 0.0)
 
 
@@ -124,7 +124,7 @@ def test_a_batch_without_weights_moves_nothing(optimizer):
     short.fit(X[:50], Y[:50], batch_size=50, shuffle=False, sample_weight=weights[:50])
     long.fit(X, Y, batch_size=50, shuffle=False, sample_weight=weights)
     np.testing.assert_array_equal(long.params, short.params)
-    np.testing.assert_array_equal(long.slots, short.slots)
+    np.testing.assert_array_equal(long.moments, short.moments)
     if long.averaged is not None:
         np.testing.assert_array_equal(long.averaged, short.averaged)
     assert long.history["loss"] == short.history["loss"]

@@ -132,8 +132,8 @@ class Doubling(Layer):
 
     name = "doubling"
 
-    def emit(self, op, place):
-        place.in_place(op)
+    def emit(self, op, builder):
+        builder.in_place(op)
         op.forward = 1  # never called: the program is refused before
 
 

@@ -1,7 +1,5 @@
 """Callbacks that change the learning rate."""
 
-import math
-
 from ..schedules import ReduceOnPlateau, get_schedule
 from ..scoring import check_mode
 from ..specs import check_count, check_number
@@ -49,9 +47,9 @@ class ReduceLROnPlateau(Callback):
     watches = True
 
     def __init__(self, monitor=None, factor=0.1, patience=10, min_delta=1e-4, min_rate=0.0, mode="auto"):
-        self.monitor, self.factor = monitor, check_number("factor", factor, 0, 1, low_open=True, high_open=True)
-        self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, 0, 1)
-        self.min_rate = check_number("min_rate", min_rate, 0, math.inf)
+        self.monitor, self.factor = monitor, check_number("factor", factor, "(0, 1)")
+        self.patience, self.min_delta = check_count("patience", patience, 0), check_number("min_delta", min_delta, "[0, 1]")
+        self.min_rate = check_number("min_rate", min_rate, "[0, inf]")
         self.mode = check_mode(mode)
 
     def check(self, fit):

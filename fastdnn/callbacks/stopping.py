@@ -53,8 +53,8 @@ class EarlyStopping(Callback):
 
     def __init__(self, monitor=None, patience=10, min_delta=0.0, threshold=None, restore_best=True, mode="auto"):
         self.monitor, self.patience = monitor, check_count("patience", patience)
-        self.min_delta = check_number("min_delta", min_delta, 0, math.inf, high_open=True)
-        self.threshold = None if threshold is None else check_number("threshold", threshold, -math.inf, math.inf)
+        self.min_delta = check_number("min_delta", min_delta, "[0, inf)")
+        self.threshold = None if threshold is None else check_number("threshold", threshold, "[-inf, inf]")
         self.restore_best, self.mode, self._best = bool(restore_best), check_mode(mode), None
 
     def check(self, fit):
@@ -124,7 +124,7 @@ class TimeLimit(Callback):
     """
 
     def __init__(self, seconds):
-        self.seconds = check_number("seconds", seconds, 0, math.inf, low_open=True)
+        self.seconds = check_number("seconds", seconds, "(0, inf]")
 
     def on_fit_begin(self, fit):
         self._until = time.perf_counter() + self.seconds

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 
-from ._solver import StochasticSolver
+from ._mlp_solver import StochasticSolver
 
 OF_CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"  # what scikit-learn needs to end its callbacks
 

@@ -6,8 +6,8 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..inference import chunks
 from ..losses import ClippedLogLoss, CrossEntropy, Focal, LogLoss
-from ._base import BaseMLP
-from ._docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._mlp import BaseMLP
+from ._mlp_docs import ATTRIBUTES, NOTES, PARAMETERS
 from ._parameters import set_all
 from ._tasks import ClassifierTask
 

@@ -6,8 +6,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
 from ..losses import Loss, SquaredError
-from ._base import BaseMLP
-from ._docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._mlp import BaseMLP
+from ._mlp_docs import ATTRIBUTES, NOTES, PARAMETERS
 from ._parameters import set_all
 from ._tasks import RegressorTask
 

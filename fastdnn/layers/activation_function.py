@@ -89,7 +89,7 @@ def _activate(x, y, rows, columns, ldx, ldy):
 
 
 def _derive(dy, saved, rows, columns, ldd, lds):
-    """dy *= f'(saved), in place, for a block of rows x columns."""
+    """dy *= f'(saved), in builder, for a block of rows x columns."""
     for i in range(rows):
         apply(offset(saved, i * lds), offset(dy, i * ldd), offset(dy, i * ldd), columns)
 

@@ -355,7 +355,7 @@ def softmax_rows(x, y, rows, columns, ldx, ldy):
 
 @kernel(epilogue_signature)
 def softmax_rows_gradient(dy, saved, rows, columns, ldd, lds):
-    """dy = y (dy - sum(y dy)) for each row, in place, `saved` being y."""
+    """dy = y (dy - sum(y dy)) for each row, in builder, `saved` being y."""
     for i in range(rows):
         y, d = offset(saved, i * lds), offset(dy, i * ldd)
         _softmax_gradient(y, d, d, _dot(y, d, columns), columns)

@@ -110,7 +110,7 @@ class Parameter:
         Whether it is not trained but measured (running statistics): it then stands in `Model.state`.
     l1, l2 : float
         Penalty of the layer's own, l1 sum |w| + l2 / 2 sum w^2.
-    rate : float
+    learning_rate_factor : float
         Factor of the learning rate; 0 freezes it.
     max_norm : float or None
         Largest norm of a column.
@@ -125,7 +125,7 @@ class Parameter:
     state: bool = False
     l1: float = 0.0
     l2: float = 0.0
-    rate: float = 1.0
+    learning_rate_factor: float = 1.0
     max_norm: float | None = None
     fans: tuple | None = None
 
@@ -143,10 +143,10 @@ class Layer(Spec):
 
     name = "layer"
     record = OP  # names of the entries of its ops
-    takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (place.sparse), not rows made dense
+    takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (builder.sparse), not rows made dense
     internal = False  # whether it is no layer of a user's, but a part of one
     reshapes = False  # whether its output is its input in another shape, number by number
-    opens_way = closes_way = False  # whether a way around other layers starts or ends here (same shape at both ends)
+    opens_skip = closes_skip = False  # whether a way around other layers starts or ends here (same shape at both ends)
 
     def leaves(self, key):
         """The layers with an op of their own that it is made of, as pairs (key, layer); most are one."""
@@ -167,9 +167,9 @@ class Layer(Spec):
         elementwise = 0 if type(self).emit is Layer.emit else math.prod(output)  # the base's passes its input on
         return sample_rows(output) * matrices + elementwise
 
-    def emit(self, op, place):
-        """Fill in the op, a row of the program with the names of `record`, for the place where it stands (`program.Place`).
+    def emit(self, op, builder):
+        """Fill in the op, a row of the program with the names of `record`, for the place where it stands (`program.Builder`).
 
         What is not overridden passes its input on.
         """
-        place.in_place(op)
+        builder.in_place(op)

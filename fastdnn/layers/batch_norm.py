@@ -1,7 +1,5 @@
 """Normalization of a feature over the batch."""
 
-import math
-
 from .._math import fma, sqrt
 from .._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
 from ..specs import check_number
@@ -51,8 +49,8 @@ class BatchNorm(Layer):
     name, record = "batch_norm", BATCH_NORM
 
     def __init__(self, momentum=0.1, epsilon=1e-5):
-        self.momentum = check_number("momentum", momentum, 0, 1)
-        self.epsilon = check_number("epsilon", epsilon, 0, math.inf, low_open=True)
+        self.momentum = check_number("momentum", momentum, "[0, 1]")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf]")
 
     def leaves(self, key):
         return [(f"{key}.moments", BatchMoments()), (key, self)]
@@ -66,25 +64,25 @@ class BatchNorm(Layer):
             Parameter("var", size, "ones", decays=False, state=True),
         ]
 
-    def emit(self, op, place):
-        place.in_place(op)
+    def emit(self, op, builder):
+        builder.in_place(op)
         n, ld = op.n_out, op.ld_out
-        op.gamma, op.running = place.parameter("gamma"), place.parameter("mean")
-        op.constants = place.numbers(self.epsilon, self.momentum)
-        if not place.training:
-            op.forward, op.mean = batch_norm_infer.address(place.dtype), place.new_block(2 * ld)
+        op.gamma, op.running = builder.parameter("gamma"), builder.parameter("mean")
+        op.constants = builder.constants(self.epsilon, self.momentum)
+        if not builder.with_gradient:
+            op.forward, op.mean = batch_norm_infer.address(builder.dtype), builder.new_block(2 * ld)
             return
-        blocks = -(-place.rows * place.sample_rows // BLOCK)
-        op.y, op.dy = place.new_rows(n), place.new_deltas(n)
-        op.forward, op.backward, op.gradient, op.sync_backward = place.addresses(
+        blocks = -(-builder.rows * builder.sample_rows // BLOCK)
+        op.y, op.dy = builder.new_rows(n), builder.new_deltas(n)
+        op.forward, op.backward, op.gradient, op.sync_backward = builder.addresses(
             batch_norm_forward, batch_norm_backward, batch_norm_gradient, batch_norm_sums
         )
-        op.mean, op.moments, op.sums = (place.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
-        op.frozen = not place.learns
-        moments = BATCH_NORM.on(place.before)  # the op of `BatchMoments`: the same statistics, and the way back ends there
+        op.mean, op.moments, op.sums = (builder.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
+        op.frozen = not builder.training
+        moments = BATCH_NORM.on(builder.before)  # the op of `BatchMoments`: the same statistics, and the way back ends there
         for name in ("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "dy"):
             setattr(moments, name, getattr(op, name))
-        moments.forward, moments.backward, moments.sync_forward = place.addresses(
+        moments.forward, moments.backward, moments.sync_forward = builder.addresses(
             moments_forward, moments_backward, moments_sync
         )
 

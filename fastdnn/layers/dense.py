@@ -1,6 +1,6 @@
 """Dense layer: y = f(x W + b)."""
 
-import math
+from types import MappingProxyType
 
 from .._jit import inner
 from .._math import fma
@@ -36,7 +36,7 @@ class Dense(Layer):
     l1, l2 : float, default=0.0
         Penalty l1 sum |W| + l2 / 2 sum W^2 that is added to the mean loss of a batch, >= 0, whatever the batch size (`alpha`
         and `l1` of MLPClassifier and MLPRegressor are divided by it, as in scikit-learn).
-    rate : float, default=1.0
+    learning_rate_factor : float, default=1.0
         Factor of the learning rate for this layer, >= 0; 0 freezes it.
     max_norm : float or None, default=None
         Largest Euclidean norm of the weights into one unit; longer ones are shortened after each step. Reference: Srebro,
@@ -65,6 +65,7 @@ class Dense(Layer):
 
     name, record = "dense", DENSE
     takes_sparse = True
+    older_names = MappingProxyType({"rate": "learning_rate_factor"})
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Dense(Layer):
         bias_initializer="zeros",
         l1=0.0,
         l2=0.0,
-        rate=1.0,
+        learning_rate_factor=1.0,
         max_norm=None,
     ):
         self.units = check_count("units", units)
@@ -83,11 +84,9 @@ class Dense(Layer):
         self.use_bias = bool(use_bias)
         self.initializer = None if initializer is None else check_initializer(initializer)
         self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (
-            check_number(name, value, 0, math.inf, high_open=True) for name, value in (("l1", l1), ("l2", l2))
-        )
-        self.rate = check_number("rate", rate, 0, math.inf, high_open=True)
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, 0, math.inf, low_open=True)
+        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
+        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
+        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf]")
 
     def output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
@@ -95,36 +94,35 @@ class Dense(Layer):
     def parameters(self, input_shape):
         initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
         shape = input_shape[-1], self.units
-        kernel_ = Parameter(
-            "kernel", shape, initializer, True, l1=self.l1, l2=self.l2, rate=self.rate, max_norm=self.max_norm
-        )
-        bias = Parameter("bias", (self.units,), self.bias_initializer, decays=False, rate=self.rate)
-        return [kernel_, bias] if self.use_bias else [kernel_]
+        factor = {"learning_rate_factor": self.learning_rate_factor}
+        kernel = Parameter("kernel", shape, initializer, True, l1=self.l1, l2=self.l2, max_norm=self.max_norm, **factor)
+        bias = Parameter("bias", (self.units,), self.bias_initializer, decays=False, **factor)
+        return [kernel, bias] if self.use_bias else [kernel]
 
-    def emit(self, op, place):
+    def emit(self, op, builder):
         f = get_activation(self.activation)
-        n_in, n_out = place.input_shape[-1], self.units
-        op.forward, op.backward, op.gradient = place.addresses(dense_forward, dense_backward, dense_gradient)
-        op.gemm, op.transpose = place.addresses(gemm, transpose)
-        op.n_in, op.n_out, op.ld_in, op.ld_out, op.sample_rows = n_in, n_out, padded(n_in), padded(n_out), place.sample_rows
-        op.x, op.dx, op.y, op.dy = place.input, place.d_input, place.new_rows(n_out), place.new_deltas(n_out)
-        op.weight = place.parameter("kernel")
-        op.bias = place.parameter("bias") if self.use_bias else -1
-        if place.sparse:
-            op.forward, op.gradient = place.addresses(dense_forward_sparse, dense_gradient_sparse)
+        n_in, n_out = builder.input_shape[-1], self.units
+        op.forward, op.backward, op.gradient = builder.addresses(dense_forward, dense_backward, dense_gradient)
+        op.gemm, op.transpose = builder.addresses(gemm, transpose)
+        op.n_in, op.n_out, op.ld_in, op.ld_out, op.sample_rows = n_in, n_out, padded(n_in), padded(n_out), builder.sample_rows
+        op.x, op.dx, op.y, op.dy = builder.input, builder.d_input, builder.new_rows(n_out), builder.new_deltas(n_out)
+        op.weight = builder.parameter("kernel")
+        op.bias = builder.parameter("bias") if self.use_bias else -1
+        if builder.sparse:
+            op.forward, op.gradient = builder.addresses(dense_forward_sparse, dense_gradient_sparse)
         op.clamps, op.by_rows = f.clamps, f.by_rows
         op.saved = op.y
         if not f.is_identity:
-            if not f.clamps or place.sparse:
-                op.activation = f.forward_kernel.address(place.dtype)
-            if place.training:
-                op.derivative = f.backward_kernel.address(place.dtype)
+            if not f.clamps or builder.sparse:
+                op.activation = f.forward_kernel.address(builder.dtype)
+            if builder.with_gradient:
+                op.derivative = f.backward_kernel.address(builder.dtype)
                 if f.needs_input:
-                    op.saved = place.new_rows(n_out)
-        if place.training and op.dx >= 0:
-            op.refresh = dense_refresh.address(place.dtype)
-            op.transposed = place.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
-            derive, op.saved_before, op.clamps_before = place.take_derivative()
+                    op.saved = builder.new_rows(n_out)
+        if builder.with_gradient and op.dx >= 0:
+            op.refresh = dense_refresh.address(builder.dtype)
+            op.transposed = builder.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
+            derive, op.saved_before, op.clamps_before = builder.take_derivative()
             op.derivative_before = 0 if op.clamps_before else derive
 
 

@@ -4,8 +4,6 @@ Those without parameters work in place on the gradient of the layer before them:
 of their input will. What multiplies the gradient may also be taken over by the product that computes it (`take_derivative`).
 """
 
-import math
-
 from .._jit import kernel
 from .._math import fma, inverse_normal
 from .._simd import copy, doubles_at, offset, real, row_op, where
@@ -45,15 +43,15 @@ class Activation(Layer):
     def __init__(self, activation):
         self.activation = check_activation(activation)
 
-    def emit(self, op, place):
+    def emit(self, op, builder):
         f = get_activation(self.activation)
-        place.in_place(op)
+        builder.in_place(op)
         if f.is_identity:
             return
-        op.forward, op.activation = activation_forward.address(place.dtype), f.forward_kernel.address(place.dtype)
-        if place.training:
-            op.y = place.new_rows(op.n_out)
-            op.backward, op.derivative = derived_backward.address(place.dtype), f.backward_kernel.address(place.dtype)
+        op.forward, op.activation = activation_forward.address(builder.dtype), f.forward_kernel.address(builder.dtype)
+        if builder.with_gradient:
+            op.y = builder.new_rows(op.n_out)
+            op.backward, op.derivative = derived_backward.address(builder.dtype), f.backward_kernel.address(builder.dtype)
             op.saved, op.clamps = op.x if f.needs_input else op.y, f.clamps
         op.by_rows = f.by_rows
 
@@ -67,7 +65,7 @@ def activation_forward(op, data, params, grads, work, start, lo, n):
 
 @op_kernel(OP)
 def derived_backward(op, data, params, grads, work, start, lo, n):
-    """dY[lo:lo+n] *= what `derivative` makes of the rows at `saved`, in place, where no layer after this one did it."""
+    """dY[lo:lo+n] *= what `derivative` makes of the rows at `saved`, in builder, where no layer after this one did it."""
     ld = op.ld_out
     if op.derivative and op.dy >= 0:
         dy, saved = offset(work, op.dy + lo * ld), offset(work, op.saved + lo * ld)
@@ -108,12 +106,12 @@ class PReLU(Layer):
     def parameters(self, input_shape):
         return [Parameter("slope", input_shape[-1:], self.init, decays=False)]
 
-    def emit(self, op, place):
-        place.in_place(op)
-        op.forward, op.slope = prelu_forward.address(place.dtype), place.parameter("slope")
-        if place.training:
-            op.y, op.dy = place.new_rows(op.n_out), place.new_deltas(op.n_out)
-            op.backward, op.gradient = place.addresses(prelu_backward, prelu_gradient)
+    def emit(self, op, builder):
+        builder.in_place(op)
+        op.forward, op.slope = prelu_forward.address(builder.dtype), builder.parameter("slope")
+        if builder.with_gradient:
+            op.y, op.dy = builder.new_rows(op.n_out), builder.new_deltas(op.n_out)
+            op.backward, op.gradient = builder.addresses(prelu_backward, prelu_gradient)
 
 
 @row_op(2, 1)
@@ -174,22 +172,22 @@ class Noise(Layer):
     record = NOISE
 
     def __init__(self, rate):
-        self.rate = check_number("rate", rate, 0, 1, high_open=True)
+        self.rate = check_number("rate", rate, "[0, 1)")
 
-    def _random_op(self, op, place, forward, *numbers):
+    def _random_op(self, op, builder, forward, *numbers):
         """Fill in the op; whether there is something random to do."""
-        place.in_place(op)
-        if not place.learns or not numbers[0]:
+        builder.in_place(op)
+        if not builder.training or not numbers[0]:
             return False
-        op.forward, op.y = forward.address(place.dtype), place.new_rows(op.n_out)
-        op.key, op.constants = place.key(), place.numbers(*numbers)
-        op.saved = place.new_rows(op.n_out)
+        op.forward, op.y = forward.address(builder.dtype), builder.new_rows(op.n_out)
+        op.key, op.constants = builder.key(), builder.constants(*numbers)
+        op.saved = builder.new_rows(op.n_out)
         return True
 
 
 @kernel(epilogue_signature)
 def multiply_saved(dy, saved, rows, columns, ldd, lds):
-    """dy *= saved, in place, for a block of rows x columns."""
+    """dy *= saved, in builder, for a block of rows x columns."""
     for i in range(rows):
         _times(offset(dy, i * ldd), offset(saved, i * lds), offset(dy, i * ldd), columns)
 
@@ -227,9 +225,9 @@ class Dropout(Noise):
     def __init__(self, rate=0.5):
         super().__init__(rate)
 
-    def emit(self, op, place):
-        if self._random_op(op, place, dropout_forward, self.rate, 1 / (1 - self.rate)):
-            op.backward, op.derivative = place.addresses(derived_backward, multiply_saved)
+    def emit(self, op, builder):
+        if self._random_op(op, builder, dropout_forward, self.rate, 1 / (1 - self.rate)):
+            op.backward, op.derivative = builder.addresses(derived_backward, multiply_saved)
 
 
 @row_op(2, 2, scalars=2)
@@ -273,12 +271,12 @@ class AlphaDropout(Noise):
     def __init__(self, rate=0.5):
         super().__init__(rate)
 
-    def emit(self, op, place):
+    def emit(self, op, builder):
         low, keep = -1.7580993408473766, 1 - self.rate  # selu at minus infinity
         a = (keep + low * low * keep * self.rate) ** -0.5
         b = -a * self.rate * low
-        if self._random_op(op, place, alpha_dropout_forward, self.rate, a, a * low + b, b):
-            op.backward, op.derivative = place.addresses(derived_backward, multiply_saved)
+        if self._random_op(op, builder, alpha_dropout_forward, self.rate, a, a * low + b, b):
+            op.backward, op.derivative = builder.addresses(derived_backward, multiply_saved)
 
 
 @row_op(2, 2, scalars=4)
@@ -320,10 +318,10 @@ class GaussianNoise(Noise):
     name = "gaussian_noise"
 
     def __init__(self, stddev=0.1):
-        self.stddev = check_number("stddev", stddev, 0, math.inf, high_open=True)
+        self.stddev = check_number("stddev", stddev, "[0, inf)")
 
-    def emit(self, op, place):
-        self._random_op(op, place, gaussian_noise_forward, self.stddev)
+    def emit(self, op, builder):
+        self._random_op(op, builder, gaussian_noise_forward, self.stddev)
 
 
 @row_op(2, 1, scalars=1)

@@ -38,21 +38,21 @@ class LayerNorm(Layer):
     name, record = "layer_norm", LAYER_NORM
 
     def __init__(self, epsilon=1e-5):
-        self.epsilon = check_number("epsilon", epsilon, 0, math.inf, low_open=True)
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf]")
 
     def parameters(self, input_shape):
         size = input_shape[-1:]
         return [Parameter("gamma", size, "ones", decays=False), Parameter("beta", size, "zeros", decays=False)]
 
-    def emit(self, op, place):
-        place.in_place(op)
-        op.forward, op.gamma = layer_norm_forward.address(place.dtype), place.parameter("gamma")
-        op.constants, op.saved = place.numbers(self.epsilon), op.y
-        op.inverses = place.new_block(place.rows * place.sample_rows)
-        if place.training:
-            op.y, op.saved = place.new_rows(op.n_out), place.new_rows(op.n_out)
-            op.dy = place.new_deltas(op.n_out)
-            op.backward, op.gradient = place.addresses(layer_norm_backward, layer_norm_gradient)
+    def emit(self, op, builder):
+        builder.in_place(op)
+        op.forward, op.gamma = layer_norm_forward.address(builder.dtype), builder.parameter("gamma")
+        op.constants, op.saved = builder.constants(self.epsilon), op.y
+        op.inverses = builder.new_block(builder.rows * builder.sample_rows)
+        if builder.with_gradient:
+            op.y, op.saved = builder.new_rows(op.n_out), builder.new_rows(op.n_out)
+            op.dy = builder.new_deltas(op.n_out)
+            op.backward, op.gradient = builder.addresses(layer_norm_backward, layer_norm_gradient)
 
 
 @row_op(2, 1)

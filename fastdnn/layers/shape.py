@@ -32,8 +32,8 @@ class Flatten(Layer):
     def output_shape(self, input_shape):
         return (math.prod(input_shape),)
 
-    def emit(self, op, place):
-        reshape_op(op, place, self.output_shape(place.input_shape))
+    def emit(self, op, builder):
+        reshape_op(op, builder, self.output_shape(builder.input_shape))
 
 
 class Reshape(Layer):
@@ -71,24 +71,24 @@ class Reshape(Layer):
             raise ValueError(f"{size} numbers of shape {tuple(input_shape)} do not fit the shape {self.shape}")
         return tuple(size // known if n == -1 else n for n in self.shape)
 
-    def emit(self, op, place):
-        reshape_op(op, place, self.output_shape(place.input_shape))
+    def emit(self, op, builder):
+        reshape_op(op, builder, self.output_shape(builder.input_shape))
 
 
-def reshape_op(op, place, shape):
+def reshape_op(op, builder, shape):
     """Fill in the op of a layer whose output is its input in another shape: nothing to do where rows have no padding."""
-    place.in_place(op)
+    builder.in_place(op)
     rows, width = sample_rows(shape), shape[-1]
     strides = op.ld_in, padded(width)
     op.n_out, op.ld_out = width, strides[1]
-    if (place.sample_rows, op.n_in) == (rows, width):
+    if (builder.sample_rows, op.n_in) == (rows, width):
         return
     op.sample_rows = 1  # whole samples
     if strides == (op.n_in, width):
         return
-    op.y, op.dy = place.new_rows(width, rows), place.new_deltas(width, rows)
-    op.rows_in = place.sample_rows
-    op.forward, op.backward = place.addresses(reshape_forward, reshape_backward)
+    op.y, op.dy = builder.new_rows(width, rows), builder.new_deltas(width, rows)
+    op.rows_in = builder.sample_rows
+    op.forward, op.backward = builder.addresses(reshape_forward, reshape_backward)
 
 
 @inner
@@ -172,16 +172,16 @@ class Split(Layer):
 
     name, record = "split", SKIP
     internal = True
-    opens_way = True
+    opens_skip = True
 
-    def emit(self, op, place):
-        place.in_place(op)
-        if place.training:
-            op.backward = split_backward.address(place.dtype)
+    def emit(self, op, builder):
+        builder.in_place(op)
+        if builder.with_gradient:
+            op.backward = split_backward.address(builder.dtype)
         else:  # the layers inside work on the two blocks in turns
-            op.forward = split_forward.address(place.dtype)
-            op.other = place.new_block(place.rows * place.sample_rows * op.ld_out)
-        place.open_ways.append(op)
+            op.forward = split_forward.address(builder.dtype)
+            op.other = builder.new_block(builder.rows * builder.sample_rows * op.ld_out)
+        builder.open_skips.append(op)
 
 
 class Join(Layer):
@@ -189,15 +189,15 @@ class Join(Layer):
 
     name, record = "join", SKIP
     internal = True
-    closes_way = True
+    closes_skip = True
 
-    def emit(self, op, place):
-        split = place.open_ways.pop()
-        place.in_place(op)
-        op.forward = join_forward.address(place.dtype)
-        if place.training:
-            op.other, op.y, op.dy = split.y, place.new_rows(op.n_out), place.new_deltas(op.n_out)
-            op.backward, split.other = join_backward.address(place.dtype), op.dy
+    def emit(self, op, builder):
+        split = builder.open_skips.pop()
+        builder.in_place(op)
+        op.forward = join_forward.address(builder.dtype)
+        if builder.with_gradient:
+            op.other, op.y, op.dy = split.y, builder.new_rows(op.n_out), builder.new_deltas(op.n_out)
+            op.backward, split.other = join_backward.address(builder.dtype), op.dy
         else:
             op.other = split.other
 

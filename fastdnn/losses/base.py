@@ -154,16 +154,6 @@ def get_loss(given):
     return LOSSES_TABLE[given]()
 
 
-def number(name, value, low, high=np.inf, closed=False):
-    """`value` as a float if it lies between low and high (the ends excluded, unless `closed`); otherwise ValueError."""
-    real_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real_number or not (low <= value <= high if closed else low < value < high):
-        raise ValueError(
-            f"{name} must be a number in {'[' if closed else '('}{low}, {high}{']' if closed else ')'}, got {value!r}"
-        )
-    return float(value)
-
-
 # ---------------------------------------------------------------- templates
 
 

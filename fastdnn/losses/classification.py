@@ -5,7 +5,8 @@ import numpy as np
 from .._math import exp, log, log1p, maximum, minimum, sigmoid, sigmoid_parts
 from .._simd import where
 from ..inputs import as_numbers
-from .base import Loss, as_targets, loss, mean_of, number, within
+from ..specs import check_number
+from .base import Loss, as_targets, loss, mean_of, within
 from .cross_entropy import as_classes, one_hot
 
 
@@ -164,8 +165,8 @@ class Focal(Loss):
     name = "focal"
 
     def __init__(self, gamma=2.0, alpha=None):
-        self.gamma = number("gamma", gamma, 0.0, 1e3, closed=True)
-        self.alpha = None if alpha is None else number("alpha", alpha, 0.0, 1.0)
+        self.gamma = check_number("gamma", gamma, "[0, 1000]")
+        self.alpha = None if alpha is None else check_number("alpha", alpha, "(0, 1)")
 
     def constants(self, dtype):
         return self.gamma, -1.0 if self.alpha is None else self.alpha

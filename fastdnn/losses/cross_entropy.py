@@ -11,7 +11,8 @@ from ..gemm import transpose_blocks
 from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max, times
 from ..layers.base import op_kernel
-from .base import LOSS, Loss, as_targets, loss, loss_at, mean_of, number, room_for_vectors, scale_of, target_of, weight_of
+from ..specs import check_number
+from .base import LOSS, Loss, as_targets, loss, loss_at, mean_of, room_for_vectors, scale_of, target_of, weight_of
 
 
 def as_classes(y, n_out, name):
@@ -256,7 +257,7 @@ class CrossEntropy(Loss):
 
     def __init__(self, clip=False, label_smoothing=0.0):
         self.clip = bool(clip)
-        self.label_smoothing = number("label_smoothing", label_smoothing, 0.0, 1.0, closed=True)
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, "[0, 1]")
         if self.label_smoothing == 1.0:
             raise ValueError("label_smoothing must be less than 1, which would leave nothing of the labels")
 

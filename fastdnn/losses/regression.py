@@ -6,7 +6,8 @@ import numpy as np
 
 from .._math import absolute, exp, log, log1p, maximum, minimum, tanh, with_sign
 from .._simd import where
-from .base import Loss, as_targets, loss, number, within
+from ..specs import check_number
+from .base import Loss, as_targets, loss, within
 
 
 @loss
@@ -96,7 +97,7 @@ class Huber(Loss):
     name = "huber"
 
     def __init__(self, delta=1.0):
-        self.delta = number("delta", delta, 0.0)
+        self.delta = check_number("delta", delta, "(0, inf)")
 
     def constants(self, dtype):
         return self.delta, 0.0
@@ -158,7 +159,7 @@ class Quantile(Loss):
         several = isinstance(quantiles, (list, tuple, np.ndarray))
         if several and not len(quantiles):
             raise ValueError("quantiles must hold at least one number between 0 and 1")
-        values = tuple(number("a quantile", q, 0.0, 1.0) for q in (quantiles if several else [quantiles]))
+        values = tuple(check_number("a quantile", q, "(0, 1)") for q in (quantiles if several else [quantiles]))
         self.quantiles = values if several else values[0]
 
     def n_scores(self, n_targets):

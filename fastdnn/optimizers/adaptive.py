@@ -5,7 +5,8 @@ import functools
 import numpy as np
 
 from .._math import fma, maximum, reciprocal, sqrt
-from .base import Optimizer, check, optimizer, scalars
+from ..specs import check_number
+from .base import Optimizer, optimizer, scalar_table
 
 
 def above_tiny(x):
@@ -47,15 +48,15 @@ class RMSprop(Optimizer):
     """
 
     name = "rmsprop"
-    n_slots = 2
+    n_moments = 2
 
     def __init__(self, learning_rate=0.01, rho=0.99, momentum=0.0, epsilon=1e-8, **rules):
         super().__init__(learning_rate, **rules)
-        self.rho, self.momentum = check("rho", rho, "[0, 1)"), check("momentum", momentum, "[0, 1)")
-        self.epsilon = check("epsilon", epsilon, "(0, inf)")
+        self.rho, self.momentum = check_number("rho", rho, "[0, 1)"), check_number("momentum", momentum, "[0, 1)")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
 
-    def numbers(self, rates, steps):
-        return scalars(len(steps), rates, self.rho, 1 - self.rho, self.momentum, self.epsilon)
+    def scalars(self, rates, steps):
+        return scalar_table(len(steps), rates, self.rho, 1 - self.rho, self.momentum, self.epsilon)
 
     def update(p, g, v, b, rate, rho, gain, momentum, epsilon, *_):
         v = fma(v, rho, gain * g * g)
@@ -92,14 +93,14 @@ class Adagrad(Optimizer):
     """
 
     name = "adagrad"
-    n_slots = 1
+    n_moments = 1
 
     def __init__(self, learning_rate=0.01, epsilon=1e-10, **rules):
         super().__init__(learning_rate, **rules)
-        self.epsilon = check("epsilon", epsilon, "(0, inf)")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
 
-    def numbers(self, rates, steps):
-        return scalars(len(steps), rates, self.epsilon)
+    def scalars(self, rates, steps):
+        return scalar_table(len(steps), rates, self.epsilon)
 
     def update(p, g, v, rate, epsilon, *_):
         v = fma(g, g, v)
@@ -142,19 +143,19 @@ class Adam(Optimizer):
     """
 
     name = "adam"
-    n_slots = 2
+    n_moments = 2
 
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8, correct_epsilon=True, **rules):
         super().__init__(learning_rate, **rules)
-        self.beta_1, self.beta_2 = check("beta_1", beta_1, "[0, 1)"), check("beta_2", beta_2, "[0, 1)")
-        self.epsilon, self.correct_epsilon = check("epsilon", epsilon, "(0, inf)"), bool(correct_epsilon)
+        self.beta_1, self.beta_2 = check_number("beta_1", beta_1, "[0, 1)"), check_number("beta_2", beta_2, "[0, 1)")
+        self.epsilon, self.correct_epsilon = check_number("epsilon", epsilon, "(0, inf)"), bool(correct_epsilon)
 
-    def numbers(self, rates, steps):
+    def scalars(self, rates, steps):
         root = np.sqrt(1 - self.beta_2**steps)
         epsilon = self.epsilon * root if self.correct_epsilon else self.epsilon
         # 1 - beta in float64: taken in float32 it would lose half its digits.
         gains = 1 - self.beta_1, self.beta_2, 1 - self.beta_2
-        return scalars(len(steps), rates * root / (1 - self.beta_1**steps), *gains, epsilon)
+        return scalar_table(len(steps), rates * root / (1 - self.beta_1**steps), *gains, epsilon)
 
     def update(p, g, m, v, rate, gain_1, beta_2, gain_2, epsilon, *_):
         m = fma(g - m, gain_1, m)
@@ -253,20 +254,22 @@ class NAdam(Optimizer):
     """
 
     name = "nadam"
-    n_slots = 2
+    n_moments = 2
 
     def __init__(self, learning_rate=0.002, beta_1=0.9, beta_2=0.999, epsilon=1e-8, momentum_decay=0.004, **rules):
         super().__init__(learning_rate, **rules)
-        self.beta_1, self.beta_2 = check("beta_1", beta_1, "[0, 1)"), check("beta_2", beta_2, "[0, 1)")
-        self.epsilon = check("epsilon", epsilon, "(0, inf)")
-        self.momentum_decay = check("momentum_decay", momentum_decay, "[0, inf)")
+        self.beta_1, self.beta_2 = check_number("beta_1", beta_1, "[0, 1)"), check_number("beta_2", beta_2, "[0, 1)")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
+        self.momentum_decay = check_number("momentum_decay", momentum_decay, "[0, inf)")
 
-    def numbers(self, rates, steps):
+    def scalars(self, rates, steps):
         (mu, product), (next_mu, next_product) = (momenta(self.beta_1, self.momentum_decay, steps + i) for i in (0, 1))
         root = np.sqrt(1 - self.beta_2**steps)
         of_gradient = rates * root * (1 - mu) / (1 - product)
         of_mean = rates * root * next_mu / (1 - next_product)
-        return scalars(len(steps), of_gradient, of_mean, 1 - self.beta_1, self.beta_2, 1 - self.beta_2, self.epsilon * root)
+        return scalar_table(
+            len(steps), of_gradient, of_mean, 1 - self.beta_1, self.beta_2, 1 - self.beta_2, self.epsilon * root
+        )
 
     def update(p, g, m, v, of_gradient, of_mean, gain_1, beta_2, gain_2, epsilon):
         m = fma(g - m, gain_1, m)

@@ -4,17 +4,17 @@
     class SignDescent(Optimizer):
         "p <- p - rate sign(g)"
 
-        name, n_slots = "sign_descent", 0
+        name, n_moments = "sign_descent", 0
 
         def update(p, g, rate, *_):
             return (p - where(g.equals(0.0), 0.0, with_sign(rate, g)),)
 
-        def numbers(self, rates, steps):
-            return scalars(len(steps), rates)
+        def scalars(self, rates, steps):
+            return scalar_table(len(steps), rates)
 
-`update` gets the vectors of parameters p, gradients g and slots, and the six numbers that `numbers` gave for the step (the
-function `scalars` fills them up); it returns the new parameters and slots. Where all of them are 0 they must stay 0: there
-is padding between the parameters. L1, L2, clipping, weight decay and rates of layers go around it, in the same pass.
+`update` gets the vectors of parameters p, gradients g and moments, and the six scalars that `scalars` gave for the step (the
+function `scalar_table` fills them up); it returns the new parameters and moments. Where all of them are 0 they must stay 0:
+there is padding between the parameters. L1, L2, clipping, weight decay and rates of layers go around it, in the same pass.
 Outside the package the same decorator is `fastdnn.optimizers.optimizer`.
 """
 
@@ -28,7 +28,7 @@ from .._math import absolute, fma, maximum, minimum, with_sign
 from .._records import Record
 from .._simd import offset, real, row_op, where
 from ..schedules import Schedule
-from ..specs import Spec
+from ..specs import Spec, check_number
 
 OPTIMIZERS = {}  # name -> class
 
@@ -44,7 +44,7 @@ CONTROL = Record("clip_norm", "average_decay", "skipped", "norms", "norm_sum", s
 
 
 def update_signature(kind):
-    """(scalars, factors, params, grads, slots, n_params, lo, n, l2) -> penalty of the parameters before it."""
+    """(scalars, factors, params, grads, moments, n_params, lo, n, l2) -> penalty of the parameters before it."""
     p = types.CPointer(kind)
     return types.float64(SCALARS.type, FACTORS.type, p, p, p, types.intp, types.intp, types.intp, types.float64)
 
@@ -128,7 +128,7 @@ def limit(params, lo, rows, columns, stride, most):
                 params[lo + i * stride + j] *= factor
 
 
-def scalars(n, *values):
+def scalar_table(n, *values):
     """(n, SCALARS) float64, the first columns filled with the values (each a number or an array of n)."""
     table = np.zeros((n, SCALARS.size))
     for column, value in enumerate(values):
@@ -163,20 +163,20 @@ class Optimizer(Spec):
     ----------
     name : str
         Its name in the table.
-    n_slots : int
+    n_moments : int
         Arrays of the size of the parameters that the update keeps (moments, velocities).
     n_arrays : int
         Those, and what it keeps besides.
     update_kernel, full_kernel : Kernel
-        Made by the decorator from the static method `update(p, g, *slots, *numbers)` -> (p, *slots), functions of vectors;
-        the full one knows the rules above too.
+        Made by the decorator from the static method `update(p, g, *moments, *scalars)` -> (p, *moments), functions of
+        vectors; the full one knows the rules above too.
 
     Notes
     -----
     A setting may be assigned at any time, between epochs too; it is checked like the constructor's argument.
 
-    A subclass defines `update` and `numbers(rates, steps)`, which gives the six numbers of each of the steps 1, 2, ... with
-    the function `scalars`, (len(steps), SCALARS) float64.
+    A subclass defines `update` and `scalars(rates, steps)`, which gives the six scalars of each of the steps 1, 2, ... with
+    the function `scalar_table`, (len(steps), SCALARS) float64.
 
     References
     ----------
@@ -185,9 +185,9 @@ class Optimizer(Spec):
     Polyak, B. & Juditsky, A. (1992). Acceleration of stochastic approximation by averaging.
     """
 
-    n_slots = 0
+    n_moments = 0
     full_batch = False  # whether it works on all samples at once, through SciPy
-    decays_itself = False  # whether `update` gets the decay and the layer's rate factor as last numbers, and applies them
+    decays_itself = False  # whether `update` gets the decay and the layer's rate factor as last scalars, and applies them
     trains_elsewhere = False  # whether gradients are taken at other parameters than those that predict (see `to_training`)
     changeable = True  # a rate between epochs, say
 
@@ -204,20 +204,20 @@ class Optimizer(Spec):
         skip_nonfinite=True,
     ):
         self.learning_rate = (
-            learning_rate if isinstance(learning_rate, Schedule) else check("learning_rate", learning_rate, "(0, inf)")
+            learning_rate if isinstance(learning_rate, Schedule) else check_number("learning_rate", learning_rate, "(0, inf)")
         )
-        self.weight_decay = check("weight_decay", weight_decay, "[0, inf)")
-        self.l1, self.l2 = check("l1", l1, "[0, inf)"), check("l2", l2, "[0, inf)")
-        self.clip_norm = None if clip_norm is None else check("clip_norm", clip_norm, "(0, inf)")
-        self.clip_value = None if clip_value is None else check("clip_value", clip_value, "(0, inf)")
-        self.average = None if average is None else check("average", average, "(0, 1)")
+        self.weight_decay = check_number("weight_decay", weight_decay, "[0, inf)")
+        self.l1, self.l2 = check_number("l1", l1, "[0, inf)"), check_number("l2", l2, "[0, inf)")
+        self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, "(0, inf)")
+        self.clip_value = None if clip_value is None else check_number("clip_value", clip_value, "(0, inf)")
+        self.average = None if average is None else check_number("average", average, "(0, 1)")
         self.skip_nonfinite = bool(skip_nonfinite)
 
     def refuse(self, what):
         """ValueError if the optimizer cannot do what another part of the network asks for; most can."""
 
-    def step_numbers(self, steps, first=0, total=None, factor=1.0, rate=None):
-        """`numbers` with the rules' own, for steps 1, 2, ... of the model: a rate, or the schedule's times `factor`.
+    def step_scalars(self, steps, first=0, total=None, factor=1.0, rate=None):
+        """`scalars` with the rules' own, for steps 1, 2, ... of the model: a rate, or the schedule's times `factor`.
 
         The schedule begins after step `first` and has `total` steps; `factor` is what reactions to the loss make of it.
         """
@@ -231,14 +231,14 @@ class Optimizer(Spec):
         else:
             rates = np.full(len(steps), given)
         rates = rates * factor
-        table = self.numbers(rates, steps)
+        table = self.scalars(rates, steps)
         table[:, SCALARS.rate], table[:, SCALARS.gradient_scale] = rates, 1.0
         table[:, SCALARS.clip_value] = math.inf if self.clip_value is None else self.clip_value
         return table
 
-    def rate_of(self, numbers):
-        """The learning rate of a step, from its row of `step_numbers`."""
-        return float(numbers[SCALARS.rate])
+    def rate_of(self, scalars):
+        """The learning rate of a step, from its row of `step_scalars`."""
+        return float(scalars[SCALARS.rate])
 
     def factors(self, layers):
         """What a part's factors are, from those of the layers (in `decay` whether it decays)."""
@@ -255,15 +255,15 @@ class Optimizer(Spec):
 
     @property
     def n_arrays(self):
-        return self.n_slots
+        return self.n_moments
 
-    def start(self, params, slots):
-        """First values of the arrays, those of the slots being 0 when this is called."""
+    def start(self, params, moments):
+        """First values of the arrays, those of the moments being 0 when this is called."""
 
-    def to_training(self, params, slots):
+    def to_training(self, params, moments):
         """Turn the parameters that predict into those that train, in place, where they differ."""
 
-    def to_inference(self, params, slots):
+    def to_inference(self, params, moments):
         """The other way round."""
 
 
@@ -271,7 +271,7 @@ def apply(*args):
     """Placeholder in the templates for the optimizer's `row_op`."""
 
 
-def _update_0(c, f, params, grads, slots, n_params, lo, n, l2):
+def _update_0(c, f, params, grads, moments, n_params, lo, n, l2):
     """Update parameters lo..lo+n (multiples of 16): one pass, 12 bytes a parameter in float32."""
     total = 0.0
     decay = c.rate * f.decay
@@ -284,12 +284,12 @@ def _update_0(c, f, params, grads, slots, n_params, lo, n, l2):
     return total
 
 
-def _update_1(c, f, params, grads, slots, n_params, lo, n, l2):
-    """Update parameters lo..lo+n (multiples of 16) and one slot: one pass, 20 bytes a parameter in float32."""
+def _update_1(c, f, params, grads, moments, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16) and one moment: one pass, 20 bytes a parameter in float32."""
     total = 0.0
     decay = c.rate * f.decay
     for j in range(lo, lo + n, BLOCK):
-        p, g, a = offset(params, j), offset(grads, j), offset(slots, j)
+        p, g, a = offset(params, j), offset(grads, j), offset(moments, j)
         m = min(BLOCK, lo + n - j)
         total += apply(p, g, a, p, a, real(p, l2), real(p, f.l1), real(p, c.gradient_scale),
                        real(p, c.clip_value), real(p, f.rate), real(p, decay), real(p, c.s0),
@@ -297,12 +297,12 @@ def _update_1(c, f, params, grads, slots, n_params, lo, n, l2):
     return total
 
 
-def _update_2(c, f, params, grads, slots, n_params, lo, n, l2):
-    """Update parameters lo..lo+n (multiples of 16) and two slots: one pass, 28 bytes a parameter in float32."""
+def _update_2(c, f, params, grads, moments, n_params, lo, n, l2):
+    """Update parameters lo..lo+n (multiples of 16) and two moments: one pass, 28 bytes a parameter in float32."""
     total = 0.0
     decay = c.rate * f.decay
     for j in range(lo, lo + n, BLOCK):
-        p, g, a, b = offset(params, j), offset(grads, j), offset(slots, j), offset(slots, n_params + j)
+        p, g, a, b = offset(params, j), offset(grads, j), offset(moments, j), offset(moments, n_params + j)
         m = min(BLOCK, lo + n - j)
         total += apply(p, g, a, b, p, a, b, real(p, l2), real(p, f.l1), real(p, c.gradient_scale),
                        real(p, c.clip_value), real(p, f.rate), real(p, decay), real(p, c.s0),
@@ -310,7 +310,7 @@ def _update_2(c, f, params, grads, slots, n_params, lo, n, l2):
     return total
 
 
-TEMPLATES = _update_0, _update_1, _update_2  # by the number of slots
+TEMPLATES = _update_0, _update_1, _update_2  # by the number of moments
 
 
 def optimizer(cls):
@@ -319,29 +319,29 @@ def optimizer(cls):
     Raises
     ------
     TypeError
-        If the class lacks `update` or `numbers`.
+        If the class lacks `update` or `scalars`.
     """
-    for name in ("update", "numbers"):
+    for name in ("update", "scalars"):
         if not hasattr(cls, name):
             raise TypeError(f"{cls.__name__} must define {name}; see fastdnn.optimizers.base")
 
     def plain(p, g, *rest):
         """The update with L2 alone: what the other scalars would do is left out, and with it their cost."""
-        slots, (l2, _, _, _, factor, decay, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
+        moments, (l2, _, _, _, factor, decay, *scalars) = rest[: cls.n_moments], rest[cls.n_moments :]
         own = (decay, factor) if cls.decays_itself else ()
-        return *cls.update(p, fma(l2, p, g), *slots, *numbers, *own), 0.5 * ((l2 * p) * p)
+        return *cls.update(p, fma(l2, p, g), *moments, *scalars, *own), 0.5 * ((l2 * p) * p)
 
     def full(p, g, *rest):
-        slots, (l2, l1, scale, clip, factor, decay, *numbers) = rest[: cls.n_slots], rest[cls.n_slots :]
+        moments, (l2, l1, scale, clip, factor, decay, *scalars) = rest[: cls.n_moments], rest[cls.n_moments :]
         g = minimum(maximum(g * scale, -clip), clip)
         g = fma(l2, p, g) + where(p.equals(0.0), 0.0, with_sign(l1, p))
         penalty = l1 * absolute(p) + 0.5 * ((l2 * p) * p)
         if cls.decays_itself:
-            return *cls.update(p, g, *slots, *numbers, decay, factor), penalty
-        new, *slots = cls.update(p, g, *slots, *numbers)
-        return fma(factor, new - p - decay * p, p), *slots, penalty
+            return *cls.update(p, g, *moments, *scalars, decay, factor), penalty
+        new, *moments = cls.update(p, g, *moments, *scalars)
+        return fma(factor, new - p - decay * p, p), *moments, penalty
 
-    n = cls.n_slots
+    n = cls.n_moments
     for body, attribute in ((plain, "update_kernel"), (full, "full_kernel")):
         name = f"{cls.name}_{attribute}"
         body.__name__ = f"{name}_row"
@@ -358,13 +358,3 @@ def get_optimizer(given):
     if not isinstance(given, str) or given not in OPTIMIZERS:
         raise ValueError(f"optimizer must be an Optimizer or one of {sorted(OPTIMIZERS)}, got {given!r}")
     return OPTIMIZERS[given]()
-
-
-def check(name, value, interval):
-    """`value` as a float if it is a number in the interval, written "(0, inf)" or "[0, 1)" or "[0, 1]"."""
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    above = number and (value > low if interval[0] == "(" else value >= low)
-    if not above or not (value < high if interval[-1] == ")" else value <= high):
-        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
-    return float(value)

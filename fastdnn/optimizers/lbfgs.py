@@ -1,6 +1,7 @@
 """What `Model.fit` needs to know of L-BFGS, which is SciPy's (see `fastdnn.minimizing`)."""
 
-from .base import OPTIMIZERS, Optimizer, check
+from ..specs import check_number
+from .base import OPTIMIZERS, Optimizer
 
 
 class LBFGS(Optimizer):
@@ -38,7 +39,8 @@ class LBFGS(Optimizer):
 
     def __init__(self, history=10, tolerance=1e-5, l2=0.0):
         super().__init__(1.0, l2=l2)
-        self.history, self.tolerance = int(check("history", history, "(0, inf)")), check("tolerance", tolerance, "[0, inf)")
+        self.history = int(check_number("history", history, "(0, inf)"))
+        self.tolerance = check_number("tolerance", tolerance, "[0, inf)")
 
 
 OPTIMIZERS[LBFGS.name] = LBFGS

@@ -6,8 +6,9 @@ import numpy as np
 
 from .._math import fma, reciprocal, sqrt
 from ..schedules import Schedule
+from ..specs import check_number
 from .adaptive import above_tiny
-from .base import SCALARS, Optimizer, check, optimizer, scalars
+from .base import SCALARS, Optimizer, optimizer, scalar_table
 
 TABLE = 1 << 20  # steps until which sums are tabulated; after twice the warm-up the rate does not change any more
 
@@ -70,21 +71,22 @@ class ScheduleFreeAdamW(Optimizer):
     """
 
     name = "schedule_free_adamw"
-    n_slots = 2
+    n_moments = 2
     trains_elsewhere = True
     decays_itself = True
 
     def __init__(self, learning_rate=0.0025, beta_1=0.9, beta_2=0.999, epsilon=1e-8, warmup=0, **rules):
-        super().__init__(check("learning_rate", learning_rate, "(0, inf)"), **rules)
+        super().__init__(check_number("learning_rate", learning_rate, "(0, inf)"), **rules)
         if self.average is not None:
             self.refuse("average")
-        self.beta_1, self.beta_2 = check("beta_1", beta_1, "(0, 1)"), check("beta_2", beta_2, "[0, 1)")
-        self.epsilon, self.warmup = check("epsilon", epsilon, "(0, inf)"), int(check("warmup", warmup, "[0, 1e7]"))
+        self.beta_1, self.beta_2 = check_number("beta_1", beta_1, "(0, 1)"), check_number("beta_2", beta_2, "[0, 1)")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
+        self.warmup = int(check_number("warmup", warmup, "[0, 1e7]"))
 
-    def numbers(self, rates, steps):
+    def scalars(self, rates, steps):
         share, rate = averaging(float(rates[0]), self.beta_2, self.warmup, steps)
         of_step = rate * (self.beta_1 * (1 - share) - 1)
-        return scalars(len(steps), share, of_step, rate, self.beta_2, 1 - self.beta_2, self.epsilon)
+        return scalar_table(len(steps), share, of_step, rate, self.beta_2, 1 - self.beta_2, self.epsilon)
 
     def update(y, g, z, v, share, of_step, rate, beta_2, gain_2, epsilon, decay, factor):
         v = fma(v, beta_2, gain_2 * g * g)
@@ -94,30 +96,30 @@ class ScheduleFreeAdamW(Optimizer):
     def refuse(self, what):
         raise ValueError(f"{what} cannot be used with {type(self).__name__}, which averages the weights itself")
 
-    def step_numbers(self, steps, first=0, total=None, factor=1.0, rate=None):
+    def step_scalars(self, steps, first=0, total=None, factor=1.0, rate=None):
         if isinstance(self.learning_rate, Schedule):
             self.refuse("a schedule")
-        table = super().step_numbers(steps, first, total, factor, rate)
+        table = super().step_scalars(steps, first, total, factor, rate)
         table[:, SCALARS.rate] = 1.0  # the decay is part of the step, which is multiplied by the rate
         return table
 
-    def rate_of(self, numbers):
-        return float(numbers[2])
+    def rate_of(self, scalars):
+        return float(scalars[2])
 
     @property
     def n_arrays(self):
-        return self.n_slots + 1
+        return self.n_moments + 1
 
-    def start(self, params, slots):
-        z, _, left = slots.reshape(3, -1)
+    def start(self, params, moments):
+        z, _, left = moments.reshape(3, -1)
         z[...] = left[...] = params
 
-    def to_training(self, params, slots):
-        z, _, left = slots.reshape(3, -1)
+    def to_training(self, params, moments):
+        z, _, left = moments.reshape(3, -1)
         np.copyto(z, params, where=params != left)
         params += (z - params) * params.dtype.type(1 - self.beta_1)
 
-    def to_inference(self, params, slots):
-        z, _, left = slots.reshape(3, -1)
+    def to_inference(self, params, moments):
+        z, _, left = moments.reshape(3, -1)
         params += (z - params) * params.dtype.type(1 - 1 / self.beta_1)
         left[...] = params

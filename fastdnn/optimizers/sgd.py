@@ -1,6 +1,7 @@
 """Stochastic gradient descent."""
 
-from .base import Optimizer, check, optimizer, scalars
+from ..specs import check_number
+from .base import Optimizer, optimizer, scalar_table
 
 
 @optimizer
@@ -36,16 +37,16 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
-    n_slots = 1
+    n_moments = 1
 
     def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **rules):
         super().__init__(learning_rate, **rules)
-        self.momentum = check("momentum", momentum, "[0, 1]")
+        self.momentum = check_number("momentum", momentum, "[0, 1]")
         self.nesterov = bool(nesterov)
 
-    def numbers(self, rates, steps):
+    def scalars(self, rates, steps):
         ahead = (self.momentum, -rates) if self.nesterov else (1.0, 0.0)
-        return scalars(len(steps), self.momentum, rates, *ahead)
+        return scalar_table(len(steps), self.momentum, rates, *ahead)
 
     def update(p, g, v, momentum, rate, of_velocity, of_gradient, *_):
         v = momentum * v - rate * g

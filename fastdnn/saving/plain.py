@@ -74,7 +74,8 @@ def from_plain(plain, types, depth=0):
     name = plain.get("type")
     if not isinstance(name, str) or name not in types:
         raise ModelFormatError(f"{str(name)[:80]!r} is not a known part; give classes of your own as `parts`")
-    settings = {k: from_plain(v, types, depth + 1) for k, v in plain.items() if k != "type"}
+    older = types[name].older_names
+    settings = {older.get(k, k): from_plain(v, types, depth + 1) for k, v in plain.items() if k != "type"}
     try:
         return types[name](**settings)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:

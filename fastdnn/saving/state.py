@@ -106,8 +106,8 @@ def _best_names(number):
 def _memory(model):
     """The arrays that training goes on from."""
     layout, found = model.layout, {}
-    if model._slots is not None and model.optimizer.n_arrays:
-        for i, slot in enumerate(model.slots.reshape(-1, layout.size)):
+    if model._moments is not None and model.optimizer.n_arrays:
+        for i, slot in enumerate(model.moments.reshape(-1, layout.size)):
             found |= _prefixed(f"slot{i}", layout.views(slot))
     if model.averaged is not None and model.step:
         found |= _prefixed("average", layout.views(model.averaged))
@@ -191,7 +191,7 @@ def _expected(model, settings, found):
     kinds = {name.split("/")[0] for name in found if "/" in name}
     n_arrays = model.optimizer.n_arrays
     if f"slot{n_arrays - 1}" not in kinds:  # earlier versions wrote no more than the moments
-        n_arrays = model.optimizer.n_slots
+        n_arrays = model.optimizer.n_moments
     for i in range(n_arrays if "slot0" in kinds else 0):
         expected |= _prefixed(f"slot{i}", weights)
     if "average" in kinds and model.optimizer.average is not None:
@@ -255,7 +255,7 @@ def _take_progress(model, settings):
     model.plateau = {key: _number(value, key) for key, value in plateau.items()}
     if not math.isfinite(model.rate_factor) or not 0 <= model.plateau.get("factor", 1.0) < math.inf:
         raise ModelFormatError("rate factors must be finite numbers >= 0")
-    model.rules[CONTROL.skipped] = _count(settings, "skipped")
+    model.control[CONTROL.skipped] = _count(settings, "skipped")
     texts = settings.get("restored_by"), settings.get("stopped")
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ModelFormatError("restored_by and stopped must be texts")
@@ -276,10 +276,10 @@ def _read(model, settings, reader, finite):
     params, state = aligned(layout.size, dtype), aligned(layout.state_size, dtype)
     flat = {"": params, "state": state}
     kinds = {name.split("/")[0] for name in reader.shapes if "/" in name}
-    n_slots, slots = sum(kind.startswith("slot") for kind in kinds), None
-    if n_slots:
-        slots = aligned(model.optimizer.n_arrays * layout.size, dtype)
-        flat |= {f"slot{i}": slots[i * layout.size : (i + 1) * layout.size] for i in range(n_slots)}
+    n_moments, moments = sum(kind.startswith("slot") for kind in kinds), None
+    if n_moments:
+        moments = aligned(model.optimizer.n_arrays * layout.size, dtype)
+        flat |= {f"slot{i}": moments[i * layout.size : (i + 1) * layout.size] for i in range(n_moments)}
     if "average" in kinds:
         flat["average"] = aligned(layout.size, dtype)
     epochs = _best_epochs(settings, kinds)
@@ -302,7 +302,7 @@ def _read(model, settings, reader, finite):
             raise ModelFormatError(f"the array {name[:80]!r} has NaN or infinity in it; finite=False takes it as it is")
         places[name][...] = array
     model.network = model.network._replace(params=params, state=state, idle=[])
-    if n_slots:
-        slots[n_slots * layout.size :].reshape(-1, layout.size)[...] = params  # what is not in the file: what a fit left
-    model._slots, model._averaged = slots, flat.get("average")
+    if n_moments:
+        moments[n_moments * layout.size :].reshape(-1, layout.size)[...] = params  # what is not in the file: what a fit left
+    model._moments, model._averaged = moments, flat.get("average")
     model.bests = [Best(flat[a], flat[b], epoch) for (a, b), epoch in zip(names, epochs, strict=True)]

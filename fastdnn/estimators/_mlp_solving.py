@@ -17,7 +17,7 @@ from ..rng import shuffle_as_numpy
 from ..training import Training
 from ._blas import one_blas_thread
 from ._bridge import Bridge
-from ._solver import StochasticSolver
+from ._mlp_solver import StochasticSolver
 
 
 class Solving:

@@ -20,10 +20,10 @@ from ..model import Model
 from ..schedules import Schedule
 from ..specs import check_number
 from ._bridge import callbacks_of
+from ._mlp_solver import SOLVERS
+from ._mlp_solving import Solving
 from ._predict import predictions
 from ._restore import unchanged_on_error
-from ._solver import SOLVERS
-from ._solving import Solving
 from ._weights import views, weights_property, write_all
 
 
@@ -205,7 +205,7 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
         rates = [self.dropout] * n if np.ndim(self.dropout) == 0 else list(self.dropout)
         if len(rates) != n:
             raise ValueError(f"dropout must be one, or one for each of the {n} hidden layers, got {self.dropout!r}")
-        return [check_number("dropout", rate, 0, 1, high_open=True) for rate in rates]
+        return [check_number("dropout", rate, "[0, 1)") for rate in rates]
 
     def _check_extras(self, n_hidden):
         """ValueError if parameters that scikit-learn does not have do not fit each other or the layers."""
