@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from fastdnn import _math
 from fastdnn._jit import kernel_from
-from fastdnn._simd import row_op
+from fastdnn._rows import row_op
 from fastdnn.gemm import COLUMNS, epilogue_signature, gemm, padded
 from fastdnn.layers.activation_function import _activate
 from fastdnn.optimizers import Adam

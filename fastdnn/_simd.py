@@ -1,14 +1,12 @@
-"""Vector code as LLVM IR: the instruction set, vectors with arithmetic, and loops over rows made of them.
+"""Vector code as LLVM IR: the instruction set, vectors with arithmetic, pointers.
 
 Numba's own loops reach a fraction of the machine where it matters: `np.exp` in a loop is a scalar call (SVML is gone),
 and an Adam update written as a plain loop takes 2.3 ns a parameter against 0.3 ns as vector IR. So whatever touches
-memory in bulk is written with `Vec` (a vector with operators) and `row_op` (a loop over a row), and Numba's own language
-only walks the rows. Generic vector IR is legal on every processor; nothing here needs a particular instruction.
+memory in bulk is written with `Vec` (a vector with operators) and loops over rows of them (`_rows`), and Numba's own
+language only walks the rows. Generic vector IR is legal on every processor; nothing here needs a particular instruction.
 """
 
 import functools
-import hashlib
-import math
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
@@ -276,115 +274,6 @@ def where(mask, a, b):
     if not isinstance(mask, Mask):
         raise TypeError(f"where needs the mask that a comparison of vectors gives, got {mask!r}")
     return Vec(mask.e, mask.e.builder.select(mask.v, mask.e.value(a).v, mask.e.value(b).v))
-
-
-# ---------------------------------------------------------------- loops over a row
-
-
-def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
-    """Decorator: a function of vectors becomes an intrinsic that runs it along rows.
-
-    The body gets `inputs` vectors and `scalars` splatted scalars and returns a tuple of `outputs` vectors or numbers,
-    followed by the value to reduce if `reduce` is "sum" or "max"; another count of them is a TypeError. The intrinsic is
-    called from compiled code as `op(in pointers..., out pointers..., scalars..., n)`; all pointers are to one float type; it
-    returns the reduced scalar, or nothing. Rows are read and written in whole vectors: they must be padded to a multiple of
-    16 elements. Lanes from n on are written as 0 and do not count in the reduction; with `whole` there are none (n is a
-    multiple of 16), which saves the masks.
-    """
-
-    def wrap(body):
-        def typing(typingctx, *args):
-            real = args[0].dtype
-
-            def codegen(context, builder, signature, values):
-                result = _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, values)
-                return context.get_dummy_value() if result is None else result
-
-            pointers = [types.CPointer(real)] * (inputs + outputs)
-            result = real if reduce else types.void
-            return result(*pointers, *[real] * scalars, types.intp), codegen
-
-        def fingerprint(real):
-            """Hash of the code that the body emits: two bodies are the same if, and only if, it is."""
-            pointer = (ir.FloatType() if real.bitwidth == 32 else ir.DoubleType()).as_pointer()
-            kinds = [pointer] * (inputs + outputs) + [pointer.pointee] * scalars + [INT64]
-            function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), kinds), "row")
-            builder = ir.IRBuilder(function.append_basic_block("entry"))
-            _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, function.args)
-            builder.ret_void()
-            return hashlib.sha256(str(function).encode()).hexdigest()[:16]
-
-        typing.__name__ = body.__name__
-        made = intrinsic_of(inputs + outputs + scalars + 1, typing)
-        made.fingerprint = fingerprint
-        return made
-
-    return wrap
-
-
-_COMBINE = {"sum": (0.0, lambda a, b: a + b), "max": (-math.inf, lambda a, b: where(a > b, a, b))}  # max: NaN may pass
-
-
-def _emit_row(e, body, inputs, outputs, reduce, whole, values):
-    b = e.builder
-    pointers, n = values[: inputs + outputs], values[-1]
-    constants = [Vec(e, e.splat(s)) for s in values[inputs + outputs : -1]]
-    step = ir.Constant(INT64, e.width)
-    if reduce:
-        start, combine = _COMBINE[reduce]
-        total = cgutils.alloca_once(b, e.vector)
-        b.store(e.constant(start).v, total)
-    with cgutils.for_range_slice(b, ir.Constant(INT64, 0), n, step, intp=INT64) as (j, _):
-        mask = None if whole else e.lanes_below(b.sub(n, j))
-        result = body(*[e.load(e.at(p, j)) for p in pointers[:inputs]], *constants)
-        result = result if isinstance(result, tuple) else (result,)
-        if len(result) != outputs + bool(reduce):
-            raise TypeError(f"{body.__name__} must return {outputs + bool(reduce)} vectors, got {len(result)}")
-        result = [e.value(x) for x in result]
-        for p, x in zip(pointers[inputs:], result, strict=False):
-            e.store(x if whole else where(mask, x, 0.0), e.at(p, j))
-        if reduce:
-            value = result[-1] if whole else where(mask, result[-1], start)
-            b.store(combine(Vec(e, b.load(total)), value).v, total)
-    if reduce:
-        return e.reduce(Vec(e, b.load(total)), combine)
-    return None
-
-
-def fold_op(body):
-    """Decorator: a function of vectors becomes an intrinsic that folds n rows of 16 elements into one.
-
-    The body gets what has been folded so far, a row, and a row that is the same all the way; it returns the new fold and,
-    if anything, what is written in place of the row. Called as `op(rows, same, result, n)`: `result` holds the start and
-    gets the end. The fold stays in registers: through memory the softmax of 10 scores took 11.7 ns a row, not 8.0.
-    """
-
-    def typing(typingctx, rows, same, result, n):
-        def codegen(context, builder, signature, values):
-            rows, same, result, n = values
-            e = Emit(builder, signature.args[0].dtype)
-            for lane in range(0, 16, e.width):
-                fold, other = cgutils.alloca_once(builder, e.vector), e.load(e.at(same, lane))
-                builder.store(e.load(e.at(result, lane)).v, fold)
-                with cgutils.for_range(builder, n, intp=INT64) as loop:
-                    row = e.at(e.at(rows, lane), builder.mul(loop.index, ir.Constant(INT64, 16)))
-                    new, *written = body(Vec(e, builder.load(fold)), e.load(row), other)
-                    builder.store(new.v, fold)
-                    for x in written:
-                        e.store(x, row)
-                e.store(Vec(e, builder.load(fold)), e.at(result, lane))
-            return context.get_dummy_value()
-
-        return types.void(rows, same, result, types.intp), codegen
-
-    typing.__name__ = body.__name__
-    return intrinsic_of(4, typing)
-
-
-@row_op(1, 1, whole=True)
-def move(x):
-    """Copy n elements, a multiple of 16, from one pointer to another."""
-    return x
 
 
 # ---------------------------------------------------------------- pointers

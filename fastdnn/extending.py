@@ -23,7 +23,8 @@ from ._math import (
     tanh,
     with_sign,
 )
-from ._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
+from ._rows import row_op
+from ._simd import copy, doubles_at, offset, pointer_at, real, where
 from .layers.activation_function import ActivationFunction, activation
 from .layers.base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 from .losses.base import Loss, loss

@@ -5,7 +5,8 @@ import scipy.sparse
 from sklearn.utils.class_weight import compute_class_weight
 
 from ._jit import inner
-from ._simd import copy, integers_at, move, offset, pointer_at, prefetch, real, row_op
+from ._rows import move, row_op, sum_of
+from ._simd import copy, integers_at, offset, pointer_at, prefetch, real
 from .layers.base import DATA, fields, op_kernel, sample
 
 IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of time, at most; at least the next row's start
@@ -310,11 +311,6 @@ def scatter_gradient(op, data, params, grads, work, start, lo, n):
 @row_op(2, 2, whole=True)
 def move_watching(x, zeros):
     return x, zeros + x * 0.0
-
-
-@row_op(1, 0, reduce="sum")
-def sum_of(x):
-    return x
 
 
 @op_kernel(INPUT)

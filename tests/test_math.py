@@ -8,7 +8,8 @@ from numba import types
 
 from fastdnn import _math
 from fastdnn._jit import kernel_from
-from fastdnn._simd import isa, row_op
+from fastdnn._rows import row_op
+from fastdnn._simd import isa
 
 ULP = {"exp": 2, "log": 2, "tanh": 3, "sigmoid": 3, "log1p": 2}
 REFERENCE = {

@@ -5,7 +5,8 @@ import ctypes
 import numpy as np
 
 from .._jit import kernel_from
-from .._simd import caller, offset, row_op
+from .._rows import row_op
+from .._simd import caller, offset
 from ..gemm import ALIGN, epilogue_signature
 
 ACTIVATIONS = {}  # name -> ActivationFunction instance

@@ -24,7 +24,8 @@ import math
 from .._jit import kernel
 from .._math import absolute, exp, expm1_below, fma, log1p, maximum, minimum, normal_cdf, sigmoid
 from .._math import tanh as vector_tanh
-from .._simd import offset, real, row_op, where
+from .._rows import dot, row_op, scaled
+from .._simd import offset, real, where
 from ..gemm import epilogue_signature
 from .activation_function import ActivationFunction, activation
 
@@ -329,16 +330,6 @@ def exp_minus(z, top):
     return p, p
 
 
-@row_op(1, 1, scalars=1)
-def times(p, factor):
-    return p * factor
-
-
-@row_op(2, 0, reduce="sum")
-def _dot(y, dy):
-    return y * dy
-
-
 @row_op(2, 1, scalars=1)
 def _softmax_gradient(y, dy, mean):
     return y * (dy - mean)
@@ -350,7 +341,7 @@ def softmax_rows(x, y, rows, columns, ldx, ldy):
     for i in range(rows):
         z, p = offset(x, i * ldx), offset(y, i * ldy)
         total = exp_minus(z, p, row_max(z, columns), columns)
-        times(p, p, real(x, 1.0) / total, columns)
+        scaled(p, p, real(x, 1.0) / total, columns)
 
 
 @kernel(epilogue_signature)
@@ -358,7 +349,7 @@ def softmax_rows_gradient(dy, saved, rows, columns, ldd, lds):
     """dy = y (dy - sum(y dy)) for each row, in builder, `saved` being y."""
     for i in range(rows):
         y, d = offset(saved, i * lds), offset(dy, i * ldd)
-        _softmax_gradient(y, d, d, _dot(y, d, columns), columns)
+        _softmax_gradient(y, d, d, dot(y, d, columns), columns)
 
 
 @activation

@@ -1,7 +1,8 @@
 """Normalization of a feature over the batch."""
 
 from .._math import fma, sqrt
-from .._simd import copy, doubles_at, offset, pointer_at, real, row_op, where
+from .._rows import add, add_scaled, row_op, scaled
+from .._simd import copy, doubles_at, offset, pointer_at, real, where
 from ..specs import check_number
 from .base import BLOCK, ZEROS, Layer, Parameter, fields, op_kernel
 
@@ -97,16 +98,6 @@ class BatchMoments(Layer):
 # Rows of the block at `mean`: mean, 1 / sqrt(var + epsilon), (1 / rows or 0), sum of dY, sum of dY times the normalized X.
 
 
-@row_op(2, 1)
-def _plus(a, b):
-    return a + b
-
-
-@row_op(1, 1, scalars=1)
-def _scaled(a, factor):
-    return a * factor
-
-
 @row_op(3, 1)
 def _plus_square(x, mean, total):
     return fma(x - mean, x - mean, total)
@@ -115,11 +106,6 @@ def _plus_square(x, mean, total):
 @row_op(3, 1, scalars=1)
 def _plus_scaled_square(x, mean, total, factor):
     return fma((x - mean) * factor, x - mean, total)
-
-
-@row_op(2, 1, scalars=1)
-def _plus_scaled(x, total, factor):
-    return fma(x, factor, total)
 
 
 @row_op(1, 1, scalars=2)
@@ -166,8 +152,8 @@ def moments_forward(op, data, params, grads, work, start, lo, n):
         copy(offset(work, ZEROS), mean, ld)
         copy(offset(work, ZEROS), m2, ld)
         for i in range(first, first + rows):
-            _plus(mean, offset(work, op.x + i * ld), mean, columns)
-        _scaled(mean, mean, real(work, 1.0 / rows), columns)
+            add(mean, offset(work, op.x + i * ld), mean, columns)
+        scaled(mean, mean, real(work, 1.0 / rows), columns)
         for i in range(first, first + rows):
             _plus_square(offset(work, op.x + i * ld), mean, m2, m2, columns)
 
@@ -188,10 +174,10 @@ def moments_sync(op, data, params, grads, work, start, lo, n):
     copy(offset(work, ZEROS), inverse, ld)
     for first in range(0, n, BLOCK):
         block = offset(work, op.moments + first // BLOCK * 2 * ld)
-        _plus_scaled(block, mean, mean, real(work, min(BLOCK, n - first) / n), columns)
+        add_scaled(block, mean, mean, real(work, min(BLOCK, n - first) / n), columns)
     for first in range(0, n, BLOCK):
         block = offset(work, op.moments + first // BLOCK * 2 * ld)
-        _plus(inverse, offset(block, ld), inverse, columns)
+        add(inverse, offset(block, ld), inverse, columns)
         _plus_scaled_square(block, mean, inverse, inverse, real(work, float(min(BLOCK, n - first))), columns)
     if data.training:
         momentum = real(work, numbers[1])
@@ -249,7 +235,7 @@ def batch_norm_backward(op, data, params, grads, work, start, lo, n):
         copy(offset(work, ZEROS), products, ld)
         for i in range(first, min(first + BLOCK, lo + n)):
             x, dy = offset(work, op.x + i * ld), offset(work, op.dy + i * ld)
-            _plus(sums, dy, sums, columns)
+            add(sums, dy, sums, columns)
             _plus_product(x, mean, offset(mean, ld), dy, products, products, columns)
 
 
@@ -263,8 +249,8 @@ def batch_norm_sums(op, data, params, grads, work, start, lo, n):
     copy(offset(work, ZEROS), products, ld)
     for first in range(0, n, BLOCK):
         block = offset(work, op.sums + first // BLOCK * 2 * ld)
-        _plus(sums, block, sums, columns)
-        _plus(products, offset(block, ld), products, columns)
+        add(sums, block, sums, columns)
+        add(products, offset(block, ld), products, columns)
 
 
 @op_kernel(BATCH_NORM)

@@ -3,8 +3,8 @@
 from types import MappingProxyType
 
 from .._jit import inner
-from .._math import fma
-from .._simd import copy, integers_at, offset, pointer_at, row_op
+from .._rows import add_scaled
+from .._simd import copy, integers_at, offset, pointer_at
 from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, padded, transpose
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
@@ -217,11 +217,6 @@ def dense_refresh(op, data, params, grads, work, start, lo, n):
 # ---------------------------------------------------------------- the first layer, from a CSR matrix
 
 
-@row_op(2, 1, scalars=1)
-def add_scaled(y, w, value):
-    return fma(w, value, y)
-
-
 @inner
 def lower_bound(indices, first, last, value):
     """First position in first..last of the rising `indices` whose entry is at least `value`; last if there is none."""
@@ -244,7 +239,7 @@ def dense_forward_sparse(op, data, params, grads, work, start, lo, n):
         bounds, z = integers_at(data.indptr, sample(data, start + i)), offset(work, op.saved + i * ldy)
         copy(bias, z, columns)
         for k in range(bounds[0], bounds[1]):
-            add_scaled(z, offset(params, op.weight + indices[k] * ldy), z, values[k], columns)
+            add_scaled(offset(params, op.weight + indices[k] * ldy), z, z, values[k], columns)
     if op.activation:
         z, y = offset(work, op.saved + lo * ldy), offset(work, op.y + lo * ldy)
         call_on_tile(op.activation, z, y, n, op.n_out if op.by_rows else columns, ldy, ldy)
@@ -269,5 +264,5 @@ def dense_gradient_sparse(op, data, params, grads, work, start, lo, n):
         k, dy = lower_bound(indices, bounds[0], bounds[1], lo), offset(work, op.dy + i * ldy)
         while k < bounds[1] and indices[k] < lo + n:
             dw = offset(grads, op.weight + indices[k] * ldy)
-            add_scaled(dw, dy, dw, values[k], columns)
+            add_scaled(dy, dw, dw, values[k], columns)
             k += 1

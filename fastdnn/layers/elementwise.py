@@ -6,7 +6,8 @@ of their input will. What multiplies the gradient may also be taken over by the 
 
 from .._jit import kernel
 from .._math import fma, inverse_normal
-from .._simd import copy, doubles_at, offset, real, row_op, where
+from .._rows import multiply, row_op
+from .._simd import copy, doubles_at, offset, real, where
 from ..gemm import epilogue_signature
 from ..initializers import check_initializer
 from ..rng import uniform_row
@@ -189,12 +190,7 @@ class Noise(Layer):
 def multiply_saved(dy, saved, rows, columns, ldd, lds):
     """dy *= saved, in builder, for a block of rows x columns."""
     for i in range(rows):
-        _times(offset(dy, i * ldd), offset(saved, i * lds), offset(dy, i * ldd), columns)
-
-
-@row_op(2, 1)
-def _times(dy, factor):
-    return dy * factor
+        multiply(offset(dy, i * ldd), offset(saved, i * lds), offset(dy, i * ldd), columns)
 
 
 class Dropout(Noise):

@@ -4,7 +4,8 @@ import math
 
 from .._jit import inner
 from .._math import fma
-from .._simd import copy, doubles_at, offset, real, row_op
+from .._rows import add, add_product, dot, row_op, sum_of
+from .._simd import copy, doubles_at, offset, real
 from ..specs import check_number
 from .base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 
@@ -55,16 +56,6 @@ class LayerNorm(Layer):
             op.backward, op.gradient = builder.addresses(layer_norm_backward, layer_norm_gradient)
 
 
-@row_op(2, 1)
-def _plus(a, b):
-    return a + b
-
-
-@row_op(1, 0, reduce="sum")
-def _total(x):
-    return x
-
-
 @row_op(1, 0, scalars=1, reduce="sum")
 def _squares(x, mean):
     return (x - mean) * (x - mean)
@@ -74,11 +65,6 @@ def _squares(x, mean):
 def _normalized_row(x, gamma, beta, mean, inverse):
     normalized = (x - mean) * inverse
     return normalized, fma(normalized, gamma, beta)
-
-
-@row_op(2, 0, reduce="sum")
-def _dot(a, b):
-    return a * b
 
 
 @row_op(3, 0, reduce="sum")
@@ -103,7 +89,7 @@ def layer_norm_forward(op, data, params, grads, work, start, lo, n):
     share, epsilon = real(work, 1.0 / columns), real(work, doubles_at(op.constants)[0])
     for i in range(lo, lo + n):
         x = offset(work, op.x + i * ld)
-        mean = _total(x, columns) * share
+        mean = sum_of(x, columns) * share
         inverse = _inverse_of_root(work, _squares(x, mean, columns) * share, epsilon)
         work[op.inverses + i] = inverse
         _normalized_row(
@@ -120,14 +106,9 @@ def layer_norm_backward(op, data, params, grads, work, start, lo, n):
     if op.dx >= 0:
         for i in range(lo, lo + n):
             dy, normalized = offset(work, op.dy + i * ld), offset(work, op.saved + i * ld)
-            mean, product = _dot(dy, gamma, columns) * share, _triple(dy, gamma, normalized, columns) * share
+            mean, product = dot(dy, gamma, columns) * share, _triple(dy, gamma, normalized, columns) * share
             target = offset(work, op.dx + i * ld)
             _row_gradient(dy, gamma, normalized, target, work[op.inverses + i], mean, product, columns)
-
-
-@row_op(3, 1)
-def _plus_times(a, b, total):
-    return fma(a, b, total)
 
 
 @op_kernel(LAYER_NORM)
@@ -141,6 +122,6 @@ def layer_norm_gradient(op, data, params, grads, work, start, lo, n):
         for i in range(first, first + rows):
             dy = offset(work, op.dy + i * ld)
             if unit == 0:
-                _plus_times(dy, offset(work, op.saved + i * ld), target, target, columns)
+                add_product(dy, offset(work, op.saved + i * ld), target, target, columns)
             else:
-                _plus(target, dy, target, columns)
+                add(target, dy, target, columns)

@@ -3,7 +3,8 @@
 import math
 
 from .._jit import inner
-from .._simd import copy, move, offset, row_op
+from .._rows import add_whole, move
+from .._simd import copy, offset
 from ..gemm import padded
 from ..specs import check_count
 from .base import Layer, fields, op_kernel, sample_rows
@@ -202,11 +203,6 @@ class Join(Layer):
             op.other = split.other
 
 
-@row_op(2, 1, whole=True)
-def _sum(a, b):
-    return a + b
-
-
 @op_kernel(SKIP)
 def split_forward(op, data, params, grads, work, start, lo, n):
     """Keeps rows lo..lo+n of X for the join, in inference."""
@@ -220,14 +216,14 @@ def split_backward(op, data, params, grads, work, start, lo, n):
     ld = op.ld_out
     if op.dy >= 0:
         dx = offset(work, op.dy + lo * ld)
-        _sum(dx, offset(work, op.other + lo * ld), dx, n * ld)
+        add_whole(dx, offset(work, op.other + lo * ld), dx, n * ld)
 
 
 @op_kernel(SKIP)
 def join_forward(op, data, params, grads, work, start, lo, n):
     """Y = X + what came to the split, for rows lo..lo+n; writes its own rows of Y."""
     ld = op.ld_out
-    _sum(offset(work, op.x + lo * ld), offset(work, op.other + lo * ld), offset(work, op.y + lo * ld), n * ld)
+    add_whole(offset(work, op.x + lo * ld), offset(work, op.other + lo * ld), offset(work, op.y + lo * ld), n * ld)
 
 
 @op_kernel(SKIP)

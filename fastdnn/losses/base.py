@@ -20,7 +20,8 @@ import functools
 import numpy as np
 
 from .._jit import inner, kernel_from
-from .._simd import copy, doubles_at, local, offset, pointer_at, real, row_op
+from .._rows import row_op
+from .._simd import copy, doubles_at, local, offset, pointer_at, real
 from ..inputs import as_numbers
 from ..layers.base import fields, op_kernel, op_signature, sample
 from ..specs import Spec

@@ -6,10 +6,11 @@ import numpy as np
 
 from .._jit import inner
 from .._math import exp, log, maximum, minimum
-from .._simd import copy, doubles_at, fold_op, integers_at, local, move, offset, pointer_at, real, row_op, where
+from .._rows import fold_op, move, multiply_whole, row_op, scaled, sum_of
+from .._simd import copy, doubles_at, integers_at, local, offset, pointer_at, real, where
 from ..gemm import transpose_blocks
 from ..inputs import check_missing
-from ..layers.activations import exp_minus, row_max, times
+from ..layers.activations import exp_minus, row_max
 from ..layers.base import op_kernel
 from ..specs import check_number
 from .base import LOSS, Loss, as_targets, loss, loss_at, mean_of, room_for_vectors, scale_of, target_of, weight_of
@@ -59,11 +60,6 @@ def _over(a, b):
     return a / b
 
 
-@row_op(2, 1, whole=True)
-def _product(a, b):
-    return a * b
-
-
 @inner
 def exps_of_16(scores, n_out, turned, tops, totals):
     """turned[j, r] = exp(scores[r, j] - tops[r]) for 16 rows of at most 16 scores, tops their largest, totals the sums.
@@ -83,7 +79,7 @@ def exps_of_16(scores, n_out, turned, tops, totals):
 def scaled_back(turned, n_out, factors, rows):
     """rows[r, j] = turned[j, r] * factors[r] for j < n_out, 0 from there on; factors[16:32] hold zeros."""
     for j in range(16):
-        _product(offset(turned, 16 * j), factors if j < n_out else offset(factors, 16), offset(turned, 16 * j), 16)
+        multiply_whole(offset(turned, 16 * j), factors if j < n_out else offset(factors, 16), offset(turned, 16 * j), 16)
     transpose_blocks(turned, rows, 16, 16, 16, 16)
 
 
@@ -140,7 +136,7 @@ def wide_gradient(op, data, work, start, lo, n):
             top = row_max(z, n_out)
             margins[r], totals[r] = z[label] - top, exp_minus(z, dz, top, n_out)
             weight = real(work, scale * weight_of(op, data, start + i))
-            times(dz, dz, weight / totals[r], n_out)
+            scaled(dz, dz, weight / totals[r], n_out)
             dz[label] -= weight
         clipped_losses(totals, margins, margins, low, high, 16)
         for r in range(rows):
@@ -192,20 +188,15 @@ def softmax_link(op, data, params, grads, work, start, lo, n):
         z, target = offset(work, op.x + i * ld), offset(result, (start + i) * n_out)
         total = exp_minus(z, z, row_max(z, n_out), n_out)
         if room_for_vectors(n_out, lo + n - i):
-            times(z, target, real(work, 1.0) / total, n_out)
+            scaled(z, target, real(work, 1.0) / total, n_out)
         else:
-            times(z, z, real(work, 1.0) / total, n_out)
+            scaled(z, z, real(work, 1.0) / total, n_out)
             copy(z, target, n_out)
 
 
 @row_op(2, 0, scalars=1, reduce="sum")
 def _weighted_rest(q, z, top):
     return q * (z - top)
-
-
-@row_op(1, 0, reduce="sum")
-def _sum(q):
-    return q
 
 
 @row_op(2, 1, scalars=2)
@@ -222,7 +213,7 @@ def soft_cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
         weight = scale * weight_of(op, data, start + i)
         z, dz = offset(work, op.x + i * ld), offset(work, op.dx + i * ld)
         q, top = offset(targets, target_of(op, data, start + i) * n_out), row_max(z, n_out)
-        total, mass = exp_minus(z, dz, top, n_out), _sum(q, n_out)
+        total, mass = exp_minus(z, dz, top, n_out), sum_of(q, n_out)
         # sum_j q_j (log total - (z_j - top)): the scores less their largest, so that nothing large is subtracted.
         value = mass * math.log(total) - _weighted_rest(q, z, top, n_out)
         _soft_difference(dz, q, dz, real(work, weight) * mass / total, real(work, weight), n_out)

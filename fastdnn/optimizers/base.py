@@ -26,7 +26,8 @@ from numba import types
 from .._jit import kernel, kernel_from
 from .._math import absolute, fma, maximum, minimum, with_sign
 from .._records import Record
-from .._simd import offset, real, row_op, where
+from .._rows import add_whole, row_op
+from .._simd import offset, real, where
 from ..schedules import Schedule
 from ..specs import Spec, check_number
 
@@ -71,15 +72,10 @@ def add_signature(kind):
     return types.void(p, p, types.intp, types.intp)
 
 
-@row_op(2, 1, whole=True)
-def _sum(a, b):
-    return a + b
-
-
 @kernel(add_signature)
 def add(target, source, lo, n):
     """target[lo:lo+n] += source[lo:lo+n]; n a multiple of 16."""
-    _sum(offset(target, lo), offset(source, lo), offset(target, lo), n)
+    add_whole(offset(target, lo), offset(source, lo), offset(target, lo), n)
 
 
 @row_op(1, 0, reduce="sum", whole=True)
