@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from fastdnn import _math
 from fastdnn._jit import kernel_from
 from fastdnn._rows import row_op
-from fastdnn.gemm import COLUMNS, epilogue_signature, gemm, padded
+from fastdnn.gemm import COLUMNS, PRODUCT, epilogue_signature, gemm, padded
 from fastdnn.layers.activation_function import _activate
 from fastdnn.optimizers import Adam
 from fastdnn.optimizers.base import SCALARS
@@ -47,13 +47,16 @@ def product(m, k, n, dtype, turned):
         matrix(1, n, dtype),
     )
     bias[...] = 0
-    call = ctypes.CFUNCTYPE(None, *[POINTER] * 5, *[LONG] * 10)(gemm.address(dtype))
-    addresses = [x.ctypes.data for x in (a, b, c, bias, c)]
-    strides = (1, a.shape[1]) if turned else (a.shape[1], 1)
-    sizes = (m, -(-n // COLUMNS) * COLUMNS, k, *strides, b.shape[1], c.shape[1], c.shape[1])
+    call = ctypes.CFUNCTYPE(None, *[POINTER] * 6)(gemm.address(dtype))
+    table = np.zeros(PRODUCT.size, np.int64)
+    p = PRODUCT.on(table)
+    p.m, p.n, p.k, p.k1, p.k2 = m, -(-n // COLUMNS) * COLUMNS, k, 1, 1
+    p.rsa, p.csa = (1, a.shape[1]) if turned else (a.shape[1], 1)
+    p.ldb, p.ldc, p.ldy = b.shape[1], c.shape[1], c.shape[1]
+    addresses = [x.ctypes.data for x in (a, b, c, bias, c, table)]
 
-    def run(keep=(a, b, c, bias)):
-        call(*addresses, *sizes, 0, 0)
+    def run(keep=(a, b, c, bias, table)):
+        call(*addresses)
         return c[:, :n]
 
     return run, (a[:, :m].T if turned else a[:, :k]), np.ascontiguousarray(b[:, :n])

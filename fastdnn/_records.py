@@ -9,6 +9,7 @@ import hashlib
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, lower_setattr_generic, models, register_model
 
@@ -44,6 +45,9 @@ class Record:
         Of values in compiled code.
     view : intrinsic
         ``view(address, n)`` in compiled code, under a global name: record number n of the table at the int64 `address`.
+    local : intrinsic
+        ``local()`` in compiled code, under a global name: a record on the stack of the function where this stands, not
+        initialized.
     <name> : int
         Number of the entry of that name.
     """
@@ -51,7 +55,7 @@ class Record:
     def __init__(self, *names, after=None, size=None, number=types.int64):
         self.names = (*(after.names if after else ()), *names)
         self.size, self.type = size or len(self.names), RecordType(self.names, number)
-        self.view = _view_of(self.type, self.size)
+        self.view, self.local = _view_of(self.type, self.size), _local_of(self.type, self.size)
         if len(set(self.names)) < len(self.names) or len(self.names) > self.size or {*self.names} & {*vars(self)}:
             raise ValueError(f"a record needs at most {self.size} different names of its own, got {self.names}")
         vars(self).update((name, i) for i, name in enumerate(self.names))
@@ -126,3 +130,14 @@ def _view_of(kind, size):
 
     view.__name__ = f"view_{kind.name}"
     return intrinsic(view)
+
+
+def _local_of(kind, size):
+    def local(typingctx):
+        def codegen(context, builder, signature, a):
+            return cgutils.alloca_once(builder, context.get_value_type(kind).pointee, size=size)
+
+        return kind(), codegen
+
+    local.__name__ = f"local_{kind.name}"
+    return intrinsic(local)

@@ -78,7 +78,7 @@ def collapsed(model, source, targets, rows):
     scale = spread(middle(y)) if model.loss.link is scores_link else 1.0  # of logits and logarithms
     if same(y) or not spread(scores) <= SAME * min(scale, float(np.abs(scores).max())):  # nor if NaN
         return
-    if samples_are_same(X) and samples_are_same(source.take(rows)):
+    if X.all_same() and source.take(rows).all_same():
         yield f"all {len(rows)} samples are the same: the model can only learn their mean; look at what became of X"
         return
     number = first_same(model, X)
@@ -103,14 +103,6 @@ def is_class(targets):
 def same(values):
     """Whether all rows are equal."""
     return bool((values == values[:1]).all())
-
-
-def samples_are_same(source):
-    """Whether all samples of a `Source` are equal."""
-    if not source.sparse:
-        return same(source.arrays[0])
-    values, indptr, indices = source.arrays
-    return same(np.diff(indptr)) and all(same(a.reshape(source.n, -1)) for a in (values, indices) if len(a))
 
 
 def spread(values):

@@ -1,16 +1,20 @@
 """The dense product C = A B + init on register tiles, with what follows it, and the transpose that goes with it.
 
-One kernel serves the three products of a dense layer (forward, input gradient, weight gradient): A is read with any
-strides, `init` is a bias or zeros. A tile keeps its part of C in registers over the whole
-inner dimension, so every element of C is a sum over k = 0, 1, 2, ... in that order whatever the tile: results depend
-neither on how rows are cut into tiles nor on the number of threads. References: Goto & van de Geijn 2008; Georganas et
+One kernel serves the three products of a dense layer (forward, input gradient, weight gradient) and those of what slides
+over rows: A is read with any strides, the inner dimension may come in segments that lie anywhere, `init` is a bias, zeros or
+another matrix. A tile keeps its part of C in registers over the whole inner dimension, so every element of C is a sum over
+it in one order whatever the tile: results depend neither on how rows are cut into tiles nor on the number of threads.
+References: Goto & van de Geijn 2008; Georganas et
 al. 2020 (batch-reduce GEMM).
 """
+
+from types import SimpleNamespace
 
 from llvmlite import ir
 from numba import types
 
 from ._jit import inner, kernel
+from ._records import Record
 from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, isa, offset, where
 
 ALIGN = 16  # elements: every row stride is a multiple of it, whatever the processor
@@ -38,6 +42,12 @@ def padded(n):
 # What a product does with a finished tile, bits of `flags`.
 CLAMP, MASK = 1, 2
 
+# What a product is told, see `gemm`.
+PRODUCT = Record(
+    "m", "n", "k", "k1", "k2", "rsa", "csa", "ldb", "ldc", "ldy", "ld_init", "a1", "b1", "a2", "b2", "flags", "epilogue"
+)
+new_product = PRODUCT.local  # one on the stack of a kernel; `plain` fills it in
+
 
 def _if(e, condition, values, change):
     """`values` (rows of Vec), or change(values) where the condition holds: a branch that goes one way for a whole product."""
@@ -56,53 +66,75 @@ def _if(e, condition, values, change):
     return merged
 
 
-def _products(e, rows, vectors, a, b, first, ahead, k, rsa, csa, ldb):
-    """IR of the inner loop: first[v] + a[rows, k] b[k, vectors * width], as rows of Vec in registers."""
-    builder, width = e.builder, e.width
-    loop, done, before = builder.append_basic_block("k"), builder.append_basic_block("done"), builder.block
-    start_rows = [builder.mul(rsa, ir.Constant(INT64, r)) for r in range(rows)]
+def _loop(builder, name, count, starts):
+    """Begin a loop of `count` >= 1 turns over values that are `starts` first: (turn, values, what ends a turn)."""
+    loop, done, before = builder.append_basic_block(name), builder.append_basic_block(f"{name}_done"), builder.block
     builder.branch(loop)
     builder.position_at_end(loop)
-    i, pa, pb = builder.phi(INT64), builder.phi(a.type), builder.phi(b.type)
-    acc = [[Vec(e, builder.phi(e.vector)) for _ in range(vectors)] for _ in range(rows)]
-    bv = [e.load(e.at(pb, v * width)) for v in range(vectors)]
+    turn, phis = builder.phi(INT64), [builder.phi(start.type) for start in starts]
+
+    def end(nexts):
+        following = builder.add(turn, ir.Constant(INT64, 1))
+        for phi, start, value in zip([turn, *phis], [ir.Constant(INT64, 0), *starts], [following, *nexts], strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+        builder.position_at_end(done)
+
+    return turn, phis, end
+
+
+def _rows_of(e, values, rows):
+    """A flat list of LLVM vectors as rows of `Vec`."""
+    vectors = len(values) // rows
+    return [[Vec(e, v) for v in values[r * vectors : (r + 1) * vectors]] for r in range(rows)]
+
+
+def _products(e, rows, vectors, a, b, first, ahead, s):
+    """IR of the sum over all segments: first + a[rows, k] b[k, vectors * width], as rows of Vec in registers.
+
+    Both loops keep the sums in the same registers; a product without segments takes the outer one once.
+    """
+    builder, width, one = e.builder, e.width, ir.Constant(INT64, 1)
+    start_rows = [builder.mul(s.rsa, ir.Constant(INT64, r)) for r in range(rows)]
+    last = builder.sub(s.k1, one)
+    segments = builder.mul(s.k1, s.k2)
+    _, (place, pa, pb, *sums), end_segment = _loop(
+        builder, "segment", segments, [ir.Constant(INT64, 0), a, b, *(x.v for row in first for x in row)]
+    )
+    _, (qa, qb, *sums), end_k = _loop(builder, "k", s.k, [pa, pb, *sums])
+    acc = _rows_of(e, sums, rows)
+    bv = [e.load(e.at(qb, v * width)) for v in range(vectors)]
     for line in range(0, vectors * width, 64 // (e.bits // 8)):
-        e.prefetch(e.at(e.at(pb, ahead), line))
+        e.prefetch(e.at(e.at(qb, ahead), line))
     new = []
     for r in range(rows):
-        s = Vec(e, e.splat(builder.load(e.at(pa, start_rows[r]))))
-        new.append([e.call("fma", s, bv[v], acc[r][v]) if isa().fma else s * bv[v] + acc[r][v] for v in range(vectors)])
-    following = builder.add(i, ir.Constant(INT64, 1))
-    for phi, initial, value in [
-        (i, ir.Constant(INT64, 0), following),
-        (pa, a, e.at(pa, csa)),
-        (pb, b, e.at(pb, ldb)),
-        *((acc[r][v].v, first[v].v, new[r][v].v) for r in range(rows) for v in range(vectors)),
-    ]:
-        phi.add_incoming(initial, before)
-        phi.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
-    builder.position_at_end(done)
-    return new
+        x = Vec(e, e.splat(builder.load(e.at(qa, start_rows[r]))))
+        new.append([e.call("fma", x, bv[v], acc[r][v]) if isa().fma else x * bv[v] + acc[r][v] for v in range(vectors)])
+    new = [x.v for row in new for x in row]
+    end_k([e.at(qa, s.csa), e.at(qb, s.ldb), *new])
+    # After k1 segments the next group of them begins.
+    turns = builder.icmp_signed("==", place, last)
+    step_a, step_b = (
+        builder.select(turns, builder.sub(outer, builder.mul(last, step)), step)
+        for step, outer in ((s.a1, s.a2), (s.b1, s.b2))
+    )
+    following = builder.select(turns, ir.Constant(INT64, 0), builder.add(place, one))
+    end_segment([following, e.at(pa, step_a), e.at(pb, step_b), *new])
+    return _rows_of(e, new, rows)
 
 
-def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
-    """IR of `count` tiles of rows x (vectors * width), one below the other.
+def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, s):
+    """IR of `count` tiles of rows x (vectors * width), one below the other; `s` has the entries of `PRODUCT`.
 
     Few instructions stand between the last product of a tile and the first of the next: the processor looks some 300
     ahead, and what it cannot overlap costs (170 cycles a tile when each was started from outside, 28 * k being the work).
     """
     builder, width = e.builder, e.width
-    loop, done, before = builder.append_basic_block("tile"), builder.append_basic_block("next"), builder.block
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    i, pa, pc, py = (builder.phi(kind) for kind in (INT64, a.type, c.type, y.type))
-    following = builder.add(i, ir.Constant(INT64, 1))
-    more = builder.icmp_signed("<", following, count)
-    first = [e.load(e.at(init, v * width)) for v in range(vectors)]
+    turn, (pa, pc, pi, py), end_tile = _loop(builder, "tile", count, [a, c, init, y])
+    more = builder.icmp_signed("<", builder.add(turn, ir.Constant(INT64, 1)), count)
     # The last tile asks for the next panel of B, row by row: it comes from the third cache, or another core's.
     ahead = builder.select(more, ir.Constant(INT64, 0), ahead)
-    tile = _products(e, rows, vectors, pa, b, first, ahead, k, rsa, csa, ldb)
 
     def cells(pointer, stride):
         found = []
@@ -115,35 +147,32 @@ def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, l
         return lambda tile: [[f(x, *z) for x, *z in zip(row, *w, strict=True)] for row, *w in zip(tile, *others, strict=True)]
 
     def flag(bit):
-        return builder.icmp_signed("!=", builder.and_(flags, ir.Constant(INT64, bit)), ir.Constant(INT64, 0))
+        return builder.icmp_signed("!=", builder.and_(s.flags, ir.Constant(INT64, bit)), ir.Constant(INT64, 0))
 
+    first = each(e.load)(cells(pi, s.ld_init))
+    tile = _products(e, rows, vectors, pa, b, first, ahead, s)
     tile = _if(e, flag(CLAMP), tile, each(lambda x: where(x < 0.0, 0.0, x)))  # NaN stays: it is not below 0
     tile = _if(
-        e, flag(MASK), tile, lambda tile: each(lambda x, p: where(e.load(p).equals(0.0), 0.0, x), cells(py, ldy))(tile)
+        e, flag(MASK), tile, lambda tile: each(lambda x, p: where(e.load(p).equals(0.0), 0.0, x), cells(py, s.ldy))(tile)
     )
-    each(lambda x, p: e.store(x, p), cells(pc, ldc))(tile)
-    with builder.if_then(builder.icmp_signed("!=", epilogue, ir.Constant(INT64, 0))):
+    each(lambda x, p: e.store(x, p), cells(pc, s.ldc))(tile)
+    with builder.if_then(builder.icmp_signed("!=", s.epilogue, ir.Constant(INT64, 0))):
         kinds = [c.type, y.type, *[INT64] * 4]
-        f = builder.inttoptr(epilogue, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        builder.call(f, [pc, py, ir.Constant(INT64, rows), ir.Constant(INT64, vectors * width), ldc, ldy])
+        f = builder.inttoptr(s.epilogue, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        builder.call(f, [pc, py, ir.Constant(INT64, rows), ir.Constant(INT64, vectors * width), s.ldc, s.ldy])
     height = ir.Constant(INT64, rows)
-    for phi, initial, value in [
-        (i, ir.Constant(INT64, 0), following),
-        (pa, a, e.at(pa, builder.mul(rsa, height))),
-        (pc, c, e.at(pc, builder.mul(ldc, height))),
-        (py, y, e.at(py, builder.mul(ldy, height))),
-    ]:
-        phi.add_incoming(initial, before)
-        phi.add_incoming(value, builder.block)
-    builder.cbranch(more, loop, done)
-    builder.position_at_end(done)
+    steps = (pa, s.rsa), (pc, s.ldc), (pi, s.ld_init), (py, s.ldy)
+    end_tile([e.at(pointer, builder.mul(stride, height)) for pointer, stride in steps])
 
 
-def _tiles_typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
+def _tiles_typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, product):
     real = a.dtype
 
     def codegen(context, builder, signature, values):
-        rows, columns, *rest = values
+        rows, columns, *rest, product = values
+        entries = SimpleNamespace(
+            **{name: builder.load(builder.gep(product, [ir.Constant(INT64, i)])) for i, name in enumerate(PRODUCT.names)}
+        )
         most_rows, vectors = tile_shape(real)
         end, width = builder.append_basic_block("tiles_end"), vectors * isa().width(real)
         switch = builder.switch(builder.add(builder.mul(columns, ir.Constant(INT64, 64)), rows), end)
@@ -152,17 +181,17 @@ def _tiles_typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, k, r
             for r in range(1, most_rows + 1):
                 builder.position_at_end(builder.append_basic_block(f"tile_{r}_{width}"))
                 switch.add_case(ir.Constant(INT64, width * 64 + r), builder.block)
-                _stack(e, r, width // e.width, *rest)
+                _stack(e, r, width // e.width, *rest, entries)
                 builder.branch(end)
             width //= 2
         builder.position_at_end(end)
         return context.get_dummy_value()
 
     pointer = types.CPointer(real)
-    return types.void(*[types.intp] * 3, *[pointer] * 5, *[types.intp] * 9), codegen
+    return types.void(*[types.intp] * 3, *[pointer] * 5, types.intp, PRODUCT.type), codegen
 
 
-_tiles = intrinsic_of(17, _tiles_typing)
+_tiles = intrinsic_of(10, _tiles_typing)
 
 
 def _tile_limits_typing(typingctx, like):
@@ -187,25 +216,38 @@ def epilogue_signature(real):
 
 def gemm_signature(real):
     p = types.CPointer(real)
-    return types.void(p, p, p, p, p, *[types.intp] * 10)
+    return types.void(p, p, p, p, p, PRODUCT.type)
 
 
-call_gemm = caller(gemm_signature, 15)
+call_gemm = caller(gemm_signature, 6)
+
+
+@inner
+def plain(p, m, n, k, rsa, ldb, ldc):
+    """Fill in a `PRODUCT` as m x n with an inner dimension of k in one segment, columns of A side by side."""
+    p.m, p.n, p.k, p.k1, p.k2 = m, n, k, 1, 1
+    p.rsa, p.csa, p.ldb, p.ldc, p.ldy, p.ld_init = rsa, 1, ldb, ldc, ldc, 0
+    p.a1, p.b1, p.a2, p.b2, p.flags, p.epilogue = 0, 0, 0, 0, 0, 0
 
 
 @kernel(gemm_signature)
-def gemm(a, b, c, init, y, m, n, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
-    """C = A B + init, then what `flags` say, then epilogue(C, Y) tile by tile while the tile is in the first cache.
+def gemm(a, b, c, init, y, p):
+    """C = A B + init, then what the flags say, then epilogue(C, Y) tile by tile while the tile is in the first cache.
 
-    a : element (i, k) at a[i * rsa + k * csa], m x k     b : (k, n), row stride ldb     c : (m, n), row stride ldc, written
-    init : (n,), added to every row (a bias)     y : (m, n), row stride ldy, what MASK reads and the epilogue works on
-    n : a multiple of 8; all rows of b, c, init, y are readable and writable up to there
+    c[i, j] = init[i * ld_init + j] + sum over s2 < k2, s1 < k1, s < k of
+    a[i * rsa + s * csa + s1 * a1 + s2 * a2] * b[(s * ldb + s1 * b1 + s2 * b2) + j], in that order.
+
+    m, n : rows and columns of C, n a multiple of 8; all rows of b, c, init, y are readable and writable up to there
+    k, k1, k2 : the inner dimension, in k2 groups of k1 segments of k; 1 and 1 for a plain product
+    rsa, csa, ldb, ldc, ldy : strides of A, and of the rows of B, C and Y     a1, b1, a2, b2 : from segment to segment and
+    from group to group     ld_init : 0 adds the same row to all (a bias), ldc with init = c adds to C
     flags : CLAMP makes what is below 0 a 0, MASK makes it 0 where Y is 0 (ReLU and its derivative)
     epilogue : address, 0 for none
-    Cost 2*m*n*k flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A kept
-    there instead were slower at every size, most at 2048 wide (80 % of the peak against 94).
+    Cost 2*m*n*k*k1*k2 flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A
+    kept there instead were slower at every size, most at 2048 wide (80 % of the peak against 94).
     """
     tallest, widest, _ = _tile_limits(a)
+    m, n = p.m, p.n
     stacks = (m + tallest - 1) // tallest
     low = m // stacks  # tiles as even as they can be: some of them a row taller, these come first
     tall = m - low * stacks
@@ -218,8 +260,8 @@ def gemm(a, b, c, init, y, m, n, k, rsa, csa, ldb, ldc, ldy, flags, epilogue):
             if count:
                 ahead = columns if j + columns < n and i + rows * count == m else 0
                 _tiles(
-                    rows, columns, count, offset(a, i * rsa), offset(b, j), offset(c, i * ldc + j), offset(init, j),
-                    offset(y, i * ldy + j), ahead, k, rsa, csa, ldb, ldc, ldy, flags, epilogue,
+                    rows, columns, count, offset(a, i * p.rsa), offset(b, j), offset(c, i * p.ldc + j),
+                    offset(init, i * p.ld_init + j), offset(y, i * p.ldy + j), ahead, p,
                 )  # fmt: skip
                 i += rows * count
         j += columns

@@ -31,8 +31,8 @@ class Inference:
         Built.
     dtype : numpy.dtype
         Float type of the network.
-    sparse : bool
-        Whether samples come as CSR matrices.
+    kind : str
+        Of the source of the samples, see `Source.kind`.
 
     Notes
     -----
@@ -40,12 +40,12 @@ class Inference:
     takes one half.
     """
 
-    def __init__(self, network, dtype, sparse):
+    def __init__(self, network, dtype, kind):
         layout = network.layout
-        widest = max(map(value_size, layout.shapes[sparse:]))
+        widest = max(map(value_size, layout.shapes[kind in ("csr", "ids") :]))
         self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
-        self.sparse, self.itemsize, self.flops_per_row = sparse, dtype.itemsize, max(1, layout.flops)
-        self._program = Program(layout, network.loss, sparse, dtype, self.capacity)
+        self.kind, self.itemsize, self.flops_per_row = kind, dtype.itemsize, max(1, layout.flops)
+        self._program = Program(layout, network.loss, kind, dtype, self.capacity)
         self.data, self._flag = np.zeros(DATA.size, np.int64), np.zeros(1, np.int64)
         self.data[DATA.flag] = self._flag.ctypes.data
         self._arrays = network.params, network.state

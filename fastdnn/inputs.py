@@ -1,15 +1,8 @@
-"""Where batches come from: dense arrays of any strides and CSR matrices, checked once, gathered a batch at a time."""
+"""What users pass as samples, targets and weights, checked once: kernels trust it."""
 
 import numpy as np
 import scipy.sparse
 from sklearn.utils.class_weight import compute_class_weight
-
-from ._jit import inner
-from ._rows import move, row_op, sum_of
-from ._simd import copy, integers_at, offset, pointer_at, prefetch, real
-from .layers.base import DATA, fields, op_kernel, sample
-
-IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of time, at most; at least the next row's start
 
 
 def as_numbers(a, name, dtype):
@@ -144,93 +137,6 @@ def times(weights, factors):
     return weights * factors
 
 
-class Source:
-    """Samples as the gather kernels read them.
-
-    Parameters
-    ----------
-    X : array-like or sparse matrix of shape (n, ...)
-        Samples; everything after the first dimension is flattened. No copy is made of a dense array of the right type
-        whose rows are reachable with strides (slices, Fortran order, read-only memory maps).
-    dtype : {"float32", "float64"}
-        Float type of the network.
-
-    Raises
-    ------
-    ValueError
-        If X is not numeric, has no samples, or (sparse) an index out of range.
-    """
-
-    def __init__(self, X, dtype):
-        self.sparse, self.dtype = scipy.sparse.issparse(X), np.dtype(dtype)
-        self.entries = np.zeros(5, np.int64)  # X, X_ROW, X_COLUMN, INDPTR, INDICES
-        if self.sparse:
-            self._keep_sparse(X, dtype)
-        else:
-            self._keep_dense(X, dtype)
-
-    def _keep_dense(self, X, dtype):
-        X = as_numbers(X, "X", dtype)
-        if X.ndim < 2:
-            raise ValueError(f"X must have shape (n, features) or more dimensions, got {X.shape}; use X.reshape(-1, 1)")
-        if 0 in X.shape[1:]:
-            raise ValueError(f"X has no features, its shape is {X.shape}")
-        self.n, self.shape = len(X), X.shape[1:]
-        X = X.reshape(self.n, int(np.prod(self.shape))) if X.ndim > 2 else X
-        if any(stride % X.itemsize for stride in X.strides):
-            X = np.ascontiguousarray(X)
-        self.arrays = (X,)
-        self.entries[:3] = X.ctypes.data, X.strides[0] // X.itemsize, X.strides[1] // X.itemsize
-
-    def _keep_sparse(self, X, dtype):
-        if X.ndim != 2:
-            raise ValueError(f"a sparse X must have shape (n, features), got {X.shape}")
-        as_numbers(np.zeros(0, X.dtype), "X", dtype)
-        check_sparse(X)  # before anything of SciPy's walks the indices: it does not look either
-        X = X.tocsr()
-        check_sparse(X)
-        X = X.sorted_indices()  # kernels look for a column by bisection
-        X.sum_duplicates()
-        self.n, self.shape = X.shape[0], X.shape[1:]
-        values = np.ascontiguousarray(X.data, dtype)
-        indptr, indices = (np.ascontiguousarray(a, np.int64) for a in (X.indptr, X.indices))
-        self.arrays = (values, indptr, indices)
-        self.entries[[0, 3, 4]] = [a.ctypes.data for a in self.arrays]
-
-    def take(self, rows):
-        """A new `Source` of some of the samples, copied."""
-        if not self.sparse:
-            return Source(self.arrays[0][rows].reshape(-1, *self.shape), self.dtype)
-        values, indptr, indices = self.arrays
-        return Source(scipy.sparse.csr_array((values, indices, indptr), (self.n, *self.shape))[rows], self.dtype)
-
-    def fill(self, data):
-        """Write the addresses into tables `data`; the arrays live as long as this object."""
-        data[..., DATA.x : DATA.indices + 1] = self.entries
-
-
-# Rows of a sample stand in n_in; offset of a row that has NaN where a number was not finite.
-INPUT = fields("watched")
-
-
-def input_op(op, builder, sparse, gradient=False):
-    """Fill in a program's first op, which has no parameters; nothing where the first layer reads CSR itself.
-
-    gradient : whether the way back ends with the gradient of the samples, in data.dx
-    """
-    if builder.sparse:
-        return
-    if sparse:
-        raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
-    width, rows = builder.input_shape[-1], builder.sample_rows
-    op.forward = (gather_dense if builder.with_gradient else gather_watched).address(builder.dtype)
-    op.n_in, op.n_out, op.y, op.ld_out = rows, width, builder.new_rows(width), builder.stride(width)
-    if not builder.with_gradient:
-        op.watched = builder.new_block(builder.stride(width))
-    if gradient:
-        op.backward, op.dy = scatter_gradient.address(builder.dtype), builder.new_deltas(width)
-
-
 def check_sparse(X, name="X"):
     """ValueError unless the indices of a CSR, CSC, BSR or COO matrix are sound: kernels (and SciPy's) trust them.
 
@@ -254,86 +160,3 @@ def check_sparse(X, name="X"):
     for indices, kind, n in pairs:
         if len(indices) and (indices.min() < 0 or indices.max() >= n):
             raise ValueError(f"{what} {kind} indices must be 0 to {n - 1}, got {indices.min()} to {indices.max()}")
-
-
-@inner
-def copy_row(source, target, n):
-    """n elements, in whole vectors of 16 of which the last may overlap the one before: memcpy takes 10 ns to start."""
-    if n < 16:
-        copy(source, target, n)
-    else:
-        whole = n // 16 * 16
-        move(source, target, whole)
-        if whole < n:
-            move(offset(source, n - 16), offset(target, n - 16), 16)
-
-
-@inner
-def gather(op, data, work, start, lo, n):
-    """Samples order[start + lo], ... into n_in rows of n_out numbers each; moves 2 * rows * columns elements a sample.
-
-    Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
-    """
-    x, ld, columns, rows = pointer_at(data.x, work), op.ld_out, op.n_out, op.n_in
-    x_row, x_column = data.x_row, data.x_column
-    size = rows * columns
-    ahead = max(1, min(16, IN_FLIGHT // size)) if x_column == 1 and data.order else 0
-    for i in range(lo - ahead, lo + n):
-        if ahead and i + ahead < lo + n:
-            coming = offset(x, sample(data, start + i + ahead) * x_row)
-            for j in range(0, min(size, IN_FLIGHT), 16):
-                prefetch(offset(coming, j))
-        if i >= lo:
-            for r in range(rows):
-                source = offset(x, sample(data, start + i) * x_row + r * columns * x_column)
-                target = offset(work, op.y + (i * rows + r) * ld)
-                if x_column == 1:
-                    copy_row(source, target, columns)
-                else:
-                    for j in range(columns):
-                        target[j] = source[j * x_column]
-
-
-@op_kernel(INPUT)
-def gather_dense(op, data, params, grads, work, start, lo, n):
-    """`gather`; writes its own samples."""
-    gather(op, data, work, start, lo, n)
-
-
-@op_kernel(INPUT)
-def scatter_gradient(op, data, params, grads, work, start, lo, n):
-    """The gradients of samples lo..lo+n, without padding, to their positions in data.dx; writes its own samples."""
-    columns, rows, target = op.n_out, op.n_in, pointer_at(data.dx, work)
-    for i in range(lo * rows, (lo + n) * rows):
-        copy(offset(work, op.dy + i * op.ld_out), offset(target, (start * rows + i) * columns), columns)
-
-
-@row_op(2, 2, whole=True)
-def move_watching(x, zeros):
-    return x, zeros + x * 0.0
-
-
-@op_kernel(INPUT)
-def gather_watched(op, data, params, grads, work, start, lo, n):
-    """`gather`, and 1 into data.flag if a number is infinite or NaN: 0 times it is NaN. A check before it would cost a small
-    network a fifth of its time."""
-    x, zeros, ld, columns = pointer_at(data.x, work), offset(work, op.watched), op.ld_out, op.n_out
-    for j in range(ld):
-        zeros[j] = real(work, 0.0)
-    whole = columns // 16 * 16
-    direct = data.x_column == 1 and columns >= 16 and not data.order
-    if not direct:
-        gather(op, data, work, start, lo, n)
-    for i in range(lo, lo + n):
-        for r in range(op.n_in):
-            target = offset(work, op.y + (i * op.n_in + r) * ld)
-            if direct:
-                source = offset(x, (start + i) * data.x_row + r * columns)
-                move_watching(source, zeros, target, zeros, whole)
-                if whole < columns:
-                    move_watching(offset(source, columns - 16), zeros, offset(target, columns - 16), zeros, 16)
-            else:
-                for j in range(columns):
-                    zeros[j] += target[j] * real(work, 0.0)
-    if sum_of(zeros, columns) != real(work, 0.0):
-        integers_at(data.flag, 0)[0] = 1

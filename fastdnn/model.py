@@ -1,19 +1,19 @@
 """Model: a network of layers; fit, predict, evaluate, save, look inside."""
 
 import numpy as np
-from sklearn.utils import assert_all_finite
 
 from . import steps
 from ._guard import guard
 from .fitting import fit, prepare
 from .html import network_html
 from .inference import Inference, chunks
-from .inputs import Source, check_dense, check_weights
+from .inputs import check_dense, check_weights
 from .layers.base import DATA, sample_rows
 from .losses import SquaredError, scores_link
 from .memory import Memory, Network
 from .program import Layout
 from .saving import load_model, save_model
+from .sources import Source
 from .specs import check_count
 from .summary import summary
 from .training import Training
@@ -84,12 +84,14 @@ class Model(Memory):
 
     def _source(self, X, layout, finite=True):
         """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
-        source = X if isinstance(X, Source) else Source(X, self.dtype)
+        first = self.layers[0]
+        source = X if isinstance(X, Source) else Source(X, self.dtype, ids=first.takes_ids)
+        if source.kind == "ids":
+            first.check_ids(source.arrays[0])
         if finite:
             if source.n == 0:
                 raise ValueError("X has no samples")
-            with np.errstate(invalid="ignore", over="ignore"):  # of sums that are infinite; the error says it in words
-                assert_all_finite(source.arrays[0], input_name="X")
+            source.check_finite()
         if layout is not None and tuple(source.shape) != layout.shapes[0]:
             raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
         return source
@@ -413,7 +415,7 @@ class Model(Memory):
         if self._is_plain(network, X):
             return self._plain(network, X, kernel)[0]
         source = self._source(X, network.layout, finite=False)
-        if not source.sparse:
+        if source.kind == "float":
             return self._plain(network, source.arrays[0], kernel)[0]
         result = np.empty((source.n, *network.layout.shapes[-1]), self.dtype)
         self._run(network, source, kernel, {DATA.result: result.ctypes.data})
@@ -435,7 +437,7 @@ class Model(Memory):
         return self._plain(network, X, network.loss.link) if self._is_plain(network, X) else (None, False)
 
     def _plain(self, network, X, kernel):
-        inference = self._borrow(network, sparse=False)
+        inference = self._borrow(network, "float")
         result = np.empty((len(X), *network.layout.shapes[-1]), self._dtype)
         inference.rows(X)
         finite = inference.run(len(X), kernel.address(self._dtype), {DATA.result: result.ctypes.data})
@@ -444,20 +446,20 @@ class Model(Memory):
 
     def _run(self, network, source, kernel, arrays):
         """Take all samples forward and end with `kernel`; arrays {entry of data: address} are what it reads and writes."""
-        inference = self._borrow(network, source.sparse)
+        inference = self._borrow(network, source.kind)
         source.fill(inference.data)
         inference.run(source.n, kernel.address(self._dtype), arrays)
         network.idle.append(inference)
 
-    def _borrow(self, network, sparse):
+    def _borrow(self, network, kind):
         """An `Inference` that no other Python thread uses meanwhile."""
         try:
             inference = network.idle.pop()
-            if inference.sparse == sparse:
+            if inference.kind == kind:
                 return inference
         except IndexError:
             pass
-        return Inference(network, self.dtype, sparse)
+        return Inference(network, self.dtype, kind)
 
     def evaluate(self, X, y, sample_weight=None):
         """Loss and metrics of the samples.

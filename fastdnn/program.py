@@ -7,9 +7,9 @@ import numpy as np
 
 from . import rng
 from .gemm import ALIGN, padded
-from .inputs import INPUT, input_op
 from .layers.base import ONE, OP, ZEROS, Parameter, sample_rows
 from .losses.base import LOSS
+from .sources import INPUT, NARROW, input_op
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
 PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
@@ -205,6 +205,8 @@ class Builder:
         Whether there is a way back: values are kept for it, and gradients have places.
     training : bool
         Whether layers behave as in training: dropout, statistics of the batch.
+    reads : str
+        Kind of the source that the op reads itself, "" where it gets rows of floats.
     """
 
     def __init__(self, program, dtype, rows, with_gradient, training, seed):
@@ -215,9 +217,14 @@ class Builder:
             with_gradient,
             training,
         )
-        self.input, self.d_input, self.input_shape, self.sparse = -1, -1, (), False
+        self.input, self.d_input, self.input_shape, self.reads = -1, -1, (), ""
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
         self.open_skips = []  # rows of the ops where ways around other layers start
+
+    @property
+    def sparse(self):
+        """Whether the op reads a CSR matrix of samples itself."""
+        return self.reads == "csr"
 
     @property
     def sample_rows(self):
@@ -304,8 +311,8 @@ class Program:
         Of the network.
     loss : Loss
         Of the network.
-    sparse : bool
-        Whether samples come as CSR matrices.
+    kind : str
+        Of the source of the samples, see `Source.kind`.
     dtype : numpy.dtype
         Float type.
     rows : int
@@ -332,24 +339,25 @@ class Program:
         Workspace of one thread, or of all in training.
     """
 
-    def __init__(self, layout, loss, sparse, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False):
+    def __init__(self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False):
         self.rows, self.with_gradient = rows, kernel is not None
         self.dtype, self.kept = np.dtype(dtype), []
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
-        builder.sparse = sparse and layout.leaves[0][1].takes_sparse
-        self.table[:, OP.sample_rows] = 1
         leaves, shapes = layout.leaves, layout.shapes
+        reads = {"csr": leaves[0][1].takes_sparse, "ids": leaves[0][1].takes_ids}
+        builder.reads = kind if reads.get(kind) else ""
+        self.table[:, OP.sample_rows] = 1
+        first, affine = self._done_by_gather(leaves, kind, input_gradient)
         folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
-        first = 0 if sparse else next(i for i in range(len(leaves) + 1) if i == len(leaves) or not leaves[i][1].reshapes)
-        folded[:first] = [True] * first  # samples are gathered in the shape that these give
+        folded[:first] = [True] * first
         shape = shapes[first]
-        wide = [shape, *shapes[1:]] if not builder.sparse else shapes[1:]
+        wide = shapes[1:] if builder.reads else [shape, *shapes[1:]]
         self._size = ZEROS + max(padded(s[-1]) for s in wide)
         if not self.with_gradient:
             self.blocks = [self.reserve(rows * max(map(value_size, wide))) for _ in range(2)]
         builder.input_shape = shape
-        input_op(INPUT.on(self.table[0]), builder, sparse, input_gradient)
+        input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
         for number, (_, layer) in enumerate(leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
@@ -361,7 +369,7 @@ class Program:
             layer.emit(op, builder)
             shape = shapes[number + 1]
             self._refuse_overwriting(layer, number)
-            builder.sparse = False
+            builder.reads = ""
         builder.input_shape = shapes[-1]
         self.loss_rows = builder.sample_rows
         self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
@@ -369,6 +377,18 @@ class Program:
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
+
+    @staticmethod
+    def _done_by_gather(leaves, kind, input_gradient):
+        """(number of first layers that the gather does, (scale, offset)): samples come in the shape and range these give."""
+        first, affine = 0, None
+        while kind not in ("csr", "ids") and first < len(leaves):
+            layer = leaves[first][1]
+            scales = layer.affine if kind in NARROW and affine is None and not input_gradient else None
+            if not layer.reshapes and scales is None:
+                break
+            first, affine = first + 1, scales or affine
+        return first, affine or (1.0, 0.0)
 
     def _end(self, op, builder, loss, kernel):
         """Fill in the op of the loss, or of its link."""

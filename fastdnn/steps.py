@@ -3,9 +3,9 @@
 import numpy as np
 
 from .engine import TRAIN
-from .inputs import Source
 from .layers.base import DATA
 from .losses.base import GivenGradient
+from .sources import Source
 from .thread_choice import SLICE, worthwhile_threads
 from .training import Training
 
@@ -34,10 +34,11 @@ def bound(model, X, y, sample_weight, training, input_gradient=False, loss=None)
     source, targets, weights = model.check(network, X, y, sample_weight)
     if model.layout is None:
         model.build(source.shape)
-    if input_gradient and source.sparse:
-        raise ValueError("gradients with respect to a sparse X are not computed; use X.toarray()")
+    if input_gradient and source.kind in ("csr", "ids"):
+        what = "a sparse X are not computed; use X.toarray()" if source.sparse else "ids do not exist"
+        raise ValueError(f"gradients with respect to {what}")
     loss = loss or model.loss
-    key = source.n, source.sparse, loss.kernel_for(targets), weights is None, training, input_gradient
+    key = source.n, source.kind, loss.kernel_for(targets), weights is None, training, input_gradient
 
     def make():
         return Training(

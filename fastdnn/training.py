@@ -75,7 +75,7 @@ class Training:
         for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
             if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
                 self.program = Program(
-                    model.layout, loss, source.sparse, model.dtype, rows, kernel, training, model.seed, input_gradient
+                    model.layout, loss, source.kind, model.dtype, rows, kernel, training, model.seed, input_gradient
                 )
         rows = self.program.rows
         self.parts, self.factors = model.layout.parts(), model.layout.factors()

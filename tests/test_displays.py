@@ -86,7 +86,7 @@ def test_summary_says_what_a_fit_takes():
 def test_memory_of_a_fit_is_about_right(name):
     model = built(name)
     own, work = fit_bytes(model, 128)
-    program = Program(model.layout, model.loss, False, model.dtype, 128, model.loss.kernel, True)
+    program = Program(model.layout, model.loss, "float", model.dtype, 128, model.loss.kernel, True)
     arrays = (2 + model.optimizer.n_moments) * model.layout.size * model.dtype.itemsize
     assert 0.95 < (own + work) / (arrays + program.n_work * model.dtype.itemsize) < 1.6  # some layers work in place
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, gemm, padded, tile_shape, transpose
+from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, PRODUCT, gemm, padded, tile_shape, transpose
 from fastdnn.layers import ACTIVATIONS
 
 TILE = tile_shape(types.float32)[0]
@@ -25,6 +25,15 @@ def block(a, dtype, extra_rows=0):
     return np.vstack([buffer, np.full((2, buffer.shape[1]), 99, dtype)])
 
 
+def run(dtype, a, b, c, init, y, **entries):
+    """The kernel, told what the entries of `PRODUCT` say (0 where they say nothing)."""
+    table = np.zeros(PRODUCT.size, np.int64)
+    for name, value in entries.items():
+        table[getattr(PRODUCT, name)] = value
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(gemm.address(dtype))
+    call(*(x.ctypes.data for x in (a, b, c, init, y, table)))
+
+
 def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=None):
     m, k = A.shape[::-1] if turned else A.shape
     n = B.shape[1]
@@ -34,10 +43,8 @@ def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=Non
     rsa, csa = (1, a.shape[1]) if turned else (a.shape[1], 1)
     epilogue = ACTIVATIONS[activation].forward_kernel.address(dtype) if activation else 0
     width = -(-n // COLUMNS) * COLUMNS
-    gemm.compile(dtype).ctypes(
-        pointer(a), pointer(b), pointer(c), pointer(bias), pointer(y), m, width, k, rsa, csa, b.shape[1], c.shape[1],
-        y.shape[1], flags, epilogue,
-    )  # fmt: skip
+    sizes = dict(m=m, n=width, k=k, k1=1, k2=1, rsa=rsa, csa=csa, ldb=b.shape[1], ldc=c.shape[1], ldy=y.shape[1])
+    run(dtype, a, b, c, bias, y, **sizes, flags=flags, epilogue=epilogue)
     assert (c[m:] == 99).all()
     assert (c[:m, width:] == 0).all()
     return c[:m, :n]
@@ -59,6 +66,37 @@ def test_product(m, n, k, dtype):
     saved = np.maximum(rng.standard_normal((m, n)), 0)
     np.testing.assert_allclose(product(A, B, b, dtype, flags=MASK, saved=saved), exact * (saved > 0), **close)
     np.testing.assert_allclose(product(A, B, b, dtype, activation="tanh"), np.tanh(exact), **close)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n"), [(1, 8), (5, 16), (TILE + 1, 40)])
+@pytest.mark.parametrize(("k", "k1", "k2"), [(1, 1, 1), (3, 1, 4), (2, 3, 1), (1, 2, 3), (4, 3, 2)])
+def test_segments_of_the_inner_dimension(m, n, k, k1, k2, dtype):
+    """The formula of `gemm`, with segments that overlap in A and lie anywhere in B, on top of another matrix."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal(m * 11 + 500).astype(dtype), rng.standard_normal((100, 48)).astype(dtype)
+    init, c = rng.standard_normal((m, n + 3)).astype(dtype), np.zeros((m, n + 1), dtype)
+    init, c = np.ascontiguousarray(init), np.ascontiguousarray(c)
+    strides = dict(rsa=11, csa=2, ldb=2 * 48, a1=7, a2=31, b1=5 * 48, b2=17 * 48)
+    run(dtype, a, b, c, init, c, m=m, n=n, k=k, k1=k1, k2=k2, ldc=n + 1, ldy=n + 1, ld_init=n + 3, **strides)
+    exact = init[:, :n].astype(float)
+    for s2, s1, s in np.ndindex(k2, k1, k):
+        rows = a[np.arange(m) * 11 + 2 * s + 7 * s1 + 31 * s2]
+        exact += np.outer(rows, b[2 * s + 5 * s1 + 17 * s2, :n])
+    np.testing.assert_allclose(
+        c[:, :n], exact, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-5 if dtype == "float32" else 1e-13
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_product_adds_to_what_is_there(dtype):
+    rng = np.random.default_rng(0)
+    A, B, C = rng.standard_normal((20, 5)), rng.standard_normal((5, 16)), rng.standard_normal((20, 16))
+    a, b, c = block(A, dtype), block(B, dtype), block(C, dtype)
+    ld = c.shape[1]
+    run(dtype, a, b, c, c, c, m=20, n=16, k=5, k1=1, k2=1, rsa=a.shape[1], csa=1, ldb=ld, ldc=ld, ldy=ld, ld_init=ld)
+    np.testing.assert_allclose(c[:20, :16], C + A @ B, rtol=1e-4, atol=1e-5)
+    assert (c[20:] == 99).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

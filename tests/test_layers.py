@@ -22,6 +22,7 @@ LAYER_CASES = [
     [layers.Activation("gelu")],
     [layers.Activation("softmax")],
     [layers.PReLU()],
+    [layers.Rescaling(0.7, -0.2)],
     [layers.Dropout(0.3)],
     [layers.AlphaDropout(0.3)],
     [layers.GaussianNoise(0.2)],
@@ -144,11 +145,23 @@ def torch_twin(torch, case, weights, state, training):
             if kind == "batch_norm":
                 made.running_mean, made.running_var = torch.tensor(next(state)), torch.tensor(next(state))
             modules.append(made)
+        elif kind == "rescaling":
+            modules.append(Affine(layer.scale, layer.offset))
         elif kind == "residual":
             modules.append(Around(torch_twin(torch, layer.layers, weights, state, training)))
         elif kind not in ("flatten", "reshape"):
             assert not training, f"write PyTorch's form of {kind} here"
     return torch.nn.Sequential(*modules).double().train(training)
+
+
+def Affine(scale, offset):
+    import torch
+
+    class Rescaled(torch.nn.Module):
+        def forward(self, x):
+            return scale * x + offset
+
+    return Rescaled()
 
 
 def Around(inside):

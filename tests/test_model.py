@@ -132,12 +132,12 @@ def test_no_bit_depends_on_where_an_epoch_is_cut(batch, monkeypatch):
     found = []
     for seconds in (1e9, 1e-9):
         monkeypatch.setattr(thread_choice.ThreadChoice, "next", lambda choice, s=seconds: (choice.most, s))
-        calls, train = [], fastdnn.training.engine.train
-        monkeypatch.setattr(fastdnn.training.engine, "train", lambda *a, c=calls, t=train: [c.append(a), t(*a)])
+        calls, train = [], fastdnn.engine.train
+        monkeypatch.setattr(fastdnn.engine, "train", lambda *a, c=calls, t=train: [c.append(a), t(*a)])
         model = network((30,))
         losses = model.fit(X, y, epochs=2, batch_size=batch)["loss"]
         found.append((losses, model.params.copy(), *model.loss_and_grad(X, y), len(calls)))
-        monkeypatch.setattr(fastdnn.training.engine, "train", train)
+        monkeypatch.setattr(fastdnn.engine, "train", train)
     (whole, params, loss, gradient, few), (cut, *others, many) = found
     assert cut == whole
     np.testing.assert_array_equal(others[0], params)

@@ -26,8 +26,8 @@ def assembly(real, element, monkeypatch):
     except RuntimeError:
         pytest.skip("this llvmlite has no aarch64")
     pointer = types.CPointer(real)
-    _, codegen = gemm._tiles_typing(None, *[types.intp] * 3, *[pointer] * 5, *[types.intp] * 9)
-    kinds = [_simd.INT64] * 3 + [element.as_pointer()] * 5 + [_simd.INT64] * 9
+    _, codegen = gemm._tiles_typing(None, *[types.intp] * 3, *[pointer] * 5, types.intp, gemm.PRODUCT.type)
+    kinds = [_simd.INT64] * 3 + [element.as_pointer()] * 5 + [_simd.INT64, _simd.INT64.as_pointer()]
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "tiles")
     builder = ir.IRBuilder(function.append_basic_block("entry"))

@@ -6,7 +6,7 @@ import pytest
 import fastdnn
 from fastdnn import MLPRegressor, Model, engine, layers, optimizers
 from fastdnn.binding import Binding
-from fastdnn.inputs import Source
+from fastdnn.sources import Source
 from fastdnn.thread_choice import ThreadChoice
 from fastdnn.training import Training
 

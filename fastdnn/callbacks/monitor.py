@@ -90,22 +90,11 @@ def _table(model, X, y, least_rows):
         rms = _rms(gradient)
         row = {"key": key, "weights": _rms(model.weights[key]), "gradient": rms, "ratio": rms / largest if largest else 0.0}
         table.append(row)
-    dead = dict(_dead(model, X)) if X.n >= least_rows and _differ(X) else {}
+    dead = dict(_dead(model, X)) if X.n >= least_rows and not X.all_same() else {}
     for row in table:
         if row["key"] in dead:
             row["dead"] = dead[row["key"]]
     return table
-
-
-def _differ(X):
-    """Whether not all samples of a `Source` are the same."""
-    if X.sparse:
-        values, starts, columns = X.arrays
-        width = starts[1]
-        return bool((np.diff(starts) != width).any()) or any(
-            (a.reshape(X.n, width) != a[:width]).any() for a in (values, columns)
-        )
-    return bool((X.arrays[0] != X.arrays[0][:1]).any())
 
 
 def _dead(model, X):

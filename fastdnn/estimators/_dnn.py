@@ -14,11 +14,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..callbacks import Callback, EarlyStopping
 from ..fitting import fit, prepare
-from ..inputs import Source, check_sparse, check_weights
+from ..inputs import check_sparse, check_weights
 from ..layers import Dense, Dropout, Layer
 from ..model import Model
 from ..optimizers import Optimizer, get_optimizer
 from ..schedules import Schedule, get_schedule
+from ..sources import Source
 from ..validation import SPLITS, take
 from ._bridge import Bridge, callbacks_of
 from ._parameters import NestedParameters

@@ -12,12 +12,13 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..callbacks import Callback
-from ..convergence import collapsed, samples_are_same, warn
-from ..inputs import Source, check_range, check_sparse, times
+from ..convergence import collapsed, warn
+from ..inputs import check_range, check_sparse, times
 from ..layers import ACTIVATIONS, ActivationFunction, Dense, Dropout
 from ..layers.activation_function import ALIASES, check_activation
 from ..model import Model
 from ..schedules import Schedule
+from ..sources import Source
 from ..specs import check_number
 from ._bridge import callbacks_of
 from ._mlp_solver import SOLVERS
@@ -158,7 +159,7 @@ class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
     def _warn_if_collapsed(self, source, y):
         """scikit-learn, too, trains networks that give the same for all samples; it is the warning that is ours."""
         targets = y.argmax(axis=1) if self._model.loss.labels and y.ndim > 1 else y
-        if not samples_are_same(source):
+        if not source.all_same():
             for text in collapsed(self._model, source, targets, np.arange(source.n)):
                 warn(text)
 

@@ -11,9 +11,10 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from .._guard import guard
 from ..fitting import Fit
-from ..inputs import Source, times
+from ..inputs import times
 from ..minimizing import minimize, stop_iteration_passes
 from ..rng import shuffle_as_numpy
+from ..sources import Source
 from ..training import Training
 from ._blas import one_blas_thread
 from ._bridge import Bridge

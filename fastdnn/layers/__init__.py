@@ -7,6 +7,7 @@ from .batch_norm import BatchNorm
 from .dense import Dense
 from .elementwise import Activation, AlphaDropout, Dropout, GaussianNoise, PReLU
 from .layer_norm import LayerNorm
+from .rescaling import Rescaling
 from .shape import Flatten, Reshape, Residual
 
 LAYERS = {
@@ -23,6 +24,7 @@ LAYERS = {
         Residual,
         Flatten,
         Reshape,
+        Rescaling,
     )
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "PReLU",
+    "Rescaling",
     "Reshape",
     "Residual",
     "activation",

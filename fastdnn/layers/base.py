@@ -144,6 +144,8 @@ class Layer(Spec):
     name = "layer"
     record = OP  # names of the entries of its ops
     takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (builder.sparse), not rows made dense
+    takes_ids = False  # the same of integers, which then never become floats
+    affine = None  # (scale, offset) where that is all it does: samples of 8 or 16 bits are scaled as they become floats
     internal = False  # whether it is no layer of a user's, but a part of one
     reshapes = False  # whether its output is its input in another shape, number by number
     opens_skip = closes_skip = False  # whether a way around other layers starts or ends here (same shape at both ends)
@@ -159,6 +161,9 @@ class Layer(Spec):
     def parameters(self, input_shape):
         """The `Parameter` arrays of the layer."""
         return []
+
+    def check_ids(self, ids):
+        """ValueError unless the integers, an int64 array, are such as the layer takes; of one that `takes_ids`."""
 
     def flops(self, input_shape):
         """Floating-point operations of the way forward of one sample: what threads and slices are chosen by."""

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from .._jit import inner
 from .._rows import add_scaled
 from .._simd import copy, integers_at, offset, pointer_at
-from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, padded, transpose
+from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, new_product, padded, plain, transpose
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import call_on_tile, check_activation, get_activation
@@ -141,11 +141,10 @@ def dense_forward(op, data, params, grads, work, start, lo, n):
     ldx, ldy = op.ld_in, op.ld_out
     x, y, z = (offset(work, op.x + lo * ldx), offset(work, op.y + lo * ldy), offset(work, op.saved + lo * ldy))
     bias = offset(params, op.bias) if op.bias >= 0 else offset(work, ZEROS)
-    columns = whole_columns(op.n_out)
-    call_gemm(
-        op.gemm, x, offset(params, op.weight), z, bias, y, n, columns, op.n_in, ldx, 1, ldy, ldy, ldy,
-        CLAMP if op.clamps else 0, 0 if op.by_rows else op.activation
-    )  # fmt: skip
+    p = new_product()
+    plain(p, n, whole_columns(op.n_out), op.n_in, ldx, ldy, ldy)
+    p.flags, p.epilogue = CLAMP if op.clamps else 0, 0 if op.by_rows else op.activation
+    call_gemm(op.gemm, x, offset(params, op.weight), z, bias, y, p)
     if op.by_rows:
         call_on_tile(op.activation, z, y, n, op.n_out, ldy, ldy)
 
@@ -163,11 +162,10 @@ def dense_backward(op, data, params, grads, work, start, lo, n):
         call_on_tile(op.derivative, dy, offset(work, op.saved + lo * ldy), n, columns, ldy, ldy)
     if op.dx >= 0:
         dx, saved = offset(work, op.dx + lo * ldx), offset(work, op.saved_before + lo * ldx)
-        columns = whole_columns(op.n_in)
-        call_gemm(
-            op.gemm, dy, offset(work, op.transposed), dx, offset(work, ZEROS), saved, n, columns, op.n_out, ldy, 1, ldx,
-            ldx, ldx, MASK if op.clamps_before else 0, op.derivative_before
-        )  # fmt: skip
+        p = new_product()
+        plain(p, n, whole_columns(op.n_in), op.n_out, ldy, ldx, ldx)
+        p.flags, p.epilogue = MASK if op.clamps_before else 0, op.derivative_before
+        call_gemm(op.gemm, dy, offset(work, op.transposed), dx, offset(work, ZEROS), saved, p)
 
 
 @op_kernel(DENSE)
@@ -193,13 +191,14 @@ def bias_gradient(op, data, grads, work):
 
 @inner
 def sum_over_rows(op, data, work, x, target, n, x_row, x_column):
-    """target (n, n_out) = X dY; element (i, r) of X, for row r of the slot, as in `gemm`."""
+    """target (n, n_out) = X dY; element (i, r) of X, for row r of the shard, as in `gemm`."""
     ldy = op.ld_out
     first, rows = shard_rows(op, data)
     columns, dy = whole_columns(op.n_out), offset(work, op.dy + first * ldy)
-    call_gemm(
-        op.gemm, x, dy, target, offset(work, ZEROS), target, n, columns, rows, x_row, x_column, ldy, ldy, ldy, 0, 0
-    )  # fmt: skip
+    p = new_product()
+    plain(p, n, columns, rows, x_row, ldy, ldy)
+    p.csa = x_column
+    call_gemm(op.gemm, x, dy, target, offset(work, ZEROS), target, p)
     if columns < ldy:  # the product leaves the padding of a row; the update reads it
         for i in range(n):
             copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)

@@ -1,0 +1,392 @@
+"""Where batches come from: arrays of any strides and number type, CSR matrices, chunks; gathered a batch at a time.
+
+Every kind of source has a kernel that takes samples from where they stand into rows of the network's float type: nothing is
+copied or converted but the rows of a batch. A first layer that reads the source itself (`Layer.takes_sparse`, `takes_ids`)
+does without.
+"""
+
+import numpy as np
+import scipy.sparse
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from sklearn.utils import assert_all_finite
+
+from ._jit import inner, kernel_from
+from ._math import fma
+from ._rows import move, row_op, sum_of
+from ._simd import (
+    INT64,
+    Emit,
+    Vec,
+    copy,
+    doubles_at,
+    integers_at,
+    intrinsic_of,
+    offset,
+    pointer_at,
+    prefetch,
+    real,
+    where,
+)
+from .inputs import as_numbers, check_missing, check_sparse
+from .layers.base import DATA, fields, op_kernel, sample
+
+IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of time, at most; at least the next row's start
+NARROW = {
+    "u1",
+    "i1",
+    "u2",
+    "i2",
+    "f2",
+}  # number types that are read as they are, exactly, and become floats a batch at a time
+
+
+class Source:
+    """Samples as the gather kernels read them.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n, ...)
+        Samples; everything after the first dimension is flattened. No copy is made of a dense array of the network's
+        float type, of integers of 8 or 16 bits, or of float16, if its rows are reachable with strides (slices, read-only
+        memory maps; of floats also Fortran order).
+    dtype : {"float32", "float64"}
+        Float type of the network.
+    ids : bool, default=False
+        Whether the numbers are integers that stand for something: they never become floats.
+
+    Attributes
+    ----------
+    kind : str
+        What the kernels are chosen by: "float", "csr", "ids", "chunks", or one of `NARROW`.
+    n, shape : int, tuple
+        Number of samples, and the shape of one.
+    arrays : tuple of ndarray
+        What is read, kept alive as long as this.
+
+    Raises
+    ------
+    ValueError
+        If X is not numeric, has no samples, or (sparse) an index out of range.
+    """
+
+    def __init__(self, X, dtype, ids=False):
+        self.dtype, self.kind = np.dtype(dtype), "ids" if ids else "float"
+        self.entries = np.zeros(5, np.int64)  # x, x_row, x_column, indptr, indices of `DATA`
+        if scipy.sparse.issparse(X):
+            self._keep_sparse(X, dtype)
+        else:
+            self._keep_dense(as_ids(X) if ids else X)
+
+    @classmethod
+    def of_chunks(cls, chunks, dtype):
+        """Samples that stand in several arrays of shape (n_i, ...), one after the other.
+
+        Chunks of the network's float type whose rows lie side by side are read where they are (memory maps, say).
+        """
+        chunks = [np.ascontiguousarray(as_numbers(chunk, "X", dtype)) for chunk in chunks]
+        shapes = {chunk.shape[1:] for chunk in chunks}
+        if len(shapes) != 1 or () in shapes:
+            raise ValueError(f"chunks must be a list of arrays (n_i, ...) of samples of one shape, got {sorted(shapes)}")
+        source = cls(chunks[0][:0].reshape(0, *chunks[0].shape[1:]), dtype)
+        starts = np.cumsum([0, *map(len, chunks)])
+        addresses = np.array([chunk.ctypes.data for chunk in chunks], np.int64)
+        source.kind, source.n, source.arrays = "chunks", int(starts[-1]), (*chunks, starts, addresses)
+        source.entries[:] = len(chunks), int(np.prod(source.shape)), 1, starts.ctypes.data, addresses.ctypes.data
+        return source
+
+    @property
+    def sparse(self):
+        """Whether it is a CSR matrix."""
+        return self.kind == "csr"
+
+    def _keep_dense(self, X):
+        found = np.asarray(X)
+        if found.dtype == bool:
+            found = found.view(np.uint8)
+        kind = found.dtype.str[1:]
+        narrow = kind in NARROW and found.dtype.isnative and not np.ma.isMaskedArray(X)
+        X = found if narrow or (found.dtype == np.int64 and self.kind == "ids") else as_numbers(X, "X", self.dtype)
+        if X.ndim < 2:
+            raise ValueError(f"X must have shape (n, features) or more dimensions, got {X.shape}; use X.reshape(-1, 1)")
+        if 0 in X.shape[1:]:
+            raise ValueError(f"X has no features, its shape is {X.shape}")
+        self.n, self.shape = len(X), X.shape[1:]
+        X = X.reshape(self.n, int(np.prod(self.shape))) if X.ndim > 2 else X
+        if any(stride % X.itemsize for stride in X.strides) or (narrow and X.strides[1] != X.itemsize):
+            X = np.ascontiguousarray(X)
+        self.kind, self.arrays = kind if narrow else self.kind, (X,)
+        self.entries[:3] = X.ctypes.data, X.strides[0] // X.itemsize, X.strides[1] // X.itemsize
+
+    def _keep_sparse(self, X, dtype):
+        if X.ndim != 2:
+            raise ValueError(f"a sparse X must have shape (n, features), got {X.shape}")
+        as_numbers(np.zeros(0, X.dtype), "X", dtype)
+        check_sparse(X)  # before anything of SciPy's walks the indices: it does not look either
+        X = X.tocsr()
+        check_sparse(X)
+        X = X.sorted_indices()  # kernels look for a column by bisection
+        X.sum_duplicates()
+        self.kind, self.n, self.shape = "csr", X.shape[0], X.shape[1:]
+        values = np.ascontiguousarray(X.data, dtype)
+        indptr, indices = (np.ascontiguousarray(a, np.int64) for a in (X.indptr, X.indices))
+        self.arrays = (values, indptr, indices)
+        self.entries[[0, 3, 4]] = [a.ctypes.data for a in self.arrays]
+
+    def check_finite(self):
+        """ValueError, scikit-learn's, if a number is infinite or NaN."""
+        for part in self.arrays[:-2] if self.kind == "chunks" else self.arrays[:1]:
+            with np.errstate(invalid="ignore", over="ignore"):  # of sums that are infinite; the error says it in words
+                assert_all_finite(part, input_name="X")
+
+    def take(self, rows):
+        """A new `Source` of some of the samples, copied."""
+        if self.kind == "csr":
+            values, indptr, indices = self.arrays
+            return Source(scipy.sparse.csr_array((values, indices, indptr), (self.n, *self.shape))[rows], self.dtype)
+        if self.kind == "chunks":
+            *chunks, starts, _ = self.arrays
+            rows = np.arange(self.n)[rows]
+            of = np.searchsorted(starts, rows, side="right") - 1
+            found = np.empty((len(rows), *self.shape), self.dtype)
+            for c in np.unique(of):
+                found[of == c] = chunks[c][rows[of == c] - starts[c]]
+            return Source(found, self.dtype)
+        return Source(self.arrays[0][rows].reshape(-1, *self.shape), self.dtype, ids=self.kind == "ids")
+
+    def all_same(self):
+        """Whether all samples are equal."""
+        if self.kind == "csr":
+            values, indptr, indices = self.arrays
+            counts = np.diff(indptr)
+            rows = (a.reshape(self.n, -1) for a in (values, indices)) if (counts == counts[:1]).all() else ()
+            return bool((counts == counts[:1]).all()) and all(bool((a == a[:1]).all()) for a in rows if a.size)
+        parts = self.arrays[:-2] if self.kind == "chunks" else self.arrays
+        return all(bool((a == parts[0][:1]).all()) for a in parts)
+
+    def fill(self, data):
+        """Write the addresses into tables `data`; the arrays live as long as this object."""
+        data[..., DATA.x : DATA.indices + 1] = self.entries
+
+
+def as_ids(X):
+    """X as int64; ValueError unless it holds integers."""
+    X = np.asarray(X)
+    check_missing(X, "X")
+    if X.dtype.kind not in "iub" or (X.dtype == np.uint64 and X.size and X.max() >= 1 << 63):
+        raise ValueError(f"X must hold integers for a first layer that takes ids, got {X.dtype}; use X.astype(int)")
+    return X.astype(np.int64, copy=False)
+
+
+# Rows of a sample stand in n_in. Offset of a row that has NaN where a number was not finite; address of what integers and
+# float16 are multiplied by, and what is added.
+INPUT = fields("watched", "constants")
+
+
+def input_op(op, builder, kind, gradient=False, affine=(1.0, 0.0)):
+    """Fill in a program's first op, which has no parameters; nothing where the first layer reads the source itself.
+
+    gradient : whether the way back ends with the gradient of the samples, in data.dx
+    affine : what numbers of a `NARROW` type are multiplied by, and what is then added
+    """
+    if builder.reads:
+        return
+    if kind == "csr":
+        raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
+    width, rows = builder.input_shape[-1], builder.sample_rows
+    watched = kind == "float" and not builder.with_gradient
+    op.forward = (gather_watched if watched else GATHERS[kind]).address(builder.dtype)
+    op.n_in, op.n_out, op.y, op.ld_out = rows, width, builder.new_rows(width), builder.stride(width)
+    op.constants = builder.constants(*affine)
+    if watched:
+        op.watched = builder.new_block(builder.stride(width))
+    if gradient:
+        op.backward, op.dy = scatter_gradient.address(builder.dtype), builder.new_deltas(width)
+
+
+@inner
+def copy_row(source, target, n):
+    """n elements, in whole vectors of 16 of which the last may overlap the one before: memcpy takes 10 ns to start."""
+    if n < 16:
+        copy(source, target, n)
+    else:
+        whole = n // 16 * 16
+        move(source, target, whole)
+        if whole < n:
+            move(offset(source, n - 16), offset(target, n - 16), 16)
+
+
+@inner
+def gather(op, data, work, start, lo, n):
+    """Samples order[start + lo], ... into n_in rows of n_out numbers each; moves 2 * rows * columns elements a sample.
+
+    Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
+    """
+    x, ld, columns, rows = pointer_at(data.x, work), op.ld_out, op.n_out, op.n_in
+    x_row, x_column = data.x_row, data.x_column
+    size = rows * columns
+    ahead = max(1, min(16, IN_FLIGHT // size)) if x_column == 1 and data.order else 0
+    for i in range(lo - ahead, lo + n):
+        if ahead and i + ahead < lo + n:
+            coming = offset(x, sample(data, start + i + ahead) * x_row)
+            for j in range(0, min(size, IN_FLIGHT), 16):
+                prefetch(offset(coming, j))
+        if i >= lo:
+            for r in range(rows):
+                source = offset(x, sample(data, start + i) * x_row + r * columns * x_column)
+                target = offset(work, op.y + (i * rows + r) * ld)
+                if x_column == 1:
+                    copy_row(source, target, columns)
+                else:
+                    for j in range(columns):
+                        target[j] = source[j * x_column]
+
+
+@op_kernel(INPUT)
+def gather_dense(op, data, params, grads, work, start, lo, n):
+    """`gather`; writes its own samples."""
+    gather(op, data, work, start, lo, n)
+
+
+@op_kernel(INPUT)
+def gather_chunks(op, data, params, grads, work, start, lo, n):
+    """As `gather` for samples in chunks: their number in data.x, first samples at data.indptr, addresses at data.indices."""
+    starts, addresses = integers_at(data.indptr, 0), integers_at(data.indices, 0)
+    columns, rows = op.n_out, op.n_in
+    for i in range(lo, lo + n):
+        s = sample(data, start + i)
+        first, last = 0, data.x
+        while last - first > 1:
+            middle = (first + last) // 2
+            if starts[middle] <= s:
+                first = middle
+            else:
+                last = middle
+        x = pointer_at(addresses[first], work)
+        for r in range(rows):
+            source = offset(x, (s - starts[first]) * data.x_row + r * columns)
+            copy_row(source, offset(work, op.y + (i * rows + r) * op.ld_out), columns)
+
+
+# ---------------------------------------------------------------- narrow numbers
+
+
+def _floats(e, kind, v):
+    """Vector of floats from a vector of the integers that numbers of a NARROW type are made of."""
+    builder, wide = e.builder, ir.VectorType(ir.IntType(32), e.width)
+    v = builder.sext(v, wide) if kind[0] == "i" else builder.zext(v, wide)
+    if kind[0] != "f":
+        return Vec(e, builder.sitofp(v, e.vector))
+
+    def bits(x):
+        return ir.Constant(wide, [x] * e.width)
+
+    # Half precision has its exponent 112 lower and 13 bits less behind the point; the largest exponent means infinity or NaN.
+    magnitude = builder.shl(builder.and_(v, bits(0x7FFF)), bits(13))
+    floats = ir.VectorType(ir.FloatType(), e.width)
+    scaled = builder.fmul(builder.bitcast(magnitude, floats), ir.Constant(floats, [2.0**112] * e.width))
+    special = builder.icmp_unsigned("==", builder.and_(v, bits(0x7C00)), bits(0x7C00))
+    found = builder.select(special, builder.or_(magnitude, bits(0x7F800000)), builder.bitcast(scaled, wide))
+    found = builder.or_(found, builder.shl(builder.and_(v, bits(0x8000)), bits(16)))
+    found = builder.bitcast(found, floats)
+    return Vec(e, found if e.bits == 32 else builder.fpext(found, e.vector))
+
+
+def _converter(kind):
+    """Intrinsic (address, target, n, scale, shift): target[j] = scale * number j of the type `kind` at `address` + shift."""
+    size = int(kind[1])
+
+    def convert(typingctx, address, target, n, scale, shift):
+        real = target.dtype
+
+        def codegen(context, builder, signature, a):
+            address, target, n, scale, shift = a
+            e = Emit(builder, real)
+            element, width = ir.IntType(8 * size), ir.Constant(INT64, e.width)
+            source = builder.inttoptr(address, element.as_pointer())
+            scale, shift = Vec(e, e.splat(scale)), Vec(e, e.splat(shift))
+
+            def converted(pointer):
+                where_ = builder.bitcast(pointer, ir.VectorType(element, e.width).as_pointer())
+                return fma(_floats(e, kind, builder.load(where_, align=size)), scale, shift)
+
+            rest = builder.srem(n, width)
+            with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), builder.sub(n, rest), width, intp=INT64) as (j, _):
+                e.store(converted(e.at(source, j)), e.at(target, j))
+            with builder.if_then(builder.icmp_signed(">", rest, ir.Constant(INT64, 0))):
+                room = cgutils.alloca_once(builder, element, size=e.width)
+                done = builder.sub(n, rest)
+                cgutils.raw_memcpy(builder, room, e.at(source, done), rest, size)
+                e.store(where(e.lanes_below(rest), converted(room), 0.0), e.at(target, done))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, target, types.intp, real, real), codegen
+
+    convert.__name__ = f"convert_{kind}"
+    return intrinsic_of(5, convert)
+
+
+def convert(*args):
+    """Placeholder in the template for the converter of a number type."""
+
+
+def _gather_narrow(op, data, params, grads, work, start, lo, n):
+    """As `gather` for integers of 8 or 16 bits and float16, times constants[0] plus constants[1]; writes its own samples."""
+    columns, rows, size = op.n_out, op.n_in, BYTES
+    scale, shift = real(work, doubles_at(op.constants)[0]), real(work, doubles_at(op.constants)[1])
+    for i in range(lo, lo + n):
+        for r in range(rows):
+            source = data.x + (sample(data, start + i) * data.x_row + r * columns) * size
+            convert(source, offset(work, op.y + (i * rows + r) * op.ld_out), columns, scale, shift)
+
+
+BYTES = 1  # of a number, in the template
+GATHERS = {"float": gather_dense, "chunks": gather_chunks} | {
+    kind: kernel_from(
+        _gather_narrow, f"gather_{kind}", gather_dense.signature, _gather_narrow, convert=_converter(kind), BYTES=int(kind[1])
+    )
+    for kind in sorted(NARROW)
+}
+
+
+# ---------------------------------------------------------------- back
+
+
+@op_kernel(INPUT)
+def scatter_gradient(op, data, params, grads, work, start, lo, n):
+    """The gradients of samples lo..lo+n, without padding, to their positions in data.dx; writes its own samples."""
+    columns, rows, target = op.n_out, op.n_in, pointer_at(data.dx, work)
+    for i in range(lo * rows, (lo + n) * rows):
+        copy(offset(work, op.dy + i * op.ld_out), offset(target, (start * rows + i) * columns), columns)
+
+
+@row_op(2, 2, whole=True)
+def move_watching(x, zeros):
+    return x, zeros + x * 0.0
+
+
+@op_kernel(INPUT)
+def gather_watched(op, data, params, grads, work, start, lo, n):
+    """`gather`, and 1 into data.flag if a number is infinite or NaN: 0 times it is NaN. A check before it would cost a small
+    network a fifth of its time."""
+    x, zeros, ld, columns = pointer_at(data.x, work), offset(work, op.watched), op.ld_out, op.n_out
+    for j in range(ld):
+        zeros[j] = real(work, 0.0)
+    whole = columns // 16 * 16
+    direct = data.x_column == 1 and columns >= 16 and not data.order
+    if not direct:
+        gather(op, data, work, start, lo, n)
+    for i in range(lo, lo + n):
+        for r in range(op.n_in):
+            target = offset(work, op.y + (i * op.n_in + r) * ld)
+            if direct:
+                source = offset(x, (start + i) * data.x_row + r * columns)
+                move_watching(source, zeros, target, zeros, whole)
+                if whole < columns:
+                    move_watching(offset(source, columns - 16), zeros, offset(target, columns - 16), zeros, 16)
+            else:
+                for j in range(columns):
+                    zeros[j] += target[j] * real(work, 0.0)
+    if sum_of(zeros, columns) != real(work, 0.0):
+        integers_at(data.flag, 0)[0] = 1
