@@ -54,7 +54,7 @@ class Binding:
         return {
             TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
             TRAIN.bounds: share(training.parts[:, engine.PART.n_params], self._threads), TRAIN.data: training.data,
-            TRAIN.control: model.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
+            TRAIN.control: model.trained.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
             TRAIN.squares: training.squares, TRAIN.params: model.params, TRAIN.work: program.workspace(),
         }  # fmt: skip
 
@@ -65,12 +65,12 @@ class Binding:
         kernel = optimizer.update_kernel if optimizer.is_plain(factors) else optimizer.full_kernel
         job[TRAIN.update], job[TRAIN.skip_nonfinite] = kernel.address(dtype), optimizer.skip_nonfinite
         tables[TRAIN.moments], tables[TRAIN.factors] = model.moments, factors
-        model.control[CONTROL.clip_norm] = optimizer.clip_norm or 0.0
+        model.trained.control[CONTROL.clip_norm] = optimizer.clip_norm or 0.0
         if self._training.measures_norm:
             job[TRAIN.norm] = norm.address(dtype)
         if optimizer.average is not None:
             job[TRAIN.average], tables[TRAIN.averaged] = average.address(dtype), model.averaged
-            model.control[CONTROL.average_decay] = optimizer.average
+            model.trained.control[CONTROL.average_decay] = optimizer.average
         if len(self._training.limits):
             optimizer.refuse("max_norm")
             job[TRAIN.limit], job[TRAIN.n_limits] = limit.address(dtype), len(self._training.limits)

@@ -53,7 +53,7 @@ def left_out(model, skipped, steps):
             f"learned in them. Scale X and y to about unit variance, take a smaller learning rate than "
             f"{model.optimizer.learning_rate}, or give the optimizer clip_norm=1.0"
         )
-    moments = model._moments
+    moments = model.trained.moments
     if moments is not None and len(moments) and not (math.isfinite(moments.min()) and math.isfinite(moments.max())):
         yield (
             "gradients were so large that the optimizer's memory of them is infinite: those weights will not move again. "

@@ -13,8 +13,8 @@ from .callbacks.base import check_callbacks
 from .convergence import judged
 from .history import History
 from .inputs import class_factors, times
-from .memory import Best
 from .minimizing import check_network, fit_lbfgs
+from .network import Best
 from .progress import reporter
 from .schedules import get_schedule
 from .scoring import check_scoring, score, scored, smaller_is_better
@@ -86,7 +86,7 @@ class Fit:
             self.judged = scored(model), *validation[:2]
         self.began, self._fresh = False, not resume or model.history is None
         self.history = History() if self._fresh else model.history
-        self.epoch = 0 if self._fresh else model.epochs - model.fit_start[1]
+        self.epoch = 0 if self._fresh else model.epochs - model.trained.fit_start[1]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
         # Only what a callback has of its own: an epoch of a small network takes 0.4 ms.
         # Those that watch a key come after those that may record it.
@@ -124,7 +124,7 @@ class Fit:
 
         In it are the weights of that epoch, if the fit that is resumed has kept them; otherwise there is nothing in it.
         """
-        kept = [] if self._fresh or epoch is None else [best for best in self.model.bests if best.params is not None]
+        kept = [] if self._fresh or epoch is None else [best for best in self.model.trained.bests if best.params is not None]
         kept = [best for best in kept if best.epoch in (epoch, None)]
         best = kept[0].copy() if kept else Best()
         best.epoch = epoch
@@ -135,7 +135,7 @@ class Fit:
         """Put back the weights in `best`, from `best_of`, if it is the last in which there are some; for `on_fit_end`."""
         kept = [other for other in self.bests if other.params is not None]
         if kept and kept[-1] is best:
-            self.history.restored, self.history.restored_by, self.model.bests = best.epoch, key, [best]
+            self.history.restored, self.history.restored_by, self.model.trained.bests = best.epoch, key, [best]
             self.model.restore_best()
 
     def monitored(self, key, what="monitor"):
@@ -174,10 +174,10 @@ class Fit:
         model = self.model
         for callback in self.callbacks:
             callback.check(self)
-        factor, begun, self._first, stopped = model.rate_factor, [], model.epochs - self.epoch, self.history.stopped
+        factor, begun, self._first, stopped = model.trained.rate_factor, [], model.epochs - self.epoch, self.history.stopped
         self.history.scores = list(dict.fromkeys([*self.history.scores, *self.scores]))
         if self._fresh:
-            model.rate_factor = 1.0
+            model.trained.rate_factor = 1.0
         try:
             for callback in self.callbacks:
                 callback.on_fit_begin(self)
@@ -186,11 +186,12 @@ class Fit:
         except BaseException as error:
             self._hooks["on_fit_end"], self.bests = [callback.on_fit_end for callback in begun], []
             self.__exit__(type(error), error, error.__traceback__)
-            model.rate_factor, self.history.stopped = factor, stopped
+            model.trained.rate_factor, self.history.stopped = factor, stopped
             raise
         if self._fresh:
-            model.fit_start = model.step, self._first
-            model.bests = [best for best in model.bests if best.epoch is None]  # the last fit's epochs are not this one's
+            model.trained.fit_start = model.step, self._first
+            # The last fit's epochs are not this one's.
+            model.trained.bests = [best for best in model.trained.bests if best.epoch is None]
         self.history.stopped = self.history.restored = self.history.restored_by = None
         self._own()
         self.began = True
@@ -199,7 +200,7 @@ class Fit:
     def _own(self):
         """Give the model the history and best epochs of this fit; it forgets them when it gets another optimizer."""
         self.model.history, self._optimizer = self.history, self.model.optimizer
-        self.model.bests = self.bests or self.model.bests
+        self.model.trained.bests = self.bests or self.model.trained.bests
 
     def _look_for_another_optimizer(self):
         """Go on with the optimizer that a callback has assigned: its steps begin at 0, its schedule has what is left."""
@@ -207,7 +208,7 @@ class Fit:
         if model.optimizer is before:
             return
         self._own()
-        model.fit_start = model.step, self._first
+        model.trained.fit_start = model.step, self._first
         if model.optimizer.full_batch != before.full_batch:
             raise ValueError(
                 f"a callback cannot put {model.optimizer!r} in the place of {before!r} during a fit; call fit anew with it"
@@ -219,8 +220,8 @@ class Fit:
         """Let the training follow the schedule of the model's optimizer."""
         model, training, self.schedule = self.model, self.training, get_schedule(self.model.optimizer.learning_rate)
         left = (self.epochs - self.epoch) * -(-self.n // training.batch_size)
-        training.first_step = model.fit_start[0] if self.schedule.spans_fit else 0
-        training.total_steps = model.step - model.fit_start[0] + left
+        training.first_step = model.trained.fit_start[0] if self.schedule.spans_fit else 0
+        training.total_steps = model.step - model.trained.fit_start[0] + left
 
     def __exit__(self, kind, error, trace):
         self.error = error
@@ -284,7 +285,7 @@ class Fit:
         if not finite:
             self.history.stopped = f"the loss is {loss} in epoch {self.epoch}"
         elif self.schedule is not None and self.schedule.reacts:
-            self.schedule.observe(values.get("val_loss", loss), model.plateau)
+            self.schedule.observe(values.get("val_loss", loss), model.trained.plateau)
 
 
 def prepare(
@@ -365,7 +366,7 @@ def fit_steps(run):
     run.set_schedule()
     while run.epoch < run.epochs and history.stopped is None:
         run.begin_epoch()
-        training.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
+        training.rate_factor = model.trained.rate_factors
         with lock:  # another thread that saves the model waits for a whole epoch
             loss = training.epoch(run.order())
             if not training.done:  # stopped within the first batch

@@ -59,7 +59,7 @@ def fit_lbfgs(run):
     decays, free = np.zeros(model.layout.size), np.zeros(model.layout.size, bool)
     for entry in model.layout.entries:
         entry.view(decays)[...] = entry.parameter.l2 + optimizer.l2 * entry.decays
-        entry.view(free)[...] = entry.parameter.rate > 0  # 0 freezes a layer
+        entry.view(free)[...] = entry.parameter.learning_rate_factor > 0  # 0 freezes a layer
     positions = np.flatnonzero(free)
     decays = decays[positions]
     if run.epoch:

@@ -10,13 +10,14 @@ from .inference import Inference, chunks
 from .inputs import check_dense, check_weights
 from .layers.base import DATA, sample_rows
 from .losses import SquaredError, scores_link
-from .memory import Memory, Network
+from .network import Network
 from .program import Layout
 from .saving import load_model, save_model
 from .sources import Source
 from .specs import check_count
 from .summary import summary
 from .training import Training
+from .weights import Weights
 
 
 def by_rows(y, shape):
@@ -29,7 +30,7 @@ def by_rows(y, shape):
     return y.reshape(-1, *y.shape[len(shape) :])
 
 
-class Model(Memory):
+class Model(Weights):
     """A feed-forward network: layers one after the other, a loss, an optimizer.
 
     Parameters

@@ -55,7 +55,7 @@ def train_on_batch(model, X, y, sample_weight=None):
     if model.optimizer.full_batch:
         raise ValueError(f"{model.optimizer!r} has no steps with single batches; call fit")
     run = bound(model, X, y, sample_weight, training=True)
-    run.rate_factor = model.plateau.get("factor", 1.0) * model.rate_factor
+    run.rate_factor = model.trained.rate_factors
     return run.epoch()
 
 
@@ -95,9 +95,7 @@ class Applying:
     def __call__(self, model, gradient):
         model.grads[...] = gradient
         model.grads[self._padding] = 0
-        scalars = model.optimizer.step_scalars(
-            np.array([model.step + 1]), factor=model.plateau.get("factor", 1.0) * model.rate_factor
-        )
+        scalars = model.optimizer.step_scalars(np.array([model.step + 1]), factor=model.trained.rate_factors)
         threads = worthwhile_threads(FLOPS_OF_UPDATE * model.layout.size, 1, model.dtype.itemsize)
         call = self._training.bound(threads, True)
         call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network

@@ -122,7 +122,7 @@ class Training:
         if model.step:
             model.optimizer.to_training(model.params, model.moments)
         skipped = model.skipped_steps
-        model.control[CONTROL.norms : CONTROL.norm_sum + 1] = 0.0
+        model.trained.control[CONTROL.norms : CONTROL.norm_sum + 1] = 0.0
         try:
             values = self._walk(order, n, self.batch_size, True, learning_rate, float(l2))
         finally:
@@ -156,8 +156,8 @@ class Training:
     @property
     def gradient_norm(self):
         """Mean norm of the gradients of the last epoch's steps, before clipping; None where it was not needed."""
-        norms = self.model.control[CONTROL.norms]
-        return float(self.model.control[CONTROL.norm_sum] / norms) if norms else None
+        norms = self.model.trained.control[CONTROL.norms]
+        return float(self.model.trained.control[CONTROL.norm_sum] / norms) if norms else None
 
     def loss_and_grad(self):
         """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""

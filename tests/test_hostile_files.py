@@ -183,7 +183,7 @@ def test_files_of_before_that_do_not_say_whose_best_epoch_they_hold(saved):
 
     resigned(saved, as_before)
     model = Model.load(saved)
-    assert [best.epoch for best in model.bests] == [None]
+    assert [best.epoch for best in model.trained.bests] == [None]
     held, stop = model.best.params.copy(), EarlyStopping("val_loss", patience=9, min_delta=1e9)
     model.fit(X, Y, epochs=3, validation_fraction=0.2, callbacks=[stop], resume=True)
     assert (stop.best_epoch_, model.history.restored, model.history.restored_by) == (0, 0, "val_loss")

@@ -13,17 +13,18 @@ from test_callbacks import X, Y, network
 from fastdnn import DNNClassifier, MLPClassifier, MLPRegressor, Model, extending, layers, optimizers, schedules
 from fastdnn.callbacks import Callback, EarlyStopping, LambdaCallback, TimeLimit
 from fastdnn.history import History
-from fastdnn.memory import Best
+from fastdnn.network import Best
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def state_of(model):
     """All of a model that training writes, by value."""
-    found = {name: getattr(model, name) for name in ("step", "epochs", "fit_start", "rate_factor", "plateau", "seed")}
+    found = {name: getattr(model.trained, name) for name in ("step", "epochs", "fit_start", "rate_factor", "plateau")}
+    found["seed"] = model.seed
     found["history"] = dict(copy.deepcopy(model.history or {})), copy.deepcopy(vars(model.history)) if model.history else None
-    found["arrays"] = [a.tobytes() for a in (model.params, model.state, model.moments, model.control)]
-    found["bests"] = [(best.epoch, best.params.tobytes(), best.state.tobytes()) for best in model.bests]
+    found["arrays"] = [a.tobytes() for a in (model.params, model.state, model.moments, model.trained.control)]
+    found["bests"] = [(best.epoch, best.params.tobytes(), best.state.tobytes()) for best in model.trained.bests]
     return found | {"optimizer": repr(model.optimizer), "averaged": model.averaged}
 
 
@@ -57,14 +58,20 @@ def test_copies_of_a_history_are_independent(duplicate):
     assert (dict(history), vars(history)) == (before, noted)
 
 
-def test_pickles_of_before_that_hold_a_best_epoch():
-    """There it was a tuple, which pickles build with `__new__` alone, and the model had one."""
+def test_pickles_of_before():
+    """There the model had all that training goes on from itself, and one best epoch, a tuple, which `__new__` alone builds."""
     model = network()
     model.fit(X, Y, epochs=1)
-    state = {name: value for name, value in model.__getstate__().items() if name != "bests"}
-    state["best"] = Best.__new__(Best, model.params * 2, model.state.copy())
-    other = pickle.loads(pickle.dumps(model))
-    other.__setstate__(state)
+    state, trained = model.__getstate__(), model.trained
+    of_before = {name: state[name] for name in ("network", "_optimizer", "_dtype", "seed", "_grads")}
+    of_before |= {"_slots": trained.moments, "_averaged": trained.averaged, "rules": trained.control}
+    of_before |= {
+        name: getattr(trained, name) for name in ("step", "epochs", "plateau", "rate_factor", "fit_start", "history")
+    }
+    of_before["best"] = Best.__new__(Best, model.params * 2, model.state.copy())
+    other = Model.__new__(Model)
+    other.__setstate__(of_before)
+    other.copy().fit(X, Y, epochs=2, resume=True)
     other.restore_best()
     np.testing.assert_array_equal(other.params, model.params * 2)
     assert other.best is None
@@ -112,7 +119,7 @@ def test_methods_of_a_model_from_a_memory_map_that_write(tmp_path):
     np.testing.assert_array_equal(other.state, model.state)
     other = mapped()
     other.make_writable()
-    assert all(best.params.flags.writeable and best.state.flags.writeable for best in other.bests)
+    assert all(best.params.flags.writeable and best.state.flags.writeable for best in other.trained.bests)
     other.keep_best()
     assert other.best.params.flags.writeable
 
@@ -249,7 +256,7 @@ def test_those_that_have_begun_have_their_end(error, resume):
 
     model = network()
     model.fit(X, Y, epochs=2, callbacks=[EarlyStopping("loss")])
-    model.rate_factor = 0.5
+    model.trained.rate_factor = 0.5
     before = state_of(model)
     third = LambdaCallback(on_fit_begin=fail, on_fit_end=lambda fit: seen.append("end third"))
     callbacks = [LambdaCallback(**hook("first")), LambdaCallback(**hook("second")), third, LambdaCallback(**hook("fourth"))]

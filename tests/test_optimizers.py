@@ -207,14 +207,14 @@ def test_penalties_and_rates_of_layers():
 
     start, X, y = network()
     start.loss_and_grad(X, y)
-    for settings in ({"l1": 0.1}, {"l2": 0.2}, {"rate": 0.3}, {"rate": 0.0}):
+    for settings in ({"l1": 0.1}, {"l2": 0.2}, {"learning_rate_factor": 0.3}, {"learning_rate_factor": 0.0}):
         model, _, _ = network(**settings)
         model.bind(X, y, batch_size=40).epoch()
         for key, p in start.weights.items():
             own = key.startswith("0")
             penalty = settings.get("l1", 0) * np.sign(p) + settings.get("l2", 0) * p
             g = start.gradients[key] + own * key.endswith("kernel") * penalty
-            rate = 0.5 * (settings.get("rate", 1.0) if own else 1.0)
+            rate = 0.5 * (settings.get("learning_rate_factor", 1.0) if own else 1.0)
             np.testing.assert_allclose(model.weights[key], p - rate * g, rtol=1e-9, atol=1e-15)
 
 
@@ -350,7 +350,7 @@ def test_reduce_on_plateau_changes_the_rate():
     model.params = 0 * model.params
     with pytest.warns(ConvergenceWarning, match="the same target"):
         model.fit(X, np.zeros(40), epochs=6, batch_size=40)
-    assert model.plateau["factor"] == pytest.approx(0.01)
+    assert model.trained.plateau["factor"] == pytest.approx(0.01)
 
 
 def test_max_norm_against_numpy():

@@ -32,6 +32,7 @@ SAMPLES = {
     "dense": layers.Dense(4, activation="gelu", initializer="he_normal", l1=0.1, max_norm=2.0),
     "activation": layers.Activation("silu"),
     "prelu": layers.PReLU(),
+    "rescaling": layers.Rescaling(0.5, -1.0),
     "dropout": layers.Dropout(0.3),
     "alpha_dropout": layers.AlphaDropout(0.1),
     "gaussian_noise": layers.GaussianNoise(0.5),

@@ -67,7 +67,7 @@ def test_saved_while_another_thread_trains(training, optimizer, tmp_path):
     for _ in range(15):
         model.save(tmp_path / "m")
         last = Model.load(tmp_path / "m")
-        assert len(last.history["loss"]) == last.epochs - last.fit_start[1]
+        assert len(last.history["loss"]) == last.epochs - last.trained.fit_start[1]
     assert last.epochs > 1
     check(last, optimizer)
 
@@ -106,7 +106,7 @@ def test_the_line_search_of_lbfgs_is_not_seen(training, tmp_path):
     checked = 0
     for snapshot in saved:
         epochs = len(snapshot.history.get("loss", ()))
-        if snapshot.fit_start[1] == 1 and epochs in seen:
+        if snapshot.trained.fit_start[1] == 1 and epochs in seen:
             np.testing.assert_array_equal(snapshot.params, seen[epochs])
             checked += 1
     assert checked

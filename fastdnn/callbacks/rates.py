@@ -76,4 +76,4 @@ class ReduceLROnPlateau(Callback):
         return self._state.get("factor", 1.0) / before
 
     def on_epoch_end(self, fit):
-        fit.model.rate_factor *= self._observe(fit.value(self._key))
+        fit.model.trained.rate_factor *= self._observe(fit.value(self._key))

@@ -200,7 +200,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
             raise ValueError(
                 f"partial_fit does not know how many steps {model.optimizer.learning_rate!r} is to have; give total"
             )
-        done = 0 if model.history is None else model.epochs - model.fit_start[1]
+        done = 0 if model.history is None else model.epochs - model.trained.fit_start[1]
         return {"epochs": done + 1, "resume": True}
 
     def _validation(self, both_X, raw_y, y, loss, dtype, given, groups, incremental):

@@ -149,7 +149,7 @@ class Solving:
         """One epoch, in another order unless it is to be the natural one; returns its loss."""
         if self.shuffle:
             shuffle_as_numpy(self._random_state, order)
-        training.rate_factor = self._optimizer.rate_factor * self._model.rate_factor
+        training.rate_factor = self._optimizer.rate_factor * self._model.trained.rate_factor
         with guard(self._model):  # another thread that pickles the estimator waits for a whole epoch
             loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
         if training.done:

@@ -26,7 +26,7 @@ class Rescaling(Layer):
     >>> import numpy as np
     >>> from fastdnn import Model, layers
     >>> images = np.array([[0, 51, 255]], np.uint8)
-    >>> Model([layers.Rescaling(1 / 255)]).build(3).forward(images)
+    >>> Model([layers.Rescaling(1 / 255)]).build(3).forward(images).round(3)
     array([[0. , 0.2, 1. ]], dtype=float32)
 
     References

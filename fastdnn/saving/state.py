@@ -14,7 +14,7 @@ import numpy as np
 
 from .._guard import guard
 from ..history import History
-from ..memory import Best
+from ..network import Best
 from ..optimizers.base import CONTROL
 from ..program import Layout, aligned
 from ..specs import check_count, check_path
@@ -79,9 +79,9 @@ def _progress(model):
     return {
         "step": model.step,
         "epochs": model.epochs,
-        "fit_start": list(model.fit_start),
-        "rate_factor": model.rate_factor,
-        "plateau": {key: to_plain(value) for key, value in model.plateau.items()},
+        "fit_start": list(model.trained.fit_start),
+        "rate_factor": model.trained.rate_factor,
+        "plateau": {key: to_plain(value) for key, value in model.trained.plateau.items()},
         "skipped": model.skipped_steps,
         "history": None if history is None else list(history),
         "stopped": None if history is None else history.stopped,
@@ -94,7 +94,7 @@ def _progress(model):
 
 
 def _bests(model):
-    return [best for best in model.bests if best.params is not None]
+    return [best for best in model.trained.bests if best.params is not None]
 
 
 def _best_names(number):
@@ -106,7 +106,7 @@ def _best_names(number):
 def _memory(model):
     """The arrays that training goes on from."""
     layout, found = model.layout, {}
-    if model._moments is not None and model.optimizer.n_arrays:
+    if model.trained.moments is not None and model.optimizer.n_arrays:
         for i, slot in enumerate(model.moments.reshape(-1, layout.size)):
             found |= _prefixed(f"slot{i}", layout.views(slot))
     if model.averaged is not None and model.step:
@@ -247,15 +247,15 @@ def _take_progress(model, settings):
         raise ModelFormatError("fit_start must be two numbers")
     if not (0 <= start[0] <= model.step and 0 <= start[1] <= model.epochs):
         raise ModelFormatError("the fit cannot have started later than it ended")
-    model.fit_start = tuple(start)
-    model.rate_factor = float(_number(settings.get("rate_factor", 1.0), "rate_factor", 0))
+    model.trained.fit_start = tuple(start)
+    model.trained.rate_factor = float(_number(settings.get("rate_factor", 1.0), "rate_factor", 0))
     plateau = settings.get("plateau", {})
     if not isinstance(plateau, dict) or not plateau.keys() <= {"best", "waited", "factor"}:
         raise ModelFormatError("plateau must have best, waited and factor")
-    model.plateau = {key: _number(value, key) for key, value in plateau.items()}
-    if not math.isfinite(model.rate_factor) or not 0 <= model.plateau.get("factor", 1.0) < math.inf:
+    model.trained.plateau = {key: _number(value, key) for key, value in plateau.items()}
+    if not math.isfinite(model.trained.rate_factor) or not 0 <= model.trained.plateau.get("factor", 1.0) < math.inf:
         raise ModelFormatError("rate factors must be finite numbers >= 0")
-    model.control[CONTROL.skipped] = _count(settings, "skipped")
+    model.trained.control[CONTROL.skipped] = _count(settings, "skipped")
     texts = settings.get("restored_by"), settings.get("stopped")
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ModelFormatError("restored_by and stopped must be texts")
@@ -304,5 +304,5 @@ def _read(model, settings, reader, finite):
     model.network = model.network._replace(params=params, state=state, idle=[])
     if n_moments:
         moments[n_moments * layout.size :].reshape(-1, layout.size)[...] = params  # what is not in the file: what a fit left
-    model._moments, model._averaged = moments, flat.get("average")
-    model.bests = [Best(flat[a], flat[b], epoch) for (a, b), epoch in zip(names, epochs, strict=True)]
+    model.trained.moments, model.trained.averaged = moments, flat.get("average")
+    model.trained.bests = [Best(flat[a], flat[b], epoch) for (a, b), epoch in zip(names, epochs, strict=True)]

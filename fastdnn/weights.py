@@ -1,82 +1,27 @@
-"""The memory of a network: flat arrays, views into them, what training goes on from, and how they are laid out."""
+"""A network with its parameters: built, seen as flat arrays and as views of them, copied."""
 
 import copy
-from typing import NamedTuple
 
 import numpy as np
 
 from . import initializers, rng
 from ._guard import guard
-from .layers import Layer
 from .losses import get_loss
+from .network import Best, Network, Trained, check_layers
 from .optimizers import get_optimizer
-from .optimizers.base import CONTROL
 from .program import Layout, aligned, realigned
 from .specs import check_count
 
 DTYPES = ("float32", "float64")
 
 
-def check_layers(layers):
-    """The layers as a tuple; ValueError unless it is a list of at least one."""
-    if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(layer, Layer) for layer in layers):
-        raise ValueError(f"layers must be a list of at least one fastdnn layer, got {layers!r}")
-    return tuple(layers)
+def _of_training(name, doc):
+    """A property that stands in `Trained`."""
+    return property(lambda self: getattr(self.trained, name), lambda self, value: setattr(self.trained, name, value), doc=doc)
 
 
-class Network(NamedTuple):
-    """What predictions are made from. It is replaced as a whole, so another Python thread sees the old or the new one."""
-
-    layers: tuple
-    loss: object
-    layout: Layout | None = None
-    params: np.ndarray | None = None
-    state: np.ndarray | None = None  # running statistics
-    idle: list | None = None  # `Inference` objects that no Python thread uses just now
-
-    @property
-    def n_out(self):
-        """Number of scores of a row, the last axis of a sample's."""
-        return self.layout.shapes[-1][-1]
-
-
-class Best:
-    """The best epoch so far of a fit, as one of its callbacks judges: what `Model.restore_best` puts back.
-
-    Attributes
-    ----------
-    params, state : ndarray or None
-        Parameters and running statistics; None where nothing has been kept yet.
-    epoch : int or None
-        The epoch, counted from 0; None where nobody has said which.
-    """
-
-    def __new__(cls, params=None, state=None, epoch=None):  # not __init__, which pickles of before, of tuples, do not call
-        best = super().__new__(cls)
-        best.params, best.state, best.epoch = params, state, epoch
-        return best
-
-    def keep(self, network, epoch=None):
-        """Take the parameters and running statistics as they are now."""
-        self.epoch = epoch
-        if self.params is None:
-            self.params, self.state = network.params.copy(), network.state.copy()
-        else:
-            np.copyto(self.params, network.params)
-            np.copyto(self.state, network.state)
-
-    def make_writable(self):
-        """Give it arrays of its own where they came read-only from a memory map."""
-        if self.params is not None and not self.params.flags.writeable:
-            self.params, self.state = np.array(self.params), np.array(self.state)
-
-    def copy(self):
-        """Another one with arrays of its own, which may be written to."""
-        return Best() if self.params is None else Best(np.array(self.params), np.array(self.state), self.epoch)
-
-
-class Memory:
-    """Base of `Model`: its arrays and settings, and what else is to be kept from one call to the next."""
+class Weights:
+    """Base of `Model`: a network with its parameters, built, seen from all sides, copied."""
 
     def __init__(self, layers, loss, optimizer, dtype, random_state):
         layers = check_layers(layers)
@@ -88,13 +33,9 @@ class Memory:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
         self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
-        self._moments = self._grads = self._averaged = None
-        self.control, self.plateau = np.zeros(CONTROL.size), {}
-        self.step, self.epochs = 0, 0
-        self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
-        self.bindings = {}  # of `steps`
+        self.trained, self.bindings, self._grads = Trained(), {}, None  # bindings: of `steps`
 
-    # Memory is laid out from these, so they are checked when assigned.
+    # Arrays are laid out from these, so they are checked when assigned.
 
     @property
     def dtype(self):
@@ -136,9 +77,7 @@ class Memory:
 
     @optimizer.setter
     def optimizer(self, optimizer):
-        self._optimizer, self._moments, self._averaged, self.step = get_optimizer(optimizer), None, None, 0
-        self.control, self.plateau = np.zeros(CONTROL.size), {}
-        self.history, self.fit_start, self.rate_factor, self.bests = None, (0, self.epochs), 1.0, []
+        self._optimizer, self.trained = get_optimizer(optimizer), Trained(self.epochs)
 
     @property
     def params(self):
@@ -152,9 +91,9 @@ class Memory:
             raise ValueError(f"params has shape {self.params.shape}, got {values.shape}")
         self.make_writable()
         self.params[...] = values
-        self._averaged = None
-        if self._moments is not None:
-            self.optimizer.start(self.params, self._moments)
+        self.trained.averaged = None
+        if self.trained.moments is not None:
+            self.optimizer.start(self.params, self.trained.moments)
 
     # ------------------------------------------------------------ building
 
@@ -188,10 +127,7 @@ class Memory:
                 source = rng.generator(self.seed, rng.WEIGHTS, i)
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
-        self._grads = self._moments = self._averaged = None
-        self.control, self.plateau = np.zeros(CONTROL.size), {}
-        self.step, self.epochs = 0, 0
-        self.history, self.fit_start, self.rate_factor, self.bests = None, (0, 0), 1.0, []
+        self._grads, self.trained = None, Trained()
         return self
 
     def _built(self):
@@ -233,14 +169,14 @@ class Memory:
         """
         if self.optimizer.average is None:
             return None
-        if self._averaged is None:
-            self._averaged = realigned(self.params)
-        return self._averaged
+        if self.trained.averaged is None:
+            self.trained.averaged = realigned(self.params)
+        return self.trained.averaged
 
     @property
     def skipped_steps(self):
         """Steps that were left out because their loss or gradient was not finite, since the optimizer was set."""
-        return int(self.control[CONTROL.skipped])
+        return self.trained.skipped_steps
 
     @property
     def gradients(self):
@@ -252,14 +188,7 @@ class Memory:
         if not self.params.flags.writeable:
             params, state = realigned(self.params), realigned(self.state)
             self.network = self.network._replace(params=params, state=state, idle=[])
-        if not self.control.flags.writeable:
-            self.control = self.control.copy()
-        if self._averaged is not None and not self._averaged.flags.writeable:
-            self._averaged = realigned(self._averaged)
-        if self._moments is not None and not self._moments.flags.writeable:
-            self._moments = realigned(self._moments)
-        for best in self.bests:
-            best.make_writable()
+        self.trained.make_writable()
 
     def clear_padding(self):
         """Zero what stands between the parameters, if a diverged training has left NaN there."""
@@ -270,19 +199,19 @@ class Memory:
         """Remember the parameters and running statistics as they are now, for `restore_best`."""
         best = Best()
         best.keep(self._built())
-        self.bests = [best]
+        self.trained.bests = [best]
 
     @property
     def best(self):
         """The `Best` that `restore_best` puts back: the last one of `bests` in which there is something, or None."""
-        return next((best for best in reversed(self.bests) if best.params is not None), None)
+        return self.trained.best
 
     def restore_best(self):
         """Put back what `keep_best`, or the last of a fit's callbacks that keep the best weights, has remembered.
 
         Then forget it, and what the others have. Where nothing has been kept, nothing changes.
         """
-        best, self.bests = self.best, []
+        best, self.trained.bests = self.best, []
         if best is not None:
             self.make_writable()
             if not np.array_equal(self.params, best.params, equal_nan=True):  # otherwise the optimizer goes on as it is
@@ -292,10 +221,14 @@ class Memory:
     @property
     def moments(self):
         """The optimizer's flat memory, made on first use."""
-        if self._moments is None:
-            self._moments = aligned(max(1, self.optimizer.n_arrays) * self.layout.size, self.dtype)
-            self.optimizer.start(self.params, self._moments)
-        return self._moments
+        if self.trained.moments is None:
+            self.trained.moments = aligned(max(1, self.optimizer.n_arrays) * self.layout.size, self.dtype)
+            self.optimizer.start(self.params, self.trained.moments)
+        return self.trained.moments
+
+    step = _of_training("step", "Steps since the optimizer was set.")
+    epochs = _of_training("epochs", "Epochs trained in all.")
+    history = _of_training("history", "`History` of the last fit, or None.")
 
     # ------------------------------------------------------------ copies
 
@@ -303,12 +236,11 @@ class Memory:
         """A model that is equal and independent: what training writes (arrays, history, the optimizer's rate) is its own."""
         new = object.__new__(type(self))
         with guard(self):
-            own = {
-                "_grads": None, "control": self.control.copy(), "plateau": dict(self.plateau),
-                "_optimizer": copy.copy(self._optimizer), "history": copy.copy(self.history),
-                "bests": [best.copy() for best in self.bests], "bindings": {},
-            }  # fmt: skip
-            new.__setstate__({**self.__dict__, **own, "network": self.network._replace(idle=[])})
+            network = self.network
+            if network.params is not None:
+                network = network._replace(params=realigned(network.params), state=realigned(network.state))
+            own = {"_optimizer": copy.copy(self._optimizer), "trained": self.trained.copy(), "bindings": {}, "_grads": None}
+            new.__dict__.update({**self.__dict__, **own, "network": network._replace(idle=[])})
         return new
 
     __copy__ = copy
@@ -327,16 +259,24 @@ class Memory:
             return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
-        older = {"_slots": "_moments", "rules": "control"}  # names in pickles of before
-        self.__dict__.update({"bindings": {}, **{older.get(name, name): value for name, value in state.items()}})
-        if "bests" not in state:  # a pickle of before, when all callbacks had one
-            best = self.__dict__.pop("best", None)
-            self.bests = [] if best is None else [best]
-        params = self.network.params
-        if params is not None and params.flags.writeable:  # memory maps stay as they are
-            state = realigned(self.network.state)
-            self.network = self.network._replace(params=realigned(params), state=state, idle=[])
-        for name in ("_moments", "_averaged"):
-            array = getattr(self, name)
+        self.__dict__.update(state if "trained" in state else _of_before(state))
+        network, trained = self.network, self.trained
+        if network.params is not None and network.params.flags.writeable:  # memory maps stay as they are
+            network = network._replace(params=realigned(network.params), state=realigned(network.state))
+        self.network, self.bindings = network._replace(idle=[]), {}
+        for name in ("moments", "averaged"):
+            array = getattr(trained, name)
             if array is not None and array.flags.writeable:
-                setattr(self, name, realigned(array))
+                setattr(trained, name, realigned(array))
+
+
+def _of_before(state):
+    """The state of a pickle that was made when a model had all of `Trained` itself, under older names."""
+    own = {name: state[name] for name in ("network", "_optimizer", "_dtype", "seed", "_grads")}
+    trained = Trained(state["epochs"])
+    trained.step, trained.moments, trained.averaged = state["step"], state["_slots"], state["_averaged"]
+    trained.control, trained.plateau, trained.rate_factor = state["rules"], state["plateau"], state["rate_factor"]
+    trained.fit_start, trained.history = state["fit_start"], state["history"]
+    best = state.get("best")
+    trained.bests = state.get("bests", [] if best is None else [best])
+    return {**own, "trained": trained}
