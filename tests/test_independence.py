@@ -59,7 +59,7 @@ def test_copies_of_a_history_are_independent(duplicate):
 
 
 def test_pickles_of_before():
-    """There the model had all that training goes on from itself, and one best epoch, a tuple, which `__new__` alone builds."""
+    """The model had all of `Trained` itself then, and one best epoch, a tuple, which `__new__` alone builds."""
     model = network()
     model.fit(X, Y, epochs=1)
     state, trained = model.__getstate__(), model.trained
