@@ -187,6 +187,25 @@ class Driver(Once):
         return self._call(job)
 
 
+class Routine(Once):
+    """A part of a driver that is called through its address: a C function with a signature of its own.
+
+    What is called directly is inlined and optimized again wherever it is called from, a level of that less each.
+    """
+
+    def __init__(self, py_func, signature):
+        super().__init__(py_func)
+        self._signature = signature
+
+    def _make(self):
+        return c_function(self.py_func, self._signature)
+
+    @property
+    def address(self):
+        """Address of the machine code, an int for a table."""
+        return (self._compiled or self.compile()).address
+
+
 class Launch(Once):
     """`launch(address, job, n)`: call the C function at `address` n times, on as many of Numba's threads."""
 
@@ -217,6 +236,11 @@ def _launch_all(address, job, n):
 
 
 _launch = Launch(_launch_all)
+
+
+def routine(signature):
+    """Decorator: a function becomes a `Routine` with that Numba signature."""
+    return lambda py_func: Routine(py_func, signature)
 
 
 def driver(py_func):

@@ -5,7 +5,7 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
-from .engine import TRAIN
+from .engine import TRAIN, limit_norms, parts_of_share, rows_of_share
 from .gemm import padded
 from .layers.base import DATA
 from .optimizers.base import CONTROL, add, average, limit, norm
@@ -47,6 +47,7 @@ class Binding:
         counts = {
             TRAIN.ops: len(program.table), TRAIN.n_shards: len(training.data), TRAIN.n_segments: len(program.segments),
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
+            TRAIN.rows_of_share: rows_of_share.address, TRAIN.parts_of_share: parts_of_share.address,
             TRAIN.capacity: program.rows, TRAIN.loss_rows: program.loss_rows,
         }  # fmt: skip
         for entry, count in counts.items():
@@ -74,7 +75,8 @@ class Binding:
         if len(self._training.limits):
             optimizer.refuse("max_norm")
             job[TRAIN.limit], job[TRAIN.n_limits] = limit.address(dtype), len(self._training.limits)
-            tables[TRAIN.limits], tables[TRAIN.limit_norms] = self._training.limits, self._training.limit_norms
+            job[TRAIN.limit_norms] = limit_norms.address
+            tables[TRAIN.limits], tables[TRAIN.most] = self._training.limits, self._training.limit_norms
 
     def _bind_gradients(self, update):
         """Where gradients stand: in the model's array if they are kept or come in pieces, in moments, or nowhere for long."""

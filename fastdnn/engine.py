@@ -17,7 +17,7 @@ import math
 from numba import types
 
 from . import _atomic
-from ._jit import driver, inner
+from ._jit import driver, inner, routine
 from ._phases import (
     OVER,
     PHASES,
@@ -50,7 +50,8 @@ TRAIN = Record(
     "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
     "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
     "n_params", "scratch", "scratch_bytes", "itemsize", "own", "add", "norm", "average", "averaged", "limit", "limits",
-    "n_limits", "limit_norms", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows",
+    "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows",
+    "rows_of_share", "parts_of_share", "limit_norms",  # routines of the engine's own
     # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer
     "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
     after=CALL,
@@ -77,6 +78,8 @@ FORWARD, BACKWARD, GRADIENT, REFRESH, OP_SIZE = OP.forward, OP.backward, OP.grad
 DATA_BYTES, SEGMENT_BYTES, SCALARS_BYTES, FACTORS_BYTES = (8 * r.size for r in (DATA, SEGMENT, SCALARS, FACTORS))
 STOPPED, NEXT_PIECE = 8 * INFER.stopped, 8 * INFER.next_piece
 
+share_signature = types.void(TRAIN.type, types.intp)  # (job, share)
+_call_share = caller(lambda _: share_signature, 2)
 _call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 9)
 _call_add = caller(add_signature, 4)
@@ -134,7 +137,7 @@ def shard(job, s):
     return _data_at(job.data, s)
 
 
-@inner
+@routine(share_signature)
 def rows_of_share(job, share):
     """Rows of a share through a segment; where shares have shards of their own, their gradients too."""
     shares, here = job.shares, job.data
@@ -194,7 +197,7 @@ def part_update(job, p, grads):
     return penalty
 
 
-@inner
+@routine(share_signature)
 def parts_of_share(job, share):
     """What a phase of another kind than THROUGH does with the parts of a share."""
     bounds, squares = integers_at(job.bounds, share), doubles_at(job.squares)
@@ -218,10 +221,7 @@ def parts_of_share(job, share):
 @inner
 def do_share(job, share):
     """A share of the phase that is open."""
-    if job.kind == THROUGH:
-        rows_of_share(job, share)
-    else:
-        parts_of_share(job, share)
+    _call_share(job.rows_of_share if job.kind == THROUGH else job.parts_of_share, job, share)
 
 
 @inner
@@ -258,10 +258,10 @@ def help_leader(job, number):
 # ---------------------------------------------------------------- training
 
 
-@inner
-def limit_norms(job):
+@routine(share_signature)
+def limit_norms(job, _):
     """Shorten the columns of the matrices that have a largest norm; the average, if there is one, takes what is left."""
-    norms = doubles_at(job.limit_norms)
+    norms = doubles_at(job.most)
     for k in range(job.n_limits):
         limit = _limit_at(job.limits, k)
         _call_limit(job.limit, job.params, limit.first_param, limit.rows, limit.columns, limit.stride, norms[k])
@@ -335,7 +335,7 @@ def gradients_and_update(job, b, loss):
             job.kind = UPDATES
             together(job)
     if job.final and job.fine and job.n_limits:
-        limit_norms(job)
+        _call_share(job.limit_norms, job, job.zero)
     if job.final and not job.fine:
         _control_at(job.control, 0).skipped += 1.0
         for p in range(job.n_parts):

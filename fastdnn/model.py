@@ -489,7 +489,7 @@ class Model(Weights):
         losses, scale = np.zeros(source.n * rows), np.array([1.0 / (source.n if weights is None else weights.sum())])
         arrays = {DATA.y: targets.ctypes.data, DATA.losses: losses.ctypes.data, DATA.scale: scale.ctypes.data}
         arrays[DATA.sample_weight] = 0 if weights is None else weights.ctypes.data
-        self._run(network, source, network.loss.kernel_for(targets), arrays)
+        self._run(network, source, network.loss.kernel_for(targets, network.n_out), arrays)
         return {"loss": float(losses.sum()), **self._metrics(network, source, y, weights)}
 
     def _metrics(self, network, source, y, weights):

@@ -38,7 +38,7 @@ def bound(model, X, y, sample_weight, training, input_gradient=False, loss=None)
         what = "a sparse X are not computed; use X.toarray()" if source.sparse else "ids do not exist"
         raise ValueError(f"gradients with respect to {what}")
     loss = loss or model.loss
-    key = source.n, source.kind, loss.kernel_for(targets), weights is None, training, input_gradient
+    key = source.n, source.kind, loss.kernel_for(targets, model.n_out), weights is None, training, input_gradient
 
     def make():
         return Training(

@@ -71,7 +71,7 @@ class Training:
         self.network = model.network
         self.batch_size = int(batch_size)
         loss = loss or model.loss
-        self.program, kernel = None, loss.kernel_for(targets)
+        self.program, kernel = None, loss.kernel_for(targets, model.n_out)
         for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
             if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
                 self.program = Program(

@@ -15,6 +15,7 @@ from ..inputs import times
 from ..minimizing import minimize, stop_iteration_passes
 from ..rng import shuffle_as_numpy
 from ..sources import Source
+from ..steps import kept
 from ..training import Training
 from ._blas import one_blas_thread
 from ._bridge import Bridge
@@ -28,7 +29,10 @@ class Solving:
         model = self._model
         targets = y.argmax(axis=1) if model.loss.labels and y.ndim > 1 else y
         targets = model.loss.check_targets(targets, model.n_out, model.dtype)
-        return Training(model, source, targets, sample_weight, batch_size, as_sklearn=True)
+        key = "mlp", source.n, source.kind, targets.dtype, sample_weight is None, batch_size
+        training = kept(model, key, lambda: Training(model, source, targets, sample_weight, batch_size, as_sklearn=True))
+        training.take(source, targets, sample_weight)
+        return training
 
     def _packed(self):
         """Positions of the weights in the flat buffer, in scikit-learn's order: all coefs_, then all intercepts_."""

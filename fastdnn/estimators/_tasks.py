@@ -38,6 +38,22 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
     return X, column_or_1d(y, warn=warn) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
+def need_no_check(estimator, X, y):
+    """Whether X and y are arrays as `check_data` would give them back, for an estimator that has been fitted on arrays.
+
+    scikit-learn's checks take 0.4 ms, three times as long as a step with 64 samples of a small network.
+    """
+    fits = (
+        type(X) is type(y) is np.ndarray
+        and X.dtype in (np.float32, np.float64)
+        and X.shape[1:] == (getattr(estimator, "n_features_in_", None),)
+        and not hasattr(estimator, "feature_names_in_")
+        and y.shape == X.shape[:1] != (0,)
+    )
+    with np.errstate(all="ignore"):  # a sum may overflow; the checks then look at each number
+        return fits and bool(np.isfinite(X.sum()))
+
+
 class ClassifierTask:
     """Classes, two or several, or labels of an indicator matrix.
 
@@ -87,6 +103,11 @@ class ClassifierTask:
         return self._label_binarizer.transform(y).astype(bool)
 
     def _validate_input(self, X, y, incremental, reset):
+        if incremental and not reset and need_no_check(self, X, y) and y.dtype.kind == self.classes_.dtype.kind in "iu":
+            numbers = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+            kind = self._label_binarizer.y_type_
+            if kind in ("binary", "multiclass") and (self.classes_[numbers] == y).all():
+                return X, numbers if kind == "multiclass" else (numbers == 1)[:, None]
         X, y = check_data(self, X, y, reset, warn=True)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -288,6 +309,8 @@ class RegressorTask:
         return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
 
     def _validate_input(self, X, y, incremental, reset):
+        if incremental and not reset and need_no_check(self, X, y) and y.dtype.kind == "f" and np.isfinite(y).all():
+            return X, y
         return check_data(self, X, y, reset, warn=True, y_numeric=True)
 
     def predict(self, X):

@@ -174,33 +174,24 @@ def dense_gradient(op, data, params, grads, work, start, lo, n):
 
     2*n*rows*n_out flops; writes its own rows of dW.
     """
-    if lo >= op.n_in:
-        bias_gradient(op, data, grads, work)
-        return
-    ldx, ldy = op.ld_in, op.ld_out
-    first, _ = shard_rows(op, data)
-    target = offset(grads, op.weight + lo * ldy)
-    sum_over_rows(op, data, work, offset(work, op.x + first * ldx + lo), target, n, 1, ldx)
+    sum_over_rows(op, data, work, grads, lo, n)
 
 
 @inner
-def bias_gradient(op, data, grads, work):
-    """db = sum of the rows of dY: a row of ones times dY."""
-    sum_over_rows(op, data, work, offset(work, ONE), offset(grads, op.bias), 1, 0, 0)
-
-
-@inner
-def sum_over_rows(op, data, work, x, target, n, x_row, x_column):
-    """target (n, n_out) = X dY; element (i, r) of X, for row r of the shard, as in `gemm`."""
-    ldy = op.ld_out
+def sum_over_rows(op, data, work, grads, lo, n):
+    """dW[lo:lo+n] = X[:, lo:lo+n]^T dY, or db = a row of ones times dY where lo is n_in, over the rows of a shard."""
+    ldx, ldy, columns = op.ld_in, op.ld_out, whole_columns(op.n_out)
     first, rows = shard_rows(op, data)
-    columns, dy = whole_columns(op.n_out), offset(work, op.dy + first * ldy)
+    x, target = offset(work, op.x + first * ldx + lo), offset(grads, op.weight + lo * ldy)
     p = new_product()
-    plain(p, n, columns, rows, x_row, ldy, ldy)
-    p.csa = x_column
-    call_gemm(op.gemm, x, dy, target, offset(work, ZEROS), target, p)
+    plain(p, n, columns, rows, lo, ldy, ldy)
+    p.rsa, p.csa = 1, ldx
+    if lo >= op.n_in:
+        x, target = offset(work, ONE), offset(grads, op.bias)
+        p.m, p.rsa, p.csa = 1, 0, 0
+    call_gemm(op.gemm, x, offset(work, op.dy + first * ldy), target, offset(work, ZEROS), target, p)
     if columns < ldy:  # the product leaves the padding of a row; the update reads it
-        for i in range(n):
+        for i in range(p.m):
             copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)
 
 
@@ -251,7 +242,7 @@ def dense_gradient_sparse(op, data, params, grads, work, start, lo, n):
     Each unit looks for its columns in every row of the batch by bisection and writes its own rows of dW.
     """
     if lo >= op.n_in:
-        bias_gradient(op, data, grads, work)
+        sum_over_rows(op, data, work, grads, lo, n)
         return
     ldy, columns = op.ld_out, whole_columns(op.n_out)
     values, indices = pointer_at(data.x, work), integers_at(data.indices, 0)

@@ -87,8 +87,8 @@ class Loss(Spec):
         """Numbers for the kernel, float64: a, b and the factor of the reported loss."""
         return np.array([*self.constants(dtype), self.report(n_out)])
 
-    def kernel_for(self, targets):
-        """The `Kernel` for targets as `check_targets` made them."""
+    def kernel_for(self, targets, n_out):
+        """The `Kernel` for targets as `check_targets` made them, and so many scores."""
         return self.kernel
 
     def check_targets(self, y, n_out, dtype):

@@ -8,7 +8,7 @@ from .._jit import inner
 from .._math import exp, log, maximum, minimum
 from .._rows import fold_op, move, multiply_whole, row_op, scaled, sum_of
 from .._simd import copy, doubles_at, integers_at, local, offset, pointer_at, real, where
-from ..gemm import transpose_blocks
+from ..gemm import padded, transpose_blocks
 from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max
 from ..layers.base import op_kernel
@@ -83,9 +83,9 @@ def scaled_back(turned, n_out, factors, rows):
     transpose_blocks(turned, rows, 16, 16, 16, 16)
 
 
-@inner
-def narrow_gradient(op, data, work, start, lo, n):
-    """`cross_entropy_gradient` for at most 16 scores."""
+@op_kernel(LOSS)
+def narrow_gradient(op, data, params, grads, work, start, lo, n):
+    """`cross_entropy_gradient` for at most 16 scores, whose stride is 16."""
     n_out, hyper, scale = op.n_in, doubles_at(op.constants), scale_of(op, data)
     low, high, losses = real(work, hyper[0]), real(work, hyper[1]), doubles_at(data.losses)
     block, turned, tops, totals, margins, weights, factors = (
@@ -116,9 +116,9 @@ def narrow_gradient(op, data, work, start, lo, n):
             losses[loss_at(op, data, position)] = scale * weight_of(op, data, position) * margins[r]
 
 
-@inner
-def wide_gradient(op, data, work, start, lo, n):
-    """`cross_entropy_gradient` for any number of scores.
+@op_kernel(LOSS)
+def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
+    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride ld_in.
 
     The logarithms are taken of 16 rows at a time: one by one they took a third of the kernel.
     """
@@ -141,15 +141,6 @@ def wide_gradient(op, data, work, start, lo, n):
         clipped_losses(totals, margins, margins, low, high, 16)
         for r in range(rows):
             losses[loss_at(op, data, start + first + r)] = scale * weight_of(op, data, start + first + r) * margins[r]
-
-
-@op_kernel(LOSS)
-def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
-    """(softmax - one-hot) * weight / sum of weights for rows lo..lo+n, and the rows' losses. Scores have stride ld_in."""
-    if op.ld_in == 16:
-        narrow_gradient(op, data, work, start, lo, n)
-    else:
-        wide_gradient(op, data, work, start, lo, n)
 
 
 @inner
@@ -256,8 +247,10 @@ class CrossEntropy(Loss):
         eps = float(np.finfo(dtype).eps)
         return (-math.log1p(-eps), -math.log(eps)) if self.clip else (-math.inf, math.inf)
 
-    def kernel_for(self, targets):
-        return self.kernel if targets.dtype == np.int64 else soft_cross_entropy_gradient
+    def kernel_for(self, targets, n_out):
+        if targets.dtype != np.int64:
+            return soft_cross_entropy_gradient
+        return narrow_gradient if padded(n_out) == 16 else cross_entropy_gradient
 
     def metric_names(self):
         return ["accuracy"]
