@@ -27,7 +27,14 @@ CASES = {
     "search": ({"candidates": 3}, 0.9),
     "checkpoints": ({}, 0),
     "adult": ({"epochs": 15}, 0.85),
+    "adversarial": ({"epochs": 10}, 0.4),
 }
+
+
+def test_the_page_on_layers_shows_the_example_as_it_is():
+    page, source = (FOLDER / "README.md").read_text(), (FOLDER / "own_parts.py").read_text()
+    shown = page.split("```python\n")[1].split("```")[0].replace("from fastdnn import extending as e\n\n", "")
+    assert shown.strip() in source
 
 
 def example(name):
