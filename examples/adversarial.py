@@ -2,8 +2,8 @@
 
 python examples/adversarial.py
 
-`Model.input_gradient` gives the gradient with respect to the samples, `Model.train_on_batch` takes the steps. The attack is the
-fast gradient sign method. Reference: Goodfellow, I., Shlens, J. & Szegedy, C. (2015). arXiv:1412.6572.
+`Model.input_gradient` gives the gradient with respect to the samples, `Model.train_on_batch` takes the steps. The attack is
+the fast gradient sign method. Reference: Goodfellow, I., Shlens, J. & Szegedy, C. (2015). arXiv:1412.6572.
 """
 
 import numpy as np

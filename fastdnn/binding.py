@@ -48,7 +48,7 @@ class Binding:
             TRAIN.ops: len(program.table), TRAIN.n_shards: len(training.data), TRAIN.n_segments: len(program.segments),
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
             TRAIN.rows_of_share: rows_of_share.address, TRAIN.parts_of_share: parts_of_share.address,
-            TRAIN.capacity: program.rows, TRAIN.loss_rows: program.loss_rows,
+            TRAIN.capacity: program.rows, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count

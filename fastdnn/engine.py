@@ -50,7 +50,7 @@ TRAIN = Record(
     "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
     "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
     "n_params", "scratch", "scratch_bytes", "itemsize", "own", "add", "norm", "average", "averaged", "limit", "limits",
-    "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows",
+    "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
     "rows_of_share", "parts_of_share", "limit_norms",  # routines of the engine's own
     # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer
     "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
@@ -111,12 +111,14 @@ def run_units(job, kind, o, data, grads, start, lo, n):
 
 @inner
 def segment_rows(job, data, lo, n):
-    """Rows lo..lo+n of the workspace through the ops of one segment, forward and back."""
+    """Rows lo..lo+n of the workspace through the ops of one segment, forward and back, `chunk` at a time."""
     segment, work, start = _segment_at(job.segment, 0), job.work, job.start
-    for o in range(segment.forward, segment.forward_end):
-        run(job, FORWARD, o, data, work, start, lo, n)
-    for o in range(segment.backward, segment.backward_end - 1, -1):
-        run(job, BACKWARD, o, data, work, start, lo, n)
+    for first in range(lo, lo + n, job.chunk):
+        rows = lo + n - first if lo + n - first < job.chunk else job.chunk
+        for o in range(segment.forward, segment.forward_end):
+            run(job, FORWARD, o, data, work, start, first, rows)
+        for o in range(segment.backward, segment.backward_end - 1, -1):
+            run(job, BACKWARD, o, data, work, start, first, rows)
 
 
 @inner
@@ -379,6 +381,7 @@ def train(job_at):
     losses (capacity * loss_rows,), squares (n_parts,) : scratch
     capacity : rows of the workspace; a larger batch is taken in pieces, whose gradients add up in `grads`, and the update
     comes with the last of them
+    chunk : rows that go forward and back while their values are in the cache, a multiple of BLOCK
     scalars (last - first, SCALARS) : of the optimizer; update = 0 leaves the parameters and keeps the gradients
     settings.l2 : weight decay, divided by the sum of the weights of the batch as scikit-learn does
     scratch : for each share, twice the room for the gradient of one part: of a shard, and the sum, which is used up at once

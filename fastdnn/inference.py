@@ -43,7 +43,8 @@ class Inference:
     def __init__(self, network, dtype, kind):
         layout = network.layout
         widest = max(map(value_size, layout.shapes[kind in ("csr", "ids") :]))
-        self.capacity = min(256, max(32, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
+        least = max(1, 32 // layout.most_rows)
+        self.capacity = min(256, max(least, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
         self.kind, self.itemsize, self.flops_per_row = kind, dtype.itemsize, max(1, layout.flops)
         self._program = Program(layout, network.loss, kind, dtype, self.capacity)
         self.data, self._flag = np.zeros(DATA.size, np.int64), np.zeros(1, np.int64)

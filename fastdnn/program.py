@@ -132,6 +132,12 @@ class Layout:
         self.size = self.entries[-1].end if self.entries else 0
         self.state_size = self.states[-1].end if self.states else 0
 
+    @property
+    def most_rows(self):
+        """Most rows of a sample that a layer gets, those that only reshape left out."""
+        inputs = [shape for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if not layer.reshapes]
+        return max(map(sample_rows, [*inputs, self.shapes[-1]]))
+
     def views(self, flat):
         """Views into `flat` by key, in layer order."""
         return Views((e.key, e.view(flat)) for e in self.entries)

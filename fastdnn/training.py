@@ -7,16 +7,28 @@ import time
 import numpy as np
 
 from .binding import Binding
-from .layers.base import DATA
+from .layers.base import BLOCK, DATA
 from .optimizers.base import CONTROL, SCALARS
-from .program import Program
+from .program import Program, value_size
 from .thread_choice import FLOPS, thread_choice, worthwhile_threads
 
 PIECE = 1024  # rows of a larger batch that are taken at once: bounds the workspace, their gradients add up
 # The gradient of a network of at most SHARD_SIZE parameters is summed over SHARDS shards of the rows of a batch, SHARD_ROWS
 # or more in all, so that two threads can do so each on its own rows: an epoch of 64-100-10 takes 0.46 ms so, not 0.55.
 SHARDS, SHARD_SIZE, SHARD_ROWS = 2, 1 << 16, 32
+# Where weights are few beside the work of a sample (those of series and images), more shards cost nothing that counts.
+MANY_SHARDS, MUCH_WORK = 8, 16  # flops of a sample for a parameter
+PIECE_BYTES = 1 << 27  # of values and their gradients that are there at once, unless BLOCK samples take more
+# Of those that go forward and back together, of samples of several rows, and rows that a product should have.
+CHUNK_BYTES, CHUNK_ROWS = 512 * 1024, 64
 STEPS = 65536  # most steps whose scalars are made ahead
+
+
+def n_shards(layout, rows):
+    """Shards of `rows` samples that the gradient of a network is summed over: fixed by the network, not by the threads."""
+    if layout.flops >= MUCH_WORK * layout.size and rows >= MANY_SHARDS:
+        return MANY_SHARDS
+    return SHARDS if layout.size <= SHARD_SIZE and rows >= SHARD_ROWS else 1
 
 
 class Training:
@@ -72,7 +84,9 @@ class Training:
         self.batch_size = int(batch_size)
         loss = loss or model.loss
         self.program, kernel = None, loss.kernel_for(targets, model.n_out)
-        for rows in (min(self.batch_size, piece or PIECE), self.batch_size):
+        bytes_per_sample = 2 * sum(map(value_size, model.layout.shapes)) * model.dtype.itemsize
+        piece_rows = piece or min(PIECE, max(BLOCK, PIECE_BYTES // bytes_per_sample))
+        for rows in (min(self.batch_size, piece_rows), self.batch_size):
             if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
                 self.program = Program(
                     model.layout, loss, source.kind, model.dtype, rows, kernel, training, model.seed, input_gradient
@@ -82,8 +96,11 @@ class Training:
         self.limits, self.limit_norms = model.layout.limits()
         self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows)
         self.squares = np.zeros(len(self.parts))
-        shards = model.layout.size <= SHARD_SIZE and rows >= SHARD_ROWS and len(self.program.segments) == 1
-        self.data = np.zeros((SHARDS if shards else 1, DATA.size), np.int64)
+        shards = n_shards(model.layout, rows) if len(self.program.segments) == 1 else 1
+        self.data = np.zeros((shards, DATA.size), np.int64)
+        most = model.layout.most_rows
+        chunk = max(CHUNK_BYTES // bytes_per_sample, CHUNK_ROWS // most)
+        self.chunk = -(-chunk // BLOCK) * BLOCK if most > 1 else max(rows, 1)
         self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}

@@ -96,7 +96,7 @@ def test_several_bests_travel_with_a_checkpoint(order, tmp_path):
     kept, whole = [], network()
     fitted(6, whole, kept)
     resumed = Model.load(tmp_path / "m.fdnn")
-    assert [best.epoch for best in resumed.bests] == [1, 2][::order]
+    assert [best.epoch for best in resumed.trained.bests] == [1, 2][::order]
     stops = fitted(6, resumed)
     assert [stop.best_epoch_ for stop in stops] == [1, 2][::order]
     np.testing.assert_array_equal(resumed.params, whole.params)

@@ -49,7 +49,9 @@ DATA = Record(
     "rows", "first_row", "base", "flag", "step", "state", "training", "dx", size=24,
 )  # fmt: skip
 
-BLOCK = 32  # rows that a kernel before a sync kernel sums up; split rows only at its multiples there
+BLOCK = (
+    16  # rows that a kernel before a sync kernel sums up, which threads split at its multiples only: a batch of 32 has two
+)
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
 ONE, ZEROS = 0, 16
