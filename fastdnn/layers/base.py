@@ -49,9 +49,8 @@ DATA = Record(
     "rows", "first_row", "base", "flag", "step", "state", "training", "dx", size=24,
 )  # fmt: skip
 
-BLOCK = (
-    16  # rows that a kernel before a sync kernel sums up, which threads split at its multiples only: a batch of 32 has two
-)
+# Rows that a kernel before a sync kernel sums up; threads split rows at its multiples, so a batch of 32 in two.
+BLOCK = 16
 
 # Offsets in the workspace: a one to sum columns with, and a row of zeros to start products from.
 ONE, ZEROS = 0, 16
