@@ -49,7 +49,7 @@ def _check_threads(n):
     return int(n)
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """Number of threads that fit and predict use in this Python thread.
 
     Examples
@@ -61,7 +61,7 @@ def get_num_threads():
     return getattr(_setting, "n", None) or _default[0] or available_threads()
 
 
-def set_num_threads(n):
+def set_num_threads(n: int) -> None:
     """Set the number of threads for the whole process. Results do not depend on it: same seed, same bits.
 
     Parameters

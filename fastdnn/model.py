@@ -1,16 +1,24 @@
 """Model: a network of layers; fit, predict, evaluate, save, look inside."""
 
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import steps
 from ._guard import guard
 from .fitting import fit, prepare
+from .history import History
 from .html import network_html
 from .inference import Inference, chunks
 from .inputs import check_dense, check_weights
+from .layers import Layer
 from .layers.base import DATA, sample_rows
-from .losses import SquaredError, scores_link
+from .losses import Loss, SquaredError, scores_link
 from .network import Network
+from .optimizers import Optimizer
 from .program import Layout
 from .saving import load_model, save_model
 from .sources import Source
@@ -78,7 +86,14 @@ class Model(Weights):
     True
     """
 
-    def __init__(self, layers, loss="squared_error", optimizer="adam", dtype="float32", random_state=None):
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        loss: str | Loss = "squared_error",
+        optimizer: str | Optimizer = "adam",
+        dtype: DTypeLike = "float32",
+        random_state: Any = None,
+    ) -> None:
         super().__init__(layers, loss, optimizer, dtype, random_state)
 
     # ------------------------------------------------------------ data
@@ -108,11 +123,14 @@ class Model(Weights):
         return source, targets, check_weights(sample_weight, source.n)
 
     @property
-    def n_out(self):
+    def n_out(self) -> int:
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def bind(self, X, y, sample_weight=None, batch_size=32, training=True, piece=None):
+    def bind(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 32, training: bool = True,
+        piece: int | None = None,
+    ) -> Training:  # fmt: skip
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
         source, targets, weights = self.check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
@@ -124,24 +142,24 @@ class Model(Weights):
 
     def fit(
         self,
-        X,
-        y,
-        epochs=1,
-        batch_size=32,
-        sample_weight=None,
-        validation_data=None,
-        callbacks=(),
-        verbose=0,
-        shuffle=True,
-        class_weight=None,
+        X: Any,
+        y: ArrayLike,
+        epochs: int = 1,
+        batch_size: int = 32,
+        sample_weight: ArrayLike | None = None,
+        validation_data: tuple | None = None,
+        callbacks: Sequence[Any] = (),
+        verbose: int | str = 0,
+        shuffle: bool = True,
+        class_weight: dict | str | None = None,
         *,
-        validation_fraction=None,
-        validation_split="random",
-        groups=None,
-        scoring=None,
-        accumulate=1,
-        resume=False,
-    ):
+        validation_fraction: float | None = None,
+        validation_split: str = "random",
+        groups: ArrayLike | None = None,
+        scoring: Any = None,
+        accumulate: int = 1,
+        resume: bool = False,
+    ) -> History:
         """Train for a number of epochs.
 
         Parameters
@@ -234,7 +252,9 @@ class Model(Weights):
             )
         )
 
-    def loss_and_grad(self, X, y, sample_weight=None, training=False):
+    def loss_and_grad(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
+    ) -> tuple[float, np.ndarray]:
         """Mean loss of the samples and its gradient, without changing the parameters.
 
         Parameters
@@ -256,7 +276,7 @@ class Model(Weights):
 
     # ------------------------------------------------------------ steps
 
-    def train_on_batch(self, X, y, sample_weight=None):
+    def train_on_batch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """One step of the optimizer with the samples as its batch.
 
         The network is bound to batches of that size in the first call; the next ones cost little beside the step.
@@ -290,7 +310,7 @@ class Model(Weights):
         with guard(self):
             return steps.train_on_batch(self, X, y, sample_weight)
 
-    def apply_gradient(self, gradient):
+    def apply_gradient(self, gradient: ArrayLike) -> None:
         """One step of the optimizer with a gradient computed elsewhere: a mean over processes, a sum of `vjp`'s.
 
         Parameters
@@ -307,7 +327,9 @@ class Model(Weights):
         with guard(self):
             steps.apply_gradient(self, gradient)
 
-    def input_gradient(self, X, y, sample_weight=None, training=False):
+    def input_gradient(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
+    ) -> np.ndarray:
         """Gradient of the mean loss of the samples with respect to the samples.
 
         Parameters
@@ -331,7 +353,7 @@ class Model(Weights):
         with guard(self):
             return steps.input_gradient(self, X, y, sample_weight, training)
 
-    def vjp(self, X, dscores, training=False):
+    def vjp(self, X: ArrayLike, dscores: ArrayLike, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of sum(scores * dscores): the product of a vector with the network's Jacobian (reverse mode).
 
         What another loss, another network or another program makes of the scores `forward(X)` goes back through this one.
@@ -365,7 +387,7 @@ class Model(Weights):
 
     # ------------------------------------------------------------ inference
 
-    def forward(self, X, layer=None):
+    def forward(self, X: Any, layer: int | None = None) -> np.ndarray:
         """Raw scores, before the loss's link: ndarray of shape (n, n_out). NaN in a sample gives NaN in its scores.
 
         Parameters
@@ -390,7 +412,7 @@ class Model(Weights):
         part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
         return self._infer(part, X, scores=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predictions, the loss's link applied: probabilities, means.
 
         Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
@@ -462,7 +484,7 @@ class Model(Weights):
             pass
         return Inference(network, self.dtype, kind)
 
-    def evaluate(self, X, y, sample_weight=None):
+    def evaluate(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
         """Loss and metrics of the samples.
 
         Parameters
@@ -513,7 +535,7 @@ class Model(Weights):
 
     # ------------------------------------------------------------ files
 
-    def save(self, path, training=True):
+    def save(self, path: str | os.PathLike, training: bool = True) -> None:
         """Write the model to a file that cannot execute code, in the safetensors layout; whole or not at all.
 
         What is written is the model between two epochs: where another thread trains it, this one waits for the end of the
@@ -537,7 +559,9 @@ class Model(Weights):
         save_model(self, path, training)
 
     @classmethod
-    def load(cls, path, parts=(), finite=True, max_bytes=None):
+    def load(
+        cls, path: str | os.PathLike, parts: Sequence[type] = (), finite: bool = True, max_bytes: int | None = None
+    ) -> Self:
         """A model from a file that `save` wrote. Nothing in the file is executed, whatever it holds.
 
         Parameters
@@ -572,7 +596,7 @@ class Model(Weights):
         """Keys that a validation adds to the history."""
         return [f"val_{name}" for name in ("loss", *self.loss.metric_names(), *scorers)] if validates else []
 
-    def summary(self, batch_size=32):
+    def summary(self, batch_size: int = 32) -> str:
         """Table of the layers, their output shapes, parameters and flops a row, as a string.
 
         Below it: the memory that a fit in batches of that size takes beside the samples, and the threads that it uses.

@@ -1,14 +1,17 @@
 """A network with its parameters: built, seen as flat arrays and as views of them, copied."""
 
 import copy
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
 from . import initializers, rng
 from ._guard import guard
-from .losses import get_loss
+from .layers import Layer
+from .losses import Loss, get_loss
 from .network import Best, Network, Trained, check_layers
-from .optimizers import get_optimizer
+from .optimizers import Optimizer, get_optimizer
 from .program import Layout, aligned, realigned
 from .specs import check_count
 
@@ -38,7 +41,7 @@ class Weights:
     # Arrays are laid out from these, so they are checked when assigned.
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """The float type, fixed."""
         return self._dtype
 
@@ -48,7 +51,7 @@ class Weights:
         return self.network.layout
 
     @property
-    def layers(self):
+    def layers(self) -> tuple[Layer, ...]:
         """The layers, a tuple; others with the same parameters (another activation, say) may be assigned."""
         return self.network.layers
 
@@ -62,7 +65,7 @@ class Weights:
         self.network = self.network._replace(layers=layers, layout=layout, idle=[])
 
     @property
-    def loss(self):
+    def loss(self) -> Loss:
         """The `Loss`; another one may be assigned, by name or as it is."""
         return self.network.loss
 
@@ -71,7 +74,7 @@ class Weights:
         self.network = self.network._replace(loss=get_loss(loss), idle=[])
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> Optimizer:
         """The `Optimizer`; assigning another one forgets what the old one remembered, and the last fit's history."""
         return self._optimizer
 
@@ -80,7 +83,7 @@ class Weights:
         self._optimizer, self.trained = get_optimizer(optimizer), Trained(self.epochs)
 
     @property
-    def params(self):
+    def params(self) -> np.ndarray:
         """All parameters, flat; assigning copies the values into the array, which stays."""
         return self._built().params
 
@@ -97,7 +100,7 @@ class Weights:
 
     # ------------------------------------------------------------ building
 
-    def build(self, input_shape, initialize=True):
+    def build(self, input_shape: int | Sequence[int], initialize: bool = True) -> Self:
         """Lay out the parameters for samples of that shape and initialize them.
 
         Parameters
@@ -137,7 +140,7 @@ class Weights:
         return self.network
 
     @property
-    def grads(self):
+    def grads(self) -> np.ndarray:
         """Flat gradient, as the last `loss_and_grad` left it."""
         size = self._built().layout.size
         if self._grads is None:
@@ -145,24 +148,24 @@ class Weights:
         return self._grads
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, np.ndarray]:
         """dict of views into `params`, in layer order; assigning to a key writes into the view."""
         network = self._built()
         return network.layout.views(network.params)
 
     @property
-    def state(self):
+    def state(self) -> np.ndarray:
         """Running statistics of the layers that have some, flat."""
         return self._built().state
 
     @property
-    def states(self):
+    def states(self) -> dict[str, np.ndarray]:
         """dict of views into `state`, in layer order, "1.batch_norm.mean" for one."""
         network = self._built()
         return network.layout.state_views(network.state)
 
     @property
-    def averaged(self):
+    def averaged(self) -> np.ndarray | None:
         """Moving average of `params` where the optimizer has `average`, otherwise None; a flat array like `params`.
 
         ``model.params = model.averaged`` predicts with it.
@@ -174,12 +177,12 @@ class Weights:
         return self.trained.averaged
 
     @property
-    def skipped_steps(self):
+    def skipped_steps(self) -> int:
         """Steps that were left out because their loss or gradient was not finite, since the optimizer was set."""
         return self.trained.skipped_steps
 
     @property
-    def gradients(self):
+    def gradients(self) -> dict[str, np.ndarray]:
         """dict of views into `grads`, with the keys of `weights`."""
         return self._built().layout.views(self.grads)
 
@@ -232,7 +235,7 @@ class Weights:
 
     # ------------------------------------------------------------ copies
 
-    def copy(self):
+    def copy(self) -> Self:
         """A model that is equal and independent: what training writes (arrays, history, the optimizer's rate) is its own."""
         new = object.__new__(type(self))
         with guard(self):
