@@ -16,9 +16,9 @@ from fastdnn._jit import kernel_from
 from fastdnn._rows import row_op
 from fastdnn.gemm import COLUMNS, PRODUCT, epilogue_signature, gemm, padded
 from fastdnn.layers.activation_function import _activate
+from fastdnn.layout import aligned
 from fastdnn.optimizers import Adam
 from fastdnn.optimizers.base import SCALARS
-from fastdnn.program import aligned
 
 # m, k, n of A (m, k) B (k, n): forward products as they occur, small and odd ones among them.
 SHAPES = [(512, 1024, 1024), (256, 2048, 2048), (128, 784, 512), (256, 128, 128), (200, 64, 100), (32, 16, 32), (77, 37, 83)]

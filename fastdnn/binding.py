@@ -8,8 +8,9 @@ from ._system import ticks_per_second
 from .engine import TRAIN, limit_norms, parts_of_share, rows_of_share
 from .gemm import padded
 from .layers.base import DATA
+from .layout import aligned
 from .optimizers.base import CONTROL, add, average, limit, norm
-from .program import aligned, share
+from .program import share
 
 CHANGING = slice(TRAIN.time, TRAIN.scalars + 1)  # entries of the table that are set for each call
 

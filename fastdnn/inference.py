@@ -116,3 +116,55 @@ class Inference:
 
 
 _CHANGING = slice(INFER.time, INFER.stopped + 1)  # time, first, last, pieces, next_piece, stopped
+
+
+# ---------------------------------------------------------------- a call
+
+
+def is_plain(network, X):
+    """Whether X is an array of samples that kernels can read as it is."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype == network.params.dtype
+        and X.shape[1:] == network.layout.shapes[0]
+        and X.ndim == 2
+        and not (X.strides[0] | X.strides[1]) % X.itemsize
+    )
+
+
+def plain(network, X, kernel):
+    """(what `kernel` makes of the scores, whether X was finite) for an array that `is_plain`."""
+    dtype, inference = network.params.dtype, borrowed(network, "float")
+    result = np.empty((len(X), *network.layout.shapes[-1]), dtype)
+    inference.rows(X)
+    finite = inference.run(len(X), kernel.address(dtype), {DATA.result: result.ctypes.data})
+    network.idle.append(inference)
+    return result, finite
+
+
+def results(network, source, kernel):
+    """What `kernel` makes of the scores of the samples of a `Source`."""
+    if source.kind == "float":
+        return plain(network, source.arrays[0], kernel)[0]
+    result = np.empty((source.n, *network.layout.shapes[-1]), network.params.dtype)
+    run_all(network, source, kernel, {DATA.result: result.ctypes.data})
+    return result
+
+
+def run_all(network, source, kernel, arrays):
+    """Take all samples forward and end with `kernel`; arrays {entry of data: address} are what it reads and writes."""
+    inference = borrowed(network, source.kind)
+    source.fill(inference.data)
+    inference.run(source.n, kernel.address(network.params.dtype), arrays)
+    network.idle.append(inference)
+
+
+def borrowed(network, kind):
+    """An `Inference` that no other Python thread uses meanwhile."""
+    try:
+        inference = network.idle.pop()
+        if inference.kind == kind:
+            return inference
+    except IndexError:
+        pass
+    return Inference(network, network.params.dtype, kind)

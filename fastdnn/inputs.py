@@ -160,3 +160,13 @@ def check_sparse(X, name="X"):
     for indices, kind, n in pairs:
         if len(indices) and (indices.min() < 0 or indices.max() >= n):
             raise ValueError(f"{what} {kind} indices must be 0 to {n - 1}, got {indices.min()} to {indices.max()}")
+
+
+def by_rows(y, shape):
+    """Targets of samples whose scores have that shape, a row for each row of scores; a vector of scores is one row."""
+    if len(shape) == 1:
+        return y
+    y = np.asarray(y)
+    if y.shape[1 : len(shape)] != shape[:-1]:
+        raise ValueError(f"y must have shape (n, {', '.join(map(str, shape[:-1]))}, ...) for scores {shape}, got {y.shape}")
+    return y.reshape(-1, *y.shape[len(shape) :])

@@ -9,33 +9,23 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import steps
 from ._guard import guard
+from .evaluation import evaluate
 from .fitting import fit, prepare
 from .history import History
 from .html import network_html
-from .inference import Inference, chunks
-from .inputs import check_dense, check_weights
+from .inference import is_plain, plain, results
+from .inputs import by_rows, check_dense, check_weights
 from .layers import Layer
-from .layers.base import DATA, sample_rows
+from .layout import Layout
 from .losses import Loss, SquaredError, scores_link
 from .network import Network
 from .optimizers import Optimizer
-from .program import Layout
 from .saving import load_model, save_model
 from .sources import Source
 from .specs import check_count
 from .summary import summary
 from .training import Training
 from .weights import Weights
-
-
-def by_rows(y, shape):
-    """Targets of samples whose scores have that shape, a row for each row of scores; a vector of scores is one row."""
-    if len(shape) == 1:
-        return y
-    y = np.asarray(y)
-    if y.shape[1 : len(shape)] != shape[:-1]:
-        raise ValueError(f"y must have shape (n, {', '.join(map(str, shape[:-1]))}, ...) for scores {shape}, got {y.shape}")
-    return y.reshape(-1, *y.shape[len(shape) :])
 
 
 class Model(Weights):
@@ -435,54 +425,14 @@ class Model(Weights):
 
     def _infer(self, network, X, scores):
         kernel = scores_link if scores else network.loss.link
-        if self._is_plain(network, X):
-            return self._plain(network, X, kernel)[0]
-        source = self._source(X, network.layout, finite=False)
-        if source.kind == "float":
-            return self._plain(network, source.arrays[0], kernel)[0]
-        result = np.empty((source.n, *network.layout.shapes[-1]), self.dtype)
-        self._run(network, source, kernel, {DATA.result: result.ctypes.data})
-        return result
-
-    def _is_plain(self, network, X):
-        """Whether X is an array of samples that kernels can read as it is."""
-        return (
-            type(X) is np.ndarray
-            and X.dtype == self._dtype
-            and X.shape[1:] == network.layout.shapes[0]
-            and X.ndim == 2
-            and not (X.strides[0] | X.strides[1]) % X.itemsize
-        )
+        if is_plain(network, X):
+            return plain(network, X, kernel)[0]
+        return results(network, self._source(X, network.layout, finite=False), kernel)
 
     def predict_plain(self, X):
         """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""
         network = self._built()
-        return self._plain(network, X, network.loss.link) if self._is_plain(network, X) else (None, False)
-
-    def _plain(self, network, X, kernel):
-        inference = self._borrow(network, "float")
-        result = np.empty((len(X), *network.layout.shapes[-1]), self._dtype)
-        inference.rows(X)
-        finite = inference.run(len(X), kernel.address(self._dtype), {DATA.result: result.ctypes.data})
-        network.idle.append(inference)
-        return result, finite
-
-    def _run(self, network, source, kernel, arrays):
-        """Take all samples forward and end with `kernel`; arrays {entry of data: address} are what it reads and writes."""
-        inference = self._borrow(network, source.kind)
-        source.fill(inference.data)
-        inference.run(source.n, kernel.address(self._dtype), arrays)
-        network.idle.append(inference)
-
-    def _borrow(self, network, kind):
-        """An `Inference` that no other Python thread uses meanwhile."""
-        try:
-            inference = network.idle.pop()
-            if inference.kind == kind:
-                return inference
-        except IndexError:
-            pass
-        return Inference(network, self.dtype, kind)
+        return plain(network, X, network.loss.link) if is_plain(network, X) else (None, False)
 
     def evaluate(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
         """Loss and metrics of the samples.
@@ -507,31 +457,7 @@ class Model(Weights):
         source, targets, weights = self.check(network, X, y, sample_weight, finite=False)
         if source.n == 0:
             raise ValueError("X has no samples")
-        rows = sample_rows(network.layout.shapes[-1])
-        losses, scale = np.zeros(source.n * rows), np.array([1.0 / (source.n if weights is None else weights.sum())])
-        arrays = {DATA.y: targets.ctypes.data, DATA.losses: losses.ctypes.data, DATA.scale: scale.ctypes.data}
-        arrays[DATA.sample_weight] = 0 if weights is None else weights.ctypes.data
-        self._run(network, source, network.loss.kernel_for(targets, network.n_out), arrays)
-        return {"loss": float(losses.sum()), **self._metrics(network, source, y, weights)}
-
-    def _metrics(self, network, source, y, weights):
-        """The loss's metrics; of those that are means, a chunk of the samples at a time."""
-        shape = network.layout.shapes[-1]
-        rows = sample_rows(shape)
-        y = np.asarray(by_rows(y, shape))
-        of_rows = weights if weights is None or rows == 1 else np.repeat(weights, rows)
-        parts = chunks(source.n, rows * network.n_out)
-        if len(parts) == 1 or not network.loss.metrics_are_means:
-            return network.loss.metrics(self.predict(source).reshape(-1, network.n_out), y, of_rows)
-        of_rows, total = np.ones(source.n * rows) if of_rows is None else of_rows, {}
-        for part in parts:
-            of_part = slice(part.start * rows, part.stop * rows)
-            if of_rows[of_part].any():
-                predictions = self.predict(source.take(part)).reshape(-1, network.n_out)
-                figures = network.loss.metrics(predictions, y[of_part], of_rows[of_part])
-                for name, value in figures.items():
-                    total[name] = total.get(name, 0.0) + value * of_rows[of_part].sum()
-        return {name: float(value / of_rows.sum()) for name, value in total.items()}
+        return evaluate(network, source, targets, y, weights)
 
     # ------------------------------------------------------------ files
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .layers import Layer
+from .layout import Layout, realigned
 from .optimizers.base import CONTROL
-from .program import Layout, realigned
 
 
 def check_layers(layers):

@@ -9,10 +9,10 @@ import numpy as np
 from . import initializers, rng
 from ._guard import guard
 from .layers import Layer
+from .layout import Layout, aligned, realigned
 from .losses import Loss, get_loss
 from .network import Best, Network, Trained, check_layers
 from .optimizers import Optimizer, get_optimizer
-from .program import Layout, aligned, realigned
 from .specs import check_count
 
 DTYPES = ("float32", "float64")

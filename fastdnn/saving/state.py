@@ -14,9 +14,9 @@ import numpy as np
 
 from .._guard import guard
 from ..history import History
+from ..layout import Layout, aligned
 from ..network import Best
 from ..optimizers.base import CONTROL
-from ..program import Layout, aligned
 from ..specs import check_count, check_path
 from .container import Reader, parse, write
 from .errors import ModelFormatError

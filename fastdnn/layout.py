@@ -1,0 +1,188 @@
+"""Where the parameters of the layers stand in one flat array, and in what parts they are updated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .gemm import ALIGN, padded
+from .layers.base import Parameter, sample_rows
+
+PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
+PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
+
+
+def aligned(n, dtype):
+    """n zeros, starting on a cache line."""
+    raw = np.zeros(n * np.dtype(dtype).itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
+
+
+def realigned(a):
+    """A copy that starts on a cache line."""
+    copied = aligned(len(a), a.dtype)
+    copied[...] = a
+    return copied
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parameter array in the flat buffer: `rows` x `columns` with row stride `stride`, from element `offset` on."""
+
+    key: str
+    layer: int  # number of the leaf
+    parameter: Parameter
+    offset: int
+
+    @property
+    def name(self):
+        return self.parameter.name
+
+    @property
+    def shape(self):
+        return self.parameter.shape
+
+    @property
+    def decays(self):
+        return self.parameter.decays
+
+    @property
+    def rows(self):
+        return self.parameter.rows
+
+    @property
+    def stride(self):
+        return padded(self.shape[-1])
+
+    @property
+    def end(self):
+        """Where the next array may start: a matrix has whole blocks of 16 rows, for the transposed copy."""
+        rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) > 1 else 1
+        return self.offset + rows * self.stride
+
+    def view(self, flat):
+        block = flat[self.offset : self.offset + self.rows * self.stride]
+        return block.reshape(*self.shape[:-1], self.stride)[..., : self.shape[-1]]
+
+
+class Views(dict):
+    """dict of arrays in which assigning to a key writes into the array: ``model.weights[key] = a`` changes the model."""
+
+    def __setitem__(self, key, value):
+        view, value = self[key], np.asarray(value)
+        if value.shape != view.shape:
+            raise ValueError(f"{key} has shape {view.shape}, got {value.shape}")
+        view[...] = value
+
+    def update(self, other):
+        for key, value in dict(other).items():
+            self[key] = value
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    def _fixed(self, *_):
+        raise TypeError("the arrays of a network cannot be added or removed, only written to")
+
+    __delitem__ = pop = popitem = clear = setdefault = _fixed
+
+
+class Layout:
+    """Where the parameters of the layers stand in the flat buffer, and their running statistics in another.
+
+    Attributes
+    ----------
+    leaves : list of (str, Layer)
+        The layers with an op of their own, under the first part of their parameters' keys.
+    entries, states : list of Entry
+        Parameters and running statistics, in layer order.
+    shapes : list of tuple
+        Input shape of each leaf, then the output shape.
+    size, state_size : int
+        Elements of the flat buffers, padding included.
+    flops : int
+        Of the way forward of one sample.
+    """
+
+    def __init__(self, layers, input_shape):
+        self.leaves = [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{i}.{layer.name}")]
+        self.entries, self.states, self.shapes, ways, self.flops = [], [], [tuple(input_shape)], [], 0
+        for number, (key, layer) in enumerate(self.leaves):
+            shape = self.shapes[-1]
+            try:
+                output = tuple(layer.output_shape(shape))
+                wanted = layer.parameters(shape)
+                if layer.opens_skip:
+                    ways.append(shape)
+                if layer.closes_skip and (start := ways.pop()) != output:
+                    raise ValueError(f"the layers inside must give the shape that they take, {start}, and give {output}")
+            except ValueError as error:
+                what = "" if layer.internal else f", {layer!r}"
+                raise ValueError(f"layer {key.rpartition('.')[0]}{what}: {error}") from error
+            for p in wanted:
+                target = self.states if p.state else self.entries
+                target.append(Entry(f"{key}.{p.name}", number, p, target[-1].end if target else 0))
+            self.shapes.append(output)
+            self.flops += layer.flops(shape)
+        self.size = self.entries[-1].end if self.entries else 0
+        self.state_size = self.states[-1].end if self.states else 0
+
+    @property
+    def most_rows(self):
+        """Most rows of a sample that a layer gets, those that only reshape left out."""
+        inputs = [shape for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if not layer.reshapes]
+        return max(map(sample_rows, [*inputs, self.shapes[-1]]))
+
+    def views(self, flat):
+        """Views into `flat` by key, in layer order."""
+        return Views((e.key, e.view(flat)) for e in self.entries)
+
+    def state_views(self, flat):
+        """The same for the running statistics."""
+        return Views((e.key, e.view(flat)) for e in self.states)
+
+    def fits(self, other):
+        """Whether another layout has the same parameters in the same places."""
+        mine, theirs = ([(e.key, e.shape, e.offset) for e in (*x.entries, *x.states)] for x in (self, other))
+        return mine == theirs and self.shapes[-1] == other.shapes[-1]
+
+    def padding(self):
+        """Positions of the flat buffer that belong to no parameter."""
+        own = np.zeros(self.size, bool)
+        for view in self.views(own).values():
+            view[...] = True
+        return np.flatnonzero(~own)
+
+    def parts(self):
+        """(parts, 7) int64 for the engine: op, first unit, units, first parameter, parameters, whether they decay, array.
+
+        Op 0 is the input, so layer i is op i + 1. Each row of a matrix is a unit, each vector is one.
+        """
+        least = max(PART_SIZES[0], self.size // min(max(self.size // PART_SIZES[1], PARTS[0]), PARTS[1]))
+        parts, units = [], {}
+        for number, e in enumerate(self.entries):
+            unit = units.get(e.layer, 0)
+            pieces = -(-e.rows * e.stride // least)
+            rows = -(-e.rows // (pieces * ALIGN)) * ALIGN  # a multiple of 16, for the transposed blocks
+            for lo in range(0, e.rows, rows):
+                n = min(rows, e.rows - lo)
+                parts.append((e.layer + 1, unit + lo, n, e.offset + lo * e.stride, n * e.stride, e.decays, number))
+            units[e.layer] = unit + e.rows
+        return np.array(parts, np.int64).reshape(-1, 7)
+
+    def factors(self):
+        """(parts, 4) float64 for the engine: the layer's l2 and l1, factor of the rate, whether weight decay applies."""
+        of = [self.entries[number].parameter for number in self.parts()[:, 6]]
+        return np.array([(p.l2, p.l1, p.learning_rate_factor, p.decays) for p in of], float).reshape(-1, 4)
+
+    def limits(self):
+        """(k, 5) int64, op, rows, first parameter, row stride, columns, and (k,) norms, of what has a `max_norm`."""
+        limited = [e for e in self.entries if e.parameter.max_norm is not None]
+        table = [(e.layer + 1, e.rows, e.offset, e.stride, e.shape[-1]) for e in limited]
+        return np.array(table, np.int64).reshape(-1, 5), np.array([e.parameter.max_norm for e in limited], float)
+
+    @property
+    def n_params(self):
+        """Number of parameters, padding not counted."""
+        return sum(int(np.prod(e.shape)) for e in self.entries)
