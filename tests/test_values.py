@@ -6,8 +6,10 @@ import naive
 import numpy as np
 import pytest
 
-from fastdnn import Model, layers, losses
-from fastdnn.layers.base import OP, Layer, Parameter
+from fastdnn import Model, config_context, layers, losses
+from fastdnn._rows import add_whole, move
+from fastdnn._simd import offset
+from fastdnn.layers.base import OP, Layer, Parameter, fields, op_kernel
 
 TIME, IMAGE = (5, 6), (2, 3, 6)
 both_shapes = pytest.mark.parametrize("shape", [TIME, IMAGE], ids=["time", "image"])
@@ -161,6 +163,64 @@ def test_parameters_of_any_rank_stand_in_the_flat_buffer():
     assert 0.5 * limit < np.abs(fresh).max() <= limit
 
 
+REPEAT = fields("steps")  # of a sample of the input
+
+
+class RepeatSteps(Layer):
+    """(time, features) with each step twice: a layer whose output has another number of rows than its input."""
+
+    name, record = "repeat_steps", REPEAT
+
+    def output_shape(self, input_shape):
+        if len(input_shape) != 2:
+            raise ValueError(f"RepeatSteps takes (time, features), got {input_shape}")
+        return 2 * input_shape[0], input_shape[1]
+
+    def emit(self, op, builder):
+        builder.in_place(op)
+        op.steps, op.sample_rows = builder.sample_rows, 1  # whole samples
+        op.y, op.forward = builder.new_rows(op.n_out, 2 * op.steps), repeat_forward.address(builder.dtype)
+        if builder.with_gradient:
+            op.dy, op.backward = builder.new_deltas(op.n_out, 2 * op.steps), repeat_backward.address(builder.dtype)
+
+
+@op_kernel(REPEAT)
+def repeat_forward(op, data, params, grads, work, start, lo, n):
+    """Rows 2 t and 2 t + 1 of Y are row t of X, for samples lo..lo+n."""
+    ld = op.ld_in
+    for i in range(lo * op.steps, (lo + n) * op.steps):
+        for twice in range(2):
+            move(offset(work, op.x + i * ld), offset(work, op.y + (2 * i + twice) * ld), ld)
+
+
+@op_kernel(REPEAT)
+def repeat_backward(op, data, params, grads, work, start, lo, n):
+    """Row t of dX is the sum of rows 2 t and 2 t + 1 of dY, for samples lo..lo+n."""
+    ld = op.ld_in
+    if op.dx >= 0:
+        for i in range(lo * op.steps, (lo + n) * op.steps):
+            dy = offset(work, op.dy + 2 * i * ld)
+            add_whole(dy, offset(dy, ld), offset(work, op.dx + i * ld), ld)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_layer_that_doubles_the_time_steps(threads, monkeypatch):
+    monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_: threads)
+    X = data((4, 6))
+    stack = [layers.Dense(5, "tanh"), RepeatSteps(), layers.LayerNorm(), RepeatSteps(), layers.Dense(2)]
+    model = Model(stack, dtype="float64", random_state=0).build((4, 6))
+    hidden = model.forward(X, layer=0)
+    np.testing.assert_array_equal(model.forward(X, layer=1), np.repeat(hidden, 2, axis=1))
+    assert model.forward(X).shape == (12, 16, 2)
+    y = np.random.default_rng(1).standard_normal((12, 16, 2))
+    gradient = model.loss_and_grad(X, y)[1]
+    numeric = naive.central_difference(lambda: model.loss_and_grad(X, y)[0], model.params)
+    numeric[model.layout.padding()] = gradient[model.layout.padding()]
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+    numeric = naive.central_difference(lambda: model.loss_and_grad(X, y)[0], X)
+    np.testing.assert_allclose(model.input_gradient(X, y), numeric, rtol=1e-6, atol=1e-8)
+
+
 @both_shapes
 def test_flops_count_the_rows(shape):
     per_row = Model([layers.Dense(7)]).build(6).layout.flops
@@ -197,3 +257,38 @@ def test_save_and_load_layers_on_rows(tmp_path):
     model.save(tmp_path / "m")
     X = data(TIME).astype("float32")
     np.testing.assert_array_equal(Model.load(tmp_path / "m").forward(X), model.forward(X))
+
+
+@pytest.mark.parametrize("n", [7, 8, 50])
+def test_gradients_in_many_shards_have_the_same_bits_on_any_number_of_threads(n, monkeypatch):
+    """Series have few weights beside their work: eight shards, chunks of samples that fit the cache, pieces of a batch."""
+    X = data((300, 16), n).astype("float32")
+    y = np.random.default_rng(1).standard_normal((n, 300, 3)).astype("float32")
+    found = set()
+    for threads in (1, 2, 3, 4):
+        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
+        monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
+        with config_context(n_threads=threads):
+            model = Model([layers.Dense(16, "tanh"), layers.LayerNorm(), layers.Dense(3)], random_state=0)
+            losses = model.fit(X, y, epochs=3, batch_size=n, shuffle=False)["loss"]
+            found.add((model.params.tobytes(), model.predict(X).tobytes(), *losses))
+    assert len(found) == 1
+    run = model.bind(X, y, batch_size=n)
+    assert len(run.data) == (8 if n >= 8 else 1)
+    assert run.chunk < 50
+    double = Model(model.layers, dtype="float64").build((300, 16))
+    double.params = model.params
+    exact = double.loss_and_grad(X.astype(float), y.astype(float))[1]
+    np.testing.assert_allclose(model.loss_and_grad(X, y)[1], exact, rtol=1e-3, atol=1e-5 * np.abs(exact).max())
+
+
+def test_a_batch_larger_than_the_workspace_of_series(monkeypatch):
+    monkeypatch.setattr("fastdnn.training.PIECE_BYTES", 1 << 20)
+    X, y = data((50, 16), 300), np.random.default_rng(1).standard_normal((300, 50, 2))
+    model = Model([layers.Dense(8, "tanh"), layers.Dense(2)], dtype="float64", random_state=0).build((50, 16))
+    run = model.bind(X, y, batch_size=300)
+    assert run.program.rows < 100
+    flat = Model(model.layers, dtype="float64", random_state=0).build(16)
+    loss, gradient = flat.loss_and_grad(X.reshape(-1, 16), y.reshape(-1, 2))
+    assert run.loss_and_grad() == pytest.approx(loss, rel=1e-12)
+    np.testing.assert_allclose(model.grads, gradient, rtol=1e-9, atol=1e-13)
