@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from llvmlite import ir
 from numba import types
 
-from ._jit import inner, kernel
+from ._jit import inner, kernel, kernel_from
 from ._records import Record
 from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, isa, offset, where
 
@@ -90,29 +90,30 @@ def _rows_of(e, values, rows):
     return [[Vec(e, v) for v in values[r * vectors : (r + 1) * vectors]] for r in range(rows)]
 
 
-def _products(e, rows, vectors, a, b, first, ahead, s):
-    """IR of the sum over all segments: first + a[rows, k] b[k, vectors * width], as rows of Vec in registers.
-
-    Both loops keep the sums in the same registers; a product without segments takes the outer one once.
-    """
-    builder, width, one = e.builder, e.width, ir.Constant(INT64, 1)
+def _segment(e, rows, vectors, a, b, sums, ahead, s):
+    """IR of one segment: sums + a[rows, k] b[k, vectors * width], flat lists of LLVM vectors in registers."""
+    builder, width = e.builder, e.width
     start_rows = [builder.mul(s.rsa, ir.Constant(INT64, r)) for r in range(rows)]
-    last = builder.sub(s.k1, one)
-    segments = builder.mul(s.k1, s.k2)
-    _, (place, pa, pb, *sums), end_segment = _loop(
-        builder, "segment", segments, [ir.Constant(INT64, 0), a, b, *(x.v for row in first for x in row)]
-    )
-    _, (qa, qb, *sums), end_k = _loop(builder, "k", s.k, [pa, pb, *sums])
+    _, (pa, pb, *sums), end = _loop(builder, "k", s.k, [a, b, *sums])
     acc = _rows_of(e, sums, rows)
-    bv = [e.load(e.at(qb, v * width)) for v in range(vectors)]
+    bv = [e.load(e.at(pb, v * width)) for v in range(vectors)]
     for line in range(0, vectors * width, 64 // (e.bits // 8)):
-        e.prefetch(e.at(e.at(qb, ahead), line))
+        e.prefetch(e.at(e.at(pb, ahead), line))
     new = []
     for r in range(rows):
-        x = Vec(e, e.splat(builder.load(e.at(qa, start_rows[r]))))
+        x = Vec(e, e.splat(builder.load(e.at(pa, start_rows[r]))))
         new.append([e.call("fma", x, bv[v], acc[r][v]) if isa().fma else x * bv[v] + acc[r][v] for v in range(vectors)])
     new = [x.v for row in new for x in row]
-    end_k([e.at(qa, s.csa), e.at(qb, s.ldb), *new])
+    end([e.at(pa, s.csa), e.at(pb, s.ldb), *new])
+    return new
+
+
+def _products(e, rows, vectors, a, b, first, ahead, s):
+    """IR of `_segment` over all segments, in the same registers."""
+    builder, one = e.builder, ir.Constant(INT64, 1)
+    last = builder.sub(s.k1, one)
+    _, (place, pa, pb, *sums), end = _loop(builder, "segment", builder.mul(s.k1, s.k2), [ir.Constant(INT64, 0), a, b, *first])
+    sums = _segment(e, rows, vectors, pa, pb, sums, ahead, s)
     # After k1 segments the next group of them begins.
     turns = builder.icmp_signed("==", place, last)
     step_a, step_b = (
@@ -120,11 +121,11 @@ def _products(e, rows, vectors, a, b, first, ahead, s):
         for step, outer in ((s.a1, s.a2), (s.b1, s.b2))
     )
     following = builder.select(turns, ir.Constant(INT64, 0), builder.add(place, one))
-    end_segment([following, e.at(pa, step_a), e.at(pb, step_b), *new])
-    return _rows_of(e, new, rows)
+    end([following, e.at(pa, step_a), e.at(pb, step_b), *sums])
+    return sums
 
 
-def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, s):
+def _stack(segmented, e, rows, vectors, count, a, b, c, init, y, ahead, s):
     """IR of `count` tiles of rows x (vectors * width), one below the other; `s` has the entries of `PRODUCT`.
 
     Few instructions stand between the last product of a tile and the first of the next: the processor looks some 300
@@ -149,8 +150,13 @@ def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, s):
     def flag(bit):
         return builder.icmp_signed("!=", builder.and_(s.flags, ir.Constant(INT64, bit)), ir.Constant(INT64, 0))
 
-    first = each(e.load)(cells(pi, s.ld_init))
-    tile = _products(e, rows, vectors, pa, b, first, ahead, s)
+    if segmented:
+        first = [e.load(p).v for row in cells(pi, s.ld_init) for p in row]
+        tile = _products(e, rows, vectors, pa, b, first, ahead, s)
+    else:
+        first = [e.load(e.at(init, v * width)).v for v in range(vectors)] * rows
+        tile = _segment(e, rows, vectors, pa, b, first, ahead, s)
+    tile = _rows_of(e, tile, rows)
     tile = _if(e, flag(CLAMP), tile, each(lambda x: where(x < 0.0, 0.0, x)))  # NaN stays: it is not below 0
     tile = _if(
         e, flag(MASK), tile, lambda tile: each(lambda x, p: where(e.load(p).equals(0.0), 0.0, x), cells(py, s.ldy))(tile)
@@ -165,33 +171,37 @@ def _stack(e, rows, vectors, count, a, b, c, init, y, ahead, s):
     end_tile([e.at(pointer, builder.mul(stride, height)) for pointer, stride in steps])
 
 
-def _tiles_typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, product):
-    real = a.dtype
+def _tiles_typing(segmented):
+    def typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, product):
+        real = a.dtype
 
-    def codegen(context, builder, signature, values):
-        rows, columns, *rest, product = values
-        entries = SimpleNamespace(
-            **{name: builder.load(builder.gep(product, [ir.Constant(INT64, i)])) for i, name in enumerate(PRODUCT.names)}
-        )
-        most_rows, vectors = tile_shape(real)
-        end, width = builder.append_basic_block("tiles_end"), vectors * isa().width(real)
-        switch = builder.switch(builder.add(builder.mul(columns, ir.Constant(INT64, 64)), rows), end)
-        while width >= min(COLUMNS, vectors * isa().width(real)):
-            e = Emit(builder, real, width)
-            for r in range(1, most_rows + 1):
-                builder.position_at_end(builder.append_basic_block(f"tile_{r}_{width}"))
-                switch.add_case(ir.Constant(INT64, width * 64 + r), builder.block)
-                _stack(e, r, width // e.width, *rest, entries)
-                builder.branch(end)
-            width //= 2
-        builder.position_at_end(end)
-        return context.get_dummy_value()
+        def codegen(context, builder, signature, values):
+            rows, columns, *rest, product = values
+            fields = (builder.load(builder.gep(product, [ir.Constant(INT64, i)])) for i in range(len(PRODUCT.names)))
+            entries = SimpleNamespace(**dict(zip(PRODUCT.names, fields, strict=True)))
+            most_rows, vectors = tile_shape(real)
+            end, width = builder.append_basic_block("tiles_end"), vectors * isa().width(real)
+            switch = builder.switch(builder.add(builder.mul(columns, ir.Constant(INT64, 64)), rows), end)
+            while width >= min(COLUMNS, vectors * isa().width(real)):
+                e = Emit(builder, real, width)
+                for r in range(1, most_rows + 1):
+                    builder.position_at_end(builder.append_basic_block(f"tile_{r}_{width}"))
+                    switch.add_case(ir.Constant(INT64, width * 64 + r), builder.block)
+                    _stack(segmented, e, r, width // e.width, *rest, entries)
+                    builder.branch(end)
+                width //= 2
+            builder.position_at_end(end)
+            return context.get_dummy_value()
 
-    pointer = types.CPointer(real)
-    return types.void(*[types.intp] * 3, *[pointer] * 5, types.intp, PRODUCT.type), codegen
+        pointer = types.CPointer(real)
+        return types.void(*[types.intp] * 3, *[pointer] * 5, types.intp, PRODUCT.type), codegen
+
+    typing.__name__ = "tiles_of_segments" if segmented else "tiles"
+    return typing
 
 
-_tiles = intrinsic_of(10, _tiles_typing)
+def tiles(*args):
+    """Placeholder in the template for the tiles of a kind of product."""
 
 
 def _tile_limits_typing(typingctx, like):
@@ -230,17 +240,16 @@ def plain(p, m, n, k, rsa, ldb, ldc):
     p.a1, p.b1, p.a2, p.b2, p.flags, p.epilogue = 0, 0, 0, 0, 0, 0
 
 
-@kernel(gemm_signature)
-def gemm(a, b, c, init, y, p):
+def _gemm(a, b, c, init, y, p):
     """C = A B + init, then what the flags say, then epilogue(C, Y) tile by tile while the tile is in the first cache.
 
     c[i, j] = init[i * ld_init + j] + sum over s2 < k2, s1 < k1, s < k of
     a[i * rsa + s * csa + s1 * a1 + s2 * a2] * b[(s * ldb + s1 * b1 + s2 * b2) + j], in that order.
 
     m, n : rows and columns of C, n a multiple of 8; all rows of b, c, init, y are readable and writable up to there
-    k, k1, k2 : the inner dimension, in k2 groups of k1 segments of k; 1 and 1 for a plain product
+    k, k1, k2 : the inner dimension, in k2 groups of k1 segments of k (`gemm_of_segments`; `gemm` takes k1, k2 as 1)
     rsa, csa, ldb, ldc, ldy : strides of A, and of the rows of B, C and Y     a1, b1, a2, b2 : from segment to segment and
-    from group to group     ld_init : 0 adds the same row to all (a bias), ldc with init = c adds to C
+    from group to group     ld_init : 0 adds the same row to all (a bias), ldc with init = c adds to C (`gemm` takes it as 0)
     flags : CLAMP makes what is below 0 a 0, MASK makes it 0 where Y is 0 (ReLU and its derivative)
     epilogue : address, 0 for none
     Cost 2*m*n*k*k1*k2 flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A
@@ -259,12 +268,17 @@ def gemm(a, b, c, init, y, p):
         for rows, count in ((low + 1, tall), (low, stacks - tall)):
             if count:
                 ahead = columns if j + columns < n and i + rows * count == m else 0
-                _tiles(
+                tiles(
                     rows, columns, count, offset(a, i * p.rsa), offset(b, j), offset(c, i * p.ldc + j),
                     offset(init, i * p.ld_init + j), offset(y, i * p.ldy + j), ahead, p,
                 )  # fmt: skip
                 i += rows * count
         j += columns
+
+
+# Most products have one segment, and one row as init: they need not look for more, which takes 6 % of a step of 16-32-32-2.
+gemm = kernel_from(_gemm, "gemm", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(False)))
+gemm_of_segments = kernel_from(_gemm, "gemm_of_segments", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(True)))
 
 
 # ---------------------------------------------------------------- transpose

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, PRODUCT, gemm, padded, tile_shape, transpose
+from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, PRODUCT, gemm, gemm_of_segments, padded, tile_shape, transpose
 from fastdnn.layers import ACTIVATIONS
 
 TILE = tile_shape(types.float32)[0]
@@ -30,7 +30,9 @@ def run(dtype, a, b, c, init, y, **entries):
     table = np.zeros(PRODUCT.size, np.int64)
     for name, value in entries.items():
         table[getattr(PRODUCT, name)] = value
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(gemm.address(dtype))
+    plain = entries["k1"] == entries["k2"] == 1 and not entries.get("ld_init")
+    kernel = gemm if plain else gemm_of_segments
+    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(kernel.address(dtype))
     call(*(x.ctypes.data for x in (a, b, c, init, y, table)))
 
 
@@ -86,6 +88,21 @@ def test_segments_of_the_inner_dimension(m, n, k, k1, k2, dtype):
     np.testing.assert_allclose(
         c[:, :n], exact, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-5 if dtype == "float32" else 1e-13
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_product_of_one_segment_is_a_plain_one_bit_for_bit(dtype):
+    rng = np.random.default_rng(0)
+    a, b, init = block(rng.standard_normal((40, 70)), dtype), block(rng.standard_normal((70, 35)), dtype), np.ones(64, dtype)
+    found = [block(np.zeros((40, 35)), dtype) for _ in range(2)]
+    ld = b.shape[1]
+    table = np.zeros(PRODUCT.size, np.int64)
+    for name, value in dict(m=40, n=40, k=70, k1=1, k2=1, rsa=a.shape[1], csa=1, ldb=ld, ldc=ld, ldy=ld).items():
+        table[getattr(PRODUCT, name)] = value
+    for kernel, c in zip((gemm, gemm_of_segments), found, strict=True):
+        call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(kernel.address(dtype))
+        call(*(x.ctypes.data for x in (a, b, c, init, c, table)))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -15,7 +15,7 @@ from fastdnn import _math, _simd, gemm
 NEON = _simd.Isa(bytes=16, registers=32, fma=True)
 
 
-def assembly(real, element, monkeypatch):
+def assembly(real, element, segmented, monkeypatch):
     """The register tiles of a product, optimized for a Neoverse N1."""
     for module in (_simd, _math, gemm):
         monkeypatch.setattr(module, "isa", lambda: NEON)
@@ -26,7 +26,7 @@ def assembly(real, element, monkeypatch):
     except RuntimeError:
         pytest.skip("this llvmlite has no aarch64")
     pointer = types.CPointer(real)
-    _, codegen = gemm._tiles_typing(None, *[types.intp] * 3, *[pointer] * 5, types.intp, gemm.PRODUCT.type)
+    _, codegen = gemm._tiles_typing(segmented)(None, *[types.intp] * 3, *[pointer] * 5, types.intp, gemm.PRODUCT.type)
     kinds = [_simd.INT64] * 3 + [element.as_pointer()] * 5 + [_simd.INT64, _simd.INT64.as_pointer()]
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "tiles")
@@ -46,11 +46,12 @@ def assembly(real, element, monkeypatch):
     return machine.emit_assembly(compiled)
 
 
+@pytest.mark.parametrize("segmented", [False, True])
 @pytest.mark.parametrize(
     ("real", "element", "lanes"), [(types.float32, ir.FloatType(), "4s"), (types.float64, ir.DoubleType(), "2d")]
 )
-def test_aarch64_products_are_neon_fma_in_registers(real, element, lanes, monkeypatch):
-    text = assembly(real, element, monkeypatch)
+def test_aarch64_products_are_neon_fma_in_registers(real, element, lanes, segmented, monkeypatch):
+    text = assembly(real, element, segmented, monkeypatch)
     rows, vectors = gemm.tile_shape(real)
     loops = [block for block in re.split(r"\n\.LBB", text) if "fmla" in block]
     full = [block for block in loops if len(re.findall(rf"fmla\s+v\d+\.{lanes}", block)) == rows * vectors]
