@@ -5,6 +5,7 @@ import pickle
 import naive
 import numpy as np
 import pytest
+from goldens import from_pytorch
 
 from fastdnn import Model, layers
 from fastdnn.layers.activation_function import ACTIVATIONS
@@ -68,25 +69,29 @@ def test_gradient_is_nan_for_nan_and_finite_for_extremes(activation, dtype):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_same_as_pytorch(activation):
-    torch = pytest.importorskip("torch")
-    name = ACTIVATIONS[activation].torch_name or activation
-    peer = next((getattr(m, name) for m in (torch.nn.functional, torch) if hasattr(m, name)), None)
-    if activation == "identity":
-        peer = lambda x: x  # noqa: E731
-    if activation == "softmax":
-        peer = lambda x: torch.softmax(x, dim=1)  # noqa: E731
-    assert peer is not None, f"set torch_name of {activation}, or write its formula here if PyTorch has none"
     X, y = data()
     model = two_layers(activation)
     loss, _ = model.loss_and_grad(X, y)
-    W1, b1, W2, b2 = (torch.tensor(w, requires_grad=True) for w in model.weights.values())
-    scores = peer(torch.tensor(X) @ W1 + b1) @ W2 + b2
-    expected = 0.5 * ((scores - torch.tensor(y)) ** 2).sum(dim=1).mean()
-    expected.backward()
-    np.testing.assert_allclose(model.forward(X), scores.detach(), rtol=1e-9)
-    np.testing.assert_allclose(loss, expected.item(), rtol=1e-9)
-    for ours, theirs in zip(model.gradients.values(), (W1, b1, W2, b2), strict=True):
-        np.testing.assert_allclose(ours, theirs.grad, rtol=1e-9, atol=1e-12)
+
+    def compute(torch):
+        name = ACTIVATIONS[activation].torch_name or activation
+        peer = next((getattr(m, name) for m in (torch.nn.functional, torch) if hasattr(m, name)), None)
+        if activation == "identity":
+            peer = lambda x: x  # noqa: E731
+        if activation == "softmax":
+            peer = lambda x: torch.softmax(x, dim=1)  # noqa: E731
+        assert peer is not None, f"set torch_name of {activation}, or write its formula here if PyTorch has none"
+        W1, b1, W2, b2 = weights = [torch.tensor(w, requires_grad=True) for w in model.weights.values()]
+        scores = peer(torch.tensor(X) @ W1 + b1) @ W2 + b2
+        expected = 0.5 * ((scores - torch.tensor(y)) ** 2).sum(dim=1).mean()
+        expected.backward()
+        return expected, scores, *(w.grad for w in weights)
+
+    expected, scores, *gradients = from_pytorch(f"activations {activation}", compute)
+    np.testing.assert_allclose(model.forward(X), scores, rtol=1e-9)
+    np.testing.assert_allclose(loss, expected, rtol=1e-9)
+    for ours, theirs in zip(model.gradients.values(), gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

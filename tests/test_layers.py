@@ -6,6 +6,7 @@ import pickle
 import naive
 import numpy as np
 import pytest
+from goldens import from_pytorch
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
@@ -186,37 +187,40 @@ RANDOM = layers.Dropout, layers.AlphaDropout, layers.GaussianNoise  # other rand
     ("case", "shape"), [c for c in CASES if not isinstance(c[0][-1], RANDOM)], ids=lambda c: str(c).replace("  ", " ")
 )
 def test_layer_same_as_pytorch(case, shape, training):
-    torch = pytest.importorskip("torch")
-    same_as_pytorch(torch, case, shape, training)
+    same_as_pytorch(case, shape, training)
 
 
 @every_case
 def test_layer_same_as_pytorch_in_inference(case, shape):
-    torch = pytest.importorskip("torch")
-    same_as_pytorch(torch, case, shape, False)
+    same_as_pytorch(case, shape, False)
 
 
-def same_as_pytorch(torch, case, shape, training):
+def same_as_pytorch(case, shape, training):
     """Scores, loss, gradients of the parameters and of the samples: those of PyTorch's layers, over the rows of samples."""
     model, (X, y) = around(case, True, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape)
     loss, _ = model.loss_and_grad(X, y, training=training)
-    weights, state = (iter([v.copy() for v in views.values()]) for views in (model.weights, model.states))
-    last = layers.Dense(3)
-    twin = torch_twin(torch, [*case], weights, state, training)
-    width = 7 if case[-1].name == "dense" else N_IN
-    end = torch.nn.Linear(width, last.units).double()
-    end.weight.data, end.bias.data = torch.tensor(next(weights).T.copy()), torch.tensor(next(weights))
-    inputs = torch.tensor(X, requires_grad=True)
-    scores = end(twin(inputs.reshape(-1, N_IN)))
-    expected = 0.5 * ((scores - torch.tensor(y.reshape(-1, 3))) ** 2).sum(dim=1).mean()
-    expected.backward()
-    np.testing.assert_allclose(loss, expected.item(), rtol=1e-9)
+    kept = [[v.copy() for v in views.values()] for views in (model.weights, model.states)]
+
+    def compute(torch):
+        weights, state = map(iter, kept)
+        twin = torch_twin(torch, [*case], weights, state, training)
+        end = torch.nn.Linear(7 if case[-1].name == "dense" else N_IN, 3).double()
+        end.weight.data, end.bias.data = torch.tensor(next(weights).T.copy()), torch.tensor(next(weights))
+        inputs = torch.tensor(X, requires_grad=True)
+        scores = end(twin(inputs.reshape(-1, N_IN)))
+        expected = 0.5 * ((scores - torch.tensor(y.reshape(-1, 3))) ** 2).sum(dim=1).mean()
+        expected.backward()
+        gradients = (p.grad.numpy() for p in (*twin.parameters(), *end.parameters()))
+        return expected, scores, inputs.grad, *(g.T if g.ndim == 2 else g for g in gradients)
+
+    name = f"layers {' '.join(map(repr, case))} {shape} {training}"
+    expected, scores, d_inputs, *gradients = from_pytorch(name, compute)
+    np.testing.assert_allclose(loss, expected, rtol=1e-9)
     if not training:
-        np.testing.assert_allclose(model.forward(X).reshape(-1, 3), scores.detach(), rtol=1e-9, atol=1e-12)
-    theirs = [p.grad.numpy() for p in (*twin.parameters(), *end.parameters())]
-    for ours, peer in zip(model.gradients.values(), theirs, strict=True):
-        np.testing.assert_allclose(ours, peer.T if peer.ndim == 2 else peer, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(model.input_gradient(X, y, training=training), inputs.grad, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(model.forward(X).reshape(-1, 3), scores, rtol=1e-9, atol=1e-12)
+    for ours, theirs in zip(model.gradients.values(), gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.input_gradient(X, y, training=training), d_inputs, rtol=1e-9, atol=1e-12)
 
 
 # ---------------------------------------------------------------- dropout and noise

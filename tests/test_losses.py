@@ -3,6 +3,7 @@
 import naive
 import numpy as np
 import pytest
+from goldens import from_pytorch
 
 from fastdnn import Model, layers
 from fastdnn.losses import LOSSES_TABLE, ClippedLogLoss, CrossEntropy, Focal, Hinge, Huber, Quantile, SquaredError
@@ -82,33 +83,40 @@ TORCH = {  # the same loss from PyTorch's functions, on scores z and targets y
 
 @pytest.mark.parametrize("name", LOSSES_TABLE)
 def test_same_as_pytorch(name):
-    torch = pytest.importorskip("torch")
     assert name in TORCH, f"write PyTorch's form of {name} into TORCH"
     model, X, y, _ = problem(name, 3)
     loss, _ = model.loss_and_grad(X, y)
-    W, b = (torch.tensor(w, requires_grad=True) for w in model.weights.values())
-    expected = TORCH[name](
-        torch.nn.functional, torch.tensor(X) @ W + b, torch.tensor(y if name == "cross_entropy" else y * 1.0)
-    )
-    expected.mean().backward()
-    np.testing.assert_allclose(loss, expected.mean().item(), rtol=1e-9)
-    for ours, theirs in zip(model.gradients.values(), (W, b), strict=True):
-        np.testing.assert_allclose(ours, theirs.grad, rtol=1e-9, atol=1e-13)
+
+    def compute(torch):
+        W, b = (torch.tensor(w, requires_grad=True) for w in model.weights.values())
+        targets = torch.tensor(y if name == "cross_entropy" else y * 1.0)
+        expected = TORCH[name](torch.nn.functional, torch.tensor(X) @ W + b, targets).mean()
+        expected.backward()
+        return expected, W.grad, b.grad
+
+    expected, *gradients = from_pytorch(f"losses {name}", compute)
+    np.testing.assert_allclose(loss, expected, rtol=1e-9)
+    for ours, theirs in zip(model.gradients.values(), gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("n_out", [3, 17])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("soft", [False, True])
 def test_soft_targets_and_label_smoothing_as_in_pytorch(soft, smoothing, n_out):
-    torch = pytest.importorskip("torch")
     model, X, y, w = problem("cross_entropy", n_out)
     model.loss = CrossEntropy(label_smoothing=smoothing)
     rng = np.random.default_rng(5)
     y = rng.dirichlet(np.ones(n_out), N) if soft else y
     loss, gradient = model.loss_and_grad(X, y, sample_weight=w)
-    z = torch.tensor(model.forward(X))
-    rows = torch.nn.functional.cross_entropy(z, torch.tensor(y), reduction="none", label_smoothing=smoothing)
-    np.testing.assert_allclose(loss, np.average(rows.numpy(), weights=w), rtol=1e-9)
+    scores = model.forward(X)
+
+    def compute(torch):
+        settings = {"reduction": "none", "label_smoothing": smoothing}
+        return (torch.nn.functional.cross_entropy(torch.tensor(scores), torch.tensor(y), **settings),)
+
+    (rows,) = from_pytorch(f"losses cross_entropy {soft} {smoothing} {n_out}", compute)
+    np.testing.assert_allclose(loss, np.average(rows, weights=w), rtol=1e-9)
     np.testing.assert_allclose(model.evaluate(X, y, sample_weight=w)["loss"], loss, rtol=1e-12)
     numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, sample_weight=w)[0], model.params)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)

@@ -5,6 +5,7 @@ import pickle
 import naive
 import numpy as np
 import pytest
+from goldens import from_pytorch
 
 from fastdnn import Model, layers
 from fastdnn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam
@@ -175,19 +176,23 @@ def test_gradient_of_the_samples(training):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("n", [1, 40, 1500])
 def test_vjp_same_as_pytorch(n, training):
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     X, d = rng.standard_normal((n, 4)), rng.standard_normal((n, 3))
     stack = [layers.Dense(9, activation="tanh"), layers.LayerNorm(), layers.Dense(3)]
     model = Model(stack, dtype="float64", random_state=0).build(4)
-    w = [torch.tensor(v.copy(), requires_grad=True) for v in model.weights.values()]
-    inputs = torch.tensor(X, requires_grad=True)
-    hidden = torch.nn.functional.layer_norm((inputs @ w[0] + w[1]).tanh(), (9,), w[2], w[3], stack[1].epsilon)
-    (torch.tensor(d) * (hidden @ w[4] + w[5])).sum().backward()
+
+    def compute(torch):
+        w = [torch.tensor(v.copy(), requires_grad=True) for v in model.weights.values()]
+        inputs = torch.tensor(X, requires_grad=True)
+        hidden = torch.nn.functional.layer_norm((inputs @ w[0] + w[1]).tanh(), (9,), w[2], w[3], stack[1].epsilon)
+        (torch.tensor(d) * (hidden @ w[4] + w[5])).sum().backward()
+        return inputs.grad, *(v.grad for v in w)
+
+    d_inputs, *gradients = from_pytorch(f"vjp {n}", compute)
     dX, gradient = model.vjp(X, d, training=training)
-    np.testing.assert_allclose(dX, inputs.grad, rtol=1e-9, atol=1e-12)
-    for view, peer in zip(model.layout.views(gradient).values(), w, strict=True):
-        np.testing.assert_allclose(view, peer.grad, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(dX, d_inputs, rtol=1e-9, atol=1e-12)
+    for view, peer in zip(model.layout.views(gradient).values(), gradients, strict=True):
+        np.testing.assert_allclose(view, peer, rtol=1e-9, atol=1e-12)
 
 
 def test_ten_alternating_steps_of_two_networks_as_in_pytorch():

@@ -5,6 +5,7 @@ import math
 import naive
 import numpy as np
 import pytest
+from goldens import from_pytorch
 
 from fastdnn import Model, config_context, layers, losses
 from fastdnn._rows import add_whole, move
@@ -57,21 +58,25 @@ def test_every_loss_on_rows_is_that_of_as_many_samples(name, shape):
 
 @both_shapes
 def test_cross_entropy_and_softmax_on_rows_as_in_pytorch(shape):
-    torch = pytest.importorskip("torch")
     X, n_out = data(shape), 5
     y = np.random.default_rng(1).integers(0, n_out, (12, *shape[:-1]))
     model = Model([layers.Dense(n_out)], loss="cross_entropy", dtype="float64", random_state=0).build(shape)
-    inputs = torch.tensor(X, requires_grad=True)
-    W, b = (torch.tensor(w.copy(), requires_grad=True) for w in model.weights.values())
-    scores = inputs @ W + b
-    loss = torch.nn.functional.cross_entropy(scores.movedim(-1, 1), torch.tensor(y))
-    loss.backward()
-    assert model.loss_and_grad(X, y)[0] == pytest.approx(loss.item(), rel=1e-9)
-    np.testing.assert_allclose(model.gradients["0.dense.kernel"], W.grad, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(model.input_gradient(X, y), inputs.grad, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(model.predict(X), scores.softmax(-1).detach(), rtol=1e-9)
+
+    def compute(torch):
+        inputs = torch.tensor(X, requires_grad=True)
+        W, b = (torch.tensor(w.copy(), requires_grad=True) for w in model.weights.values())
+        scores = inputs @ W + b
+        loss = torch.nn.functional.cross_entropy(scores.movedim(-1, 1), torch.tensor(y))
+        loss.backward()
+        return loss, W.grad, inputs.grad, scores.softmax(-1), torch.tensor(X).softmax(-1)
+
+    loss, dW, d_inputs, probabilities, of_inputs = from_pytorch(f"cross_entropy on rows {shape}", compute)
+    assert model.loss_and_grad(X, y)[0] == pytest.approx(float(loss), rel=1e-9)
+    np.testing.assert_allclose(model.gradients["0.dense.kernel"], dW, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.input_gradient(X, y), d_inputs, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(model.predict(X), probabilities, rtol=1e-9)
     softmax = Model([layers.Activation("softmax")], dtype="float64").build(shape)
-    np.testing.assert_allclose(softmax.forward(X), torch.tensor(X).softmax(-1), rtol=1e-9)
+    np.testing.assert_allclose(softmax.forward(X), of_inputs, rtol=1e-9)
 
 
 @both_shapes
