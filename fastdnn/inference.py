@@ -128,7 +128,8 @@ def is_plain(network, X):
         and X.dtype == network.params.dtype
         and X.shape[1:] == network.layout.shapes[0]
         and X.ndim == 2
-        and not (X.strides[0] | X.strides[1]) % X.itemsize
+        and (X.strides[1] == X.itemsize or X.shape[1] == 1)
+        and not X.strides[0] % X.itemsize
     )
 
 

@@ -30,7 +30,7 @@ from ._simd import (
     where,
 )
 from .inputs import as_numbers, check_missing, check_sparse
-from .layers.base import DATA, fields, op_kernel, sample
+from .layers.base import DATA, ZEROS, fields, op_kernel, sample
 
 IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of time, at most; at least the next row's start
 NARROW = {
@@ -59,7 +59,7 @@ class Source:
     Attributes
     ----------
     kind : str
-        What the kernels are chosen by: "float", "csr", "ids", "chunks", or one of `NARROW`.
+        What the kernels are chosen by: "float", "strided" (not side by side), "csr", "ids", "chunks", or one of `NARROW`.
     n, shape : int, tuple
         Number of samples, and the shape of one.
     arrays : tuple of ndarray
@@ -126,8 +126,10 @@ class Source:
         X = X.reshape(self.n, int(np.prod(self.shape))) if X.ndim > 2 else X
         if any(stride % X.itemsize for stride in X.strides) or (narrow and X.strides[1] != X.itemsize):
             X = np.ascontiguousarray(X)
-        self.kind, self.arrays = kind if narrow else self.kind, (X,)
-        self.entries[:3] = X.ctypes.data, X.strides[0] // X.itemsize, X.strides[1] // X.itemsize
+        column = X.strides[1] // X.itemsize if X.shape[1] > 1 else 1
+        if self.kind == "float":
+            self.kind = kind if narrow else "float" if column == 1 else "strided"
+        self.arrays, self.entries[:3] = (X,), (X.ctypes.data, X.strides[0] // X.itemsize, column)
 
     def _keep_sparse(self, X, dtype):
         if X.ndim != 2:
@@ -206,7 +208,7 @@ def input_op(op, builder, kind, gradient=False, affine=(1.0, 0.0)):
     if kind == "csr":
         raise ValueError("a sparse X needs a first layer that takes it (Dense does); use X.toarray() otherwise")
     width, rows = builder.input_shape[-1], builder.sample_rows
-    watched = kind == "float" and not builder.with_gradient
+    watched = kind in ("float", "strided") and not builder.with_gradient
     op.forward = GATHERS[kind].address(builder.dtype)
     op.n_in, op.n_out, op.y, op.ld_out = rows, width, builder.new_rows(width), builder.stride(width)
     op.constants = builder.constants(*affine)
@@ -230,66 +232,62 @@ def copy_row(source, target, n):
 
 @inner
 def gather(op, data, work, start, lo, n):
-    """Samples order[start + lo], ... into n_in rows of n_out numbers each; moves 2 * rows * columns elements a sample.
+    """Samples order[start + lo], ... into n_in rows of n_out numbers each, which stand side by side, 2 moves a number.
 
     Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
     """
     x, ld, columns, rows = pointer_at(data.x, work), op.ld_out, op.n_out, op.n_in
-    x_row, x_column = data.x_row, data.x_column
     size = rows * columns
-    ahead = max(1, min(16, IN_FLIGHT // size)) if x_column == 1 and data.order else 0
+    ahead = max(1, min(16, IN_FLIGHT // size)) if data.order else 0
     for i in range(lo - ahead, lo + n):
         if ahead and i + ahead < lo + n:
-            coming = offset(x, sample(data, start + i + ahead) * x_row)
+            coming = offset(x, sample(data, start + i + ahead) * data.x_row)
             for j in range(0, min(size, IN_FLIGHT), 16):
                 prefetch(offset(coming, j))
         if i >= lo:
+            source = offset(x, sample(data, start + i) * data.x_row)
             for r in range(rows):
-                source = offset(x, sample(data, start + i) * x_row + r * columns * x_column)
-                target = offset(work, op.y + (i * rows + r) * ld)
-                if x_column == 1:
-                    copy_row(source, target, columns)
-                else:
-                    for j in range(columns):
-                        target[j] = source[j * x_column]
+                copy_row(offset(source, r * columns), offset(work, op.y + (i * rows + r) * ld), columns)
+
+
+@inner
+def watch(op, data, work, lo, n):
+    """1 into data.flag if a number of samples lo..lo+n is infinite or NaN, where op.watched is a row: 0 times it is NaN.
+
+    A check before the call would cost a small network a fifth of its time.
+    """
+    if op.watched > 0:
+        zeros, ld = offset(work, op.watched), op.ld_out
+        copy(offset(work, ZEROS), zeros, ld)
+        for i in range(lo * op.n_in, (lo + n) * op.n_in):
+            add_nothing(offset(work, op.y + i * ld), zeros, zeros, op.n_out)
+        if sum_of(zeros, op.n_out) != real(work, 0.0):
+            integers_at(data.flag, 0)[0] = 1
+
+
+@row_op(2, 1)
+def add_nothing(x, zeros):
+    return zeros + x * 0.0
 
 
 @op_kernel(INPUT)
 def gather_dense(op, data, params, grads, work, start, lo, n):
-    """`gather`; writes its own samples. Where op.watched is a row, 1 into data.flag if a number is infinite or NaN.
-
-    0 times such a number is NaN. A check before the call would cost a small network a fifth of its time.
-    """
-    x, ld, columns = pointer_at(data.x, work), op.ld_out, op.n_out
-    whole, direct = columns // 16 * 16, op.watched > 0 and data.x_column == 1 and columns >= 16 and not data.order
-    if not direct:
-        gather(op, data, work, start, lo, n)
-    if op.watched > 0:
-        zeros = offset(work, op.watched)
-        for j in range(ld):
-            zeros[j] = real(work, 0.0)
-        for i in range(lo, lo + n):
-            for r in range(op.n_in):
-                target = offset(work, op.y + (i * op.n_in + r) * ld)
-                if direct:
-                    source = offset(x, (start + i) * data.x_row + r * columns)
-                    move_watching(source, zeros, target, zeros, whole)
-                    if whole < columns:
-                        move_watching(offset(source, columns - 16), zeros, offset(target, columns - 16), zeros, 16)
-                else:
-                    watch(target, zeros, zeros, columns)
-        if sum_of(zeros, columns) != real(work, 0.0):
-            integers_at(data.flag, 0)[0] = 1
+    """`gather` and `watch`; writes its own samples."""
+    gather(op, data, work, start, lo, n)
+    watch(op, data, work, lo, n)
 
 
-@row_op(2, 2, whole=True)
-def move_watching(x, zeros):
-    return x, zeros + x * 0.0
-
-
-@row_op(2, 1)
-def watch(x, zeros):
-    return zeros + x * 0.0
+@op_kernel(INPUT)
+def gather_strided(op, data, params, grads, work, start, lo, n):
+    """As `gather_dense` for samples whose numbers stand x_column apart (Fortran order, every other column)."""
+    x, columns = pointer_at(data.x, work), op.n_out
+    for i in range(lo, lo + n):
+        source = offset(x, sample(data, start + i) * data.x_row)
+        for r in range(op.n_in):
+            target = offset(work, op.y + (i * op.n_in + r) * op.ld_out)
+            for j in range(columns):
+                target[j] = source[(r * columns + j) * data.x_column]
+    watch(op, data, work, lo, n)
 
 
 @op_kernel(INPUT)
@@ -385,7 +383,7 @@ def _gather_narrow(op, data, params, grads, work, start, lo, n):
 
 
 BYTES = 1  # of a number, in the template
-GATHERS = {"float": gather_dense, "chunks": gather_chunks} | {
+GATHERS = {"float": gather_dense, "strided": gather_strided, "chunks": gather_chunks} | {
     kind: kernel_from(
         _gather_narrow, f"gather_{kind}", gather_dense.signature, _gather_narrow, convert=_converter(kind), BYTES=int(kind[1])
     )
