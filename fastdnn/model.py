@@ -262,7 +262,7 @@ class Model(Weights):
             A copy of `grads`.
         """
         with guard(self):
-            return steps.bound(self, X, y, sample_weight, training).loss_and_grad(), self.grads.copy()
+            return steps.loss_and_grad(self, X, y, sample_weight, training)
 
     # ------------------------------------------------------------ steps
 

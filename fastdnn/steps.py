@@ -1,5 +1,7 @@
 """Single steps and gradients, a batch a call: the bindings to the last kinds of batches are kept from call to call."""
 
+import contextlib
+
 import numpy as np
 
 from .engine import TRAIN
@@ -50,29 +52,45 @@ def bound(model, X, y, sample_weight, training, input_gradient=False, loss=None)
     return run
 
 
+@contextlib.contextmanager
+def binding(*args, **kwargs):
+    """`bound` for the length of a block; the samples are not kept longer."""
+    run = bound(*args, **kwargs)
+    try:
+        yield run
+    finally:
+        run.let_go()
+
+
+def loss_and_grad(model, X, y, sample_weight=None, training=False):
+    """(mean loss of the samples, its flat gradient)"""
+    with binding(model, X, y, sample_weight, training) as run:
+        return run.loss_and_grad(), model.grads.copy()
+
+
 def train_on_batch(model, X, y, sample_weight=None):
     """One step of the optimizer with the samples as its batch; their mean loss before it, penalties included."""
     if model.optimizer.full_batch:
         raise ValueError(f"{model.optimizer!r} has no steps with single batches; call fit")
-    run = bound(model, X, y, sample_weight, training=True)
-    run.rate_factor = model.trained.rate_factors
-    return run.epoch()
+    with binding(model, X, y, sample_weight, training=True) as run:
+        run.rate_factor = model.trained.rate_factors
+        return run.epoch()
 
 
 def input_gradient(model, X, y, sample_weight=None, training=False):
     """Gradient of the mean loss of the samples with respect to the samples."""
-    run = bound(model, X, y, sample_weight, training, input_gradient=True)
-    gradient = _gradient_of(run)
-    run.loss_and_grad()
-    return gradient
+    with binding(model, X, y, sample_weight, training, input_gradient=True) as run:
+        gradient = _gradient_of(run)
+        run.loss_and_grad()
+        return gradient
 
 
 def vjp(model, X, dscores, training=False):
     """(gradient of the samples, flat gradient) of sum(scores * dscores)."""
-    run = bound(model, X, dscores, None, training, input_gradient=True, loss=GivenGradient())
-    gradient = _gradient_of(run)
-    run.loss_and_grad()
-    return gradient, model.grads.copy()
+    with binding(model, X, dscores, None, training, input_gradient=True, loss=GivenGradient()) as run:
+        gradient = _gradient_of(run)
+        run.loss_and_grad()
+        return gradient, model.grads.copy()
 
 
 def _gradient_of(run):

@@ -116,6 +116,10 @@ class Training:
         if sample_weight is not None:
             self.data[:, DATA.sample_weight] = sample_weight.ctypes.data
 
+    def let_go(self):
+        """Keep the samples no longer; `take` gives others."""
+        self.source = self.targets = self.sample_weight = None
+
     def shares(self, order, n, batch_size=None):
         """1 / sum of the sample weights for each batch."""
         batch_size = batch_size or self.batch_size

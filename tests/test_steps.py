@@ -1,13 +1,14 @@
 """Single steps and gradients: train_on_batch, apply_gradient, input_gradient, vjp."""
 
 import pickle
+import weakref
 
 import naive
 import numpy as np
 import pytest
 from goldens import from_pytorch
 
-from fastdnn import Model, layers
+from fastdnn import MLPClassifier, Model, layers
 from fastdnn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam
 from fastdnn.schedules import Cosine, OneCycle
 from fastdnn.steps import KEPT
@@ -105,6 +106,25 @@ def test_it_learns_as_a_fit_does():
         for i in range(0, 400, 20):
             model.train_on_batch(X[i : i + 20], y[i : i + 20])
     assert model.evaluate(X, y)["accuracy"] > 0.9
+
+
+def test_the_samples_are_not_kept():
+    X, y, _ = batches()
+    model, estimator = model_of(), MLPClassifier(hidden_layer_sizes=(4,), random_state=0)
+    for call in (
+        lambda X: model.train_on_batch(X, y),
+        lambda X: model.loss_and_grad(X, y),
+        lambda X: model.input_gradient(X, y),
+        lambda X: estimator.partial_fit(X, y, classes=[0, 1, 2]),
+    ):
+        samples = X.copy()
+        gone = weakref.ref(samples)
+        call(samples)
+        del samples
+        assert gone() is None
+    with pytest.raises(ValueError, match="y must have"):
+        model.train_on_batch(X, y[:-1])
+    assert np.isfinite(model.train_on_batch(X, y))
 
 
 # ---------------------------------------------------------------- gradients from elsewhere

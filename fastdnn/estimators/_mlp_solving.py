@@ -25,12 +25,17 @@ from ._mlp_solver import StochasticSolver
 class Solving:
     """The part of BaseMLP that minimizes: L-BFGS on all samples, stochastic solvers epoch by epoch."""
 
-    def _training(self, source, y, sample_weight, batch_size):
+    def _training(self, source, y, sample_weight, batch_size, keep=False):
+        """The network bound to samples; `keep` keeps the binding for the next call, of `partial_fit`, without the samples."""
         model = self._model
         targets = y.argmax(axis=1) if model.loss.labels and y.ndim > 1 else y
         targets = model.loss.check_targets(targets, model.n_out, model.dtype)
         key = "mlp", source.n, source.kind, targets.dtype, sample_weight is None, batch_size
-        training = kept(model, key, lambda: Training(model, source, targets, sample_weight, batch_size, as_sklearn=True))
+
+        def make():
+            return Training(model, source, targets, sample_weight, batch_size, as_sklearn=True)
+
+        training = kept(model, key, make) if keep else make()
         training.take(source, targets, sample_weight)
         return training
 
@@ -111,7 +116,7 @@ class Solving:
                     "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
                 )
             batch_size = min(self.batch_size, n)
-        training = self._training(source, y, times(sample_weight, factors), batch_size)
+        training = self._training(source, y, times(sample_weight, factors), batch_size, keep=incremental)
         if not incremental:
             training.first_step, training.total_steps = model.step, self.max_iter * -(-n // batch_size)
         # Only what is better than before this fit is put back at its end: so does scikit-learn, whose best weights are
@@ -146,6 +151,8 @@ class Solving:
                         )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
+        finally:
+            training.let_go()
         if best is not None:
             model.params[...] = best
 
