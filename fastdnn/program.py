@@ -45,6 +45,7 @@ class Builder:
         )
         self.input, self.d_input, self.input_shape, self.reads = -1, -1, (), ""
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
+        self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
         self.open_skips = []  # rows of the ops where ways around other layers start
 
     @property
@@ -114,13 +115,20 @@ class Builder:
         take turns.
         """
         if self.with_gradient:
-            return self.new_block(self.rows * (rows or self.sample_rows) * padded(width))
+            return self._new_value(width, rows)
         self._turn = 1 - self._turn
         return self._program.blocks[self._turn]
 
+    def _new_value(self, width, rows):
+        """Offset of a new block of values; how long it is for a sample is looked at once the layer has filled in its op."""
+        size = (rows or self.sample_rows) * padded(width)
+        start = self.new_block(self.rows * size)
+        self.sizes[start] = size
+        return start
+
     def new_deltas(self, width, rows=None):
         """Offset of a block of gradients of activations, or -1 in inference."""
-        return self.new_block(self.rows * (rows or self.sample_rows) * padded(width)) if self.with_gradient else -1
+        return self._new_value(width, rows) if self.with_gradient else -1
 
 
 def value_size(shape):
@@ -194,6 +202,7 @@ class Program:
             builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.emit(op, builder)
             shape = shapes[number + 1]
+            self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
         builder.input_shape = shapes[-1]
@@ -228,6 +237,22 @@ class Program:
             op.backward, op.dx = kernel.address(self.dtype), before.dy
         if not self.with_gradient or op.dx < 0:  # evaluation, or nothing to train: gradients go to a block that nobody reads
             op.dx = self.reserve(rows * value_size(builder.input_shape))
+
+    @staticmethod
+    def _check_places(layer, op, builder, shape):
+        """ValueError unless the output of the layer, a sample of that shape, has room where its kernels write it."""
+        before = value_size(builder.input_shape)
+        if op.forward and op.y == op.x and value_size(shape) != before and not builder.reads:
+            raise ValueError(
+                f"{layer!r} makes samples of shape {shape} of those of shape {builder.input_shape}: they need a place of "
+                "their own, op.y = builder.new_rows(width, rows) and op.dy = builder.new_deltas(width, rows)"
+            )
+        for place in (op.y, op.dy):
+            if builder.sizes.get(place, value_size(shape)) < value_size(shape):
+                raise ValueError(
+                    f"{layer!r} makes samples of shape {shape}, which take {value_size(shape)} elements, and has asked for "
+                    f"{builder.sizes[place]}: give new_rows and new_deltas the rows of a sample of the output"
+                )
 
     def _refuse_overwriting(self, layer, number):
         """ValueError if a layer works in place on what the op before has saved for its way back."""

@@ -226,6 +226,28 @@ def test_a_layer_that_doubles_the_time_steps(threads, monkeypatch):
     np.testing.assert_allclose(model.input_gradient(X, y), numeric, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("wrong", ["in place", "values", "gradients", "both"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_layer_that_asks_for_too_little_room_is_refused(wrong, first):
+    class Careless(RepeatSteps):
+        def emit(self, op, builder):
+            super().emit(op, builder)
+            if wrong == "in place":
+                op.y, op.dy = op.x, op.dx
+            if wrong in ("values", "both"):
+                op.y = builder.new_rows(op.n_out)
+            if wrong in ("gradients", "both"):
+                op.dy = builder.new_deltas(op.n_out)
+
+    stack = [*([] if first else [layers.Dense(6, "tanh")]), Careless(), layers.Flatten(), layers.Dense(1)]
+    model = Model(stack).build((4, 6))
+    with pytest.raises(ValueError, match=r"Careless.* makes samples of shape \(8, 6\)"):
+        model.loss_and_grad(data((4, 6)), np.zeros(12))
+    if wrong == "in place":
+        with pytest.raises(ValueError, match="need a place of their own"):
+            model.forward(data((4, 6)))
+
+
 @both_shapes
 def test_flops_count_the_rows(shape):
     per_row = Model([layers.Dense(7)]).build(6).layout.flops

@@ -51,7 +51,7 @@ class BatchNorm(Layer):
 
     def __init__(self, momentum=0.1, epsilon=1e-5):
         self.momentum = check_number("momentum", momentum, "[0, 1]")
-        self.epsilon = check_number("epsilon", epsilon, "(0, inf]")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
 
     def leaves(self, key):
         return [(f"{key}.moments", BatchMoments()), (key, self)]

@@ -86,7 +86,7 @@ class Dense(Layer):
         self.bias_initializer = check_initializer(bias_initializer)
         self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
         self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf]")
+        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
 
     def output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

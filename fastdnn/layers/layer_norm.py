@@ -39,7 +39,7 @@ class LayerNorm(Layer):
     name, record = "layer_norm", LAYER_NORM
 
     def __init__(self, epsilon=1e-5):
-        self.epsilon = check_number("epsilon", epsilon, "(0, inf]")
+        self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
 
     def parameters(self, input_shape):
         size = input_shape[-1:]
