@@ -125,7 +125,7 @@ def kernel_from(template, name, signature, body, **names):
         What the placeholders were made from. If it does not stand in the package, the code that they emit goes into the
         cached file's name: constants, closures and notebooks are told apart, which the template's own code cannot do.
     **names
-        What the placeholders stand for: intrinsics with a `fingerprint`, from `_simd.row_op`.
+        What the placeholders stand for: intrinsics with a `fingerprint`, from `_rows.row_op`.
     """
 
     def fingerprint(real):

@@ -265,7 +265,7 @@ class Program:
             )
 
     def _cut(self):
-        """The `segments`, from the ops that have a SYNC kernel."""
+        """The `segments`, from the ops that have a sync kernel."""
         segments, ops, forward = [], len(self.table), 0
         for o in np.flatnonzero(self.table[:, OP.sync_forward]):
             segments.append((forward, o + 1, -1, 0, o, OP.sync_forward))

@@ -108,7 +108,7 @@ class Applying:
         nothing = Source(np.zeros((1, *shape[0]), model.dtype), model.dtype)
         targets = loss.check_targets(np.zeros((int(np.prod(shape[-1][:-1])), shape[-1][-1])), shape[-1][-1], model.dtype)
         self._training = Training(model, nothing, targets, None, 1, training=False, loss=loss)
-        self._padding, self._owned = model.layout.padding(), None
+        self._padding = model.layout.padding()
 
     def __call__(self, model, gradient):
         model.grads[...] = gradient
