@@ -177,6 +177,12 @@ class Driver(Once):
         self._call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(compiled.address)
         return compiled
 
+    def prepare(self, n_threads):
+        """Compile, or load, what a call on so many threads needs: whoever looks at the clock does it before."""
+        self.compile()
+        if n_threads > 1 and has_threads():
+            _launch.compile()
+
     def __call__(self, n_threads, job):
         """Run on up to `n_threads` threads; on this one alone where threads are not safe now. Lets go of the GIL."""
         address = (self._compiled or self.compile()).address

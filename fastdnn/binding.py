@@ -29,6 +29,7 @@ class Binding:
     """
 
     def __init__(self, training, threads, update):
+        engine.train.prepare(threads)
         self._training, self._threads = training, threads
         self.job = np.zeros(TRAIN.size, np.int64)
         self.gate, *kept = prepare_phases(self.job, threads)

@@ -71,13 +71,13 @@ class Inference:
         flag[0] = 0
         if n <= self.capacity and self._most(n) == 1:  # one row takes 5 us
             if n:
-                self._call(1, 0, n, SLICE)
+                self._call(self._bound(1), 0, n, SLICE)
             return not flag[0]
         first, choice = 0, self._choice(n)
         while first < n:
             threads, seconds = choice.next()
-            began = time.perf_counter()
-            end = self._call(threads, first, n, seconds)
+            bound, began = self._bound(threads), time.perf_counter()
+            end = self._call(bound, first, n, seconds)
             choice.took(threads, end - first, time.perf_counter() - began)
             first = end
         return not flag[0]
@@ -90,9 +90,9 @@ class Inference:
         """The `ThreadChoice` of all predictions that cost the same."""
         return thread_choice(self._most(n), (self.flops_per_row, self.itemsize, len(self._program.table), n.bit_length()))
 
-    def _call(self, threads, first, last, seconds):
+    def _call(self, bound, first, last, seconds):
         """Take samples first..last forward until the time is up; returns the first that is not done."""
-        job, gate, address = self._jobs.get(threads) or self._bind(threads)
+        threads, job, gate, address = bound
         pieces = -(-(last - first) // self.capacity)
         pieces = min(last - first, -(-pieces // threads) * threads)  # as many for each thread, all of about the same size
         gate[:] = 0
@@ -100,8 +100,12 @@ class Inference:
         engine.infer(threads, address)
         return first + (last - first) * min(int(job[INFER.next_piece]), pieces) // pieces
 
+    def _bound(self, threads):
+        """(threads, table of a call on so many, its gate, the table's address)"""
+        return self._jobs.get(threads) or self._bind(threads)
+
     def _bind(self, threads):
-        """(table of a call on so many threads, its gate, the table's address)"""
+        engine.infer.prepare(threads)
         job, program = np.zeros(INFER.size, np.int64), self._program
         gate, *kept = prepare_phases(job, threads)
         most = max(threads, *self._jobs, 1)
@@ -109,8 +113,8 @@ class Inference:
         job[INFER.program], job[INFER.ops] = program.table.ctypes.data, len(program.table)
         job[INFER.data], job[INFER.params] = self.data.ctypes.data, self._arrays[0].ctypes.data
         job[INFER.work_bytes] = program.n_work * self.itemsize
-        self._jobs[threads] = job, gate, job.ctypes.data
-        for other, *_ in self._jobs.values():
+        self._jobs[threads] = threads, job, gate, job.ctypes.data
+        for _, other, *_ in self._jobs.values():
             other[INFER.work] = program.workspace(most).ctypes.data
         return self._jobs[threads]
 

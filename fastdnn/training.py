@@ -104,6 +104,7 @@ class Training:
         self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
+        self._no_scalars = np.zeros((1, SCALARS.size))  # what a step without an update reads
         self._equal_shares = (0, 0), None
         self.flops_per_piece = rows * max(1, 3 * model.layout.flops)  # forward, input gradient and weight gradient
         self._seconds_per_piece = self.flops_per_piece / FLOPS[model.dtype.itemsize]
@@ -193,7 +194,7 @@ class Training:
         values, piece = np.zeros(len(shares)), min(batch, self.program.rows)
         choice = self._choice(update)
         self._set_order(order)
-        b, skip, scalars = 0, 0, np.zeros((1, SCALARS.size))
+        b, skip, scalars = 0, 0, self._no_scalars
         while b < len(shares):
             threads, seconds = choice.next()
             steps = min(STEPS, max(1, 2 * int(seconds / self._seconds_per_piece)))

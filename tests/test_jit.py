@@ -248,14 +248,14 @@ def free_machine(monkeypatch):
     monkeypatch.setattr(ThreadChoice, "crowded", 0.0)
 
 
-def test_a_short_slice_on_one_thread_comes_first_and_short_ones_on_all_follow(free_machine):
+def test_a_short_look_at_one_thread_comes_first_and_short_ones_at_all_follow(free_machine):
     choice = ThreadChoice(2)
     assert choice.next() == (1, ThreadChoice.FIRST[0])
     choice.took(1, 10, 10.0)
-    found = []
+    choice._to_probe, found = 10.0, []
     for _ in range(8):
         found.append(choice.next())
-        choice.took(2, 10, 0.001)
+        choice.took(2, 10, found[-1][1])
     assert found[0] == (2, ThreadChoice.FIRST[1])
     assert all(threads == 2 for threads, _ in found)
     assert [seconds for _, seconds in found] == sorted(seconds for _, seconds in found)
@@ -279,14 +279,40 @@ def test_one_thread_takes_over_while_all_are_slower(free_machine):
     assert ThreadChoice.crowded == 0.0
 
 
+def test_looks_are_as_long_as_they_should_be_however_short_the_slices_are(free_machine):
+    """Epochs of a small network end slices early: one of them, or the first after a change of threads, decides nothing."""
+    choice = ThreadChoice(2)
+    choice.took(1, 1, 0.004)  # cold
+    assert choice.alone == np.inf
+    while choice.alone == np.inf:
+        assert choice.next() == (1, ThreadChoice.FIRST[0])
+        choice.took(1, 9, 9 * 40e-6)
+    assert choice.alone == pytest.approx(40e-6)
+    choice.took(2, 9, 0.003)  # asleep
+    found = [1.5, *[0.6] * 9]  # times as long as on one thread: an interruption, and then the truth
+    for longer in found:
+        assert choice.next()[0] == 2
+        choice.took(2, 9, 9 * 40e-6 * longer)
+    assert choice.together == pytest.approx(0.6 * 40e-6, rel=0.5)
+    assert choice.next()[0] == 2 and ThreadChoice.crowded == 0.0
+
+
 def test_a_step_that_stalls_keeps_all_networks_on_one_thread(free_machine):
     choice, other = ThreadChoice(2), ThreadChoice(2)
-    choice.took(1, 10, 0.001)
+    choice.took(1, 100, 0.010)
+    choice.took(2, 1, 0.0001)
     choice.took(2, 1, 0.004)
     assert ThreadChoice.crowded == choice._until > 0
     assert other.next() == (1, SLICE)
     ThreadChoice.crowded = 0.0
     assert other.next() == (1, ThreadChoice.FIRST[0])
+
+
+def test_a_stall_counts_even_at_once_where_it_takes_long(free_machine):
+    choice = ThreadChoice(2)
+    choice.took(1, 100, 0.010)
+    choice.took(2, 1, 2 * ThreadChoice.COLD)
+    assert ThreadChoice.crowded > 0 and choice.next() == (1, SLICE)
 
 
 def test_now_and_then_a_short_look_at_one_thread(free_machine):
