@@ -294,7 +294,8 @@ def test_looks_are_as_long_as_they_should_be_however_short_the_slices_are(free_m
         assert choice.next()[0] == 2
         choice.took(2, 9, 9 * 40e-6 * longer)
     assert choice.together == pytest.approx(0.6 * 40e-6, rel=0.5)
-    assert choice.next()[0] == 2 and ThreadChoice.crowded == 0.0
+    assert choice.next()[0] == 2
+    assert ThreadChoice.crowded == 0.0
 
 
 def test_a_step_that_stalls_keeps_all_networks_on_one_thread(free_machine):
@@ -312,7 +313,8 @@ def test_a_stall_counts_even_at_once_where_it_takes_long(free_machine):
     choice = ThreadChoice(2)
     choice.took(1, 100, 0.010)
     choice.took(2, 1, 2 * ThreadChoice.COLD)
-    assert ThreadChoice.crowded > 0 and choice.next() == (1, SLICE)
+    assert ThreadChoice.crowded > 0
+    assert choice.next() == (1, SLICE)
 
 
 def test_now_and_then_a_short_look_at_one_thread(free_machine):
