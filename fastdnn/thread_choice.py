@@ -29,7 +29,7 @@ class ThreadChoice:
 
     A look is made of slices until its time is full: epochs of a small network end a slice after 0.4 ms, too short to tell
     1.4 times as fast from slower (digits, 64-100-10). What comes first after a change of threads does not count, because
-    code and data are cold and threads asleep then: steps of 40 us took 580 alone and 1,000 together. A later stall does at once.
+    code and data are cold and threads asleep then: steps of 40 us took 580 alone, 1,000 together. Later stalls count at once.
 
     Parameters
     ----------
