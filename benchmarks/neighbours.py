@@ -1,10 +1,11 @@
 """Short fits, predictions, a grid search and Ctrl-C while every core has another process to run.
 
-    python benchmarks/neighbours.py [CASE ...] [--seconds 3] [--rounds 2] [--processes N]
+    python benchmarks/neighbours.py [CASE ...] [--seconds 3] [--rounds 2] [--processes N] [--alone]
 
 One busy loop a core runs beside all of it (`--processes 0`: a free machine). A line gives medians of an epoch, or of a
 prediction of all rows, with one thread and with all, the worst time of all threads, and the same of scikit-learn and
-PyTorch where they are installed. Each (case, library, threads) runs in a process of its own, in turns, in both orders.
+PyTorch where they are installed, unless `--alone`. Each (case, library, threads) runs in a process of its own, in turns,
+in both orders.
 """
 
 import argparse
@@ -120,7 +121,8 @@ def figures(*arguments, threads=None):
 def measure(what, name, arguments):
     """{(library, threads): seconds of all calls} over the rounds, in both orders."""
     cores = os.cpu_count()
-    kinds = [("fastdnn", 1), ("fastdnn", cores)] + [(peer, cores) for peer in installed(["scikit-learn", "PyTorch"])]
+    peers = [] if arguments.alone else installed(["scikit-learn", "PyTorch"])
+    kinds = [("fastdnn", 1), ("fastdnn", cores)] + [(peer, cores) for peer in peers]
     found = {kind: [] for kind in kinds}
     for i in range(arguments.rounds):
         for library, threads in kinds[:: -1 if i % 2 else 1]:
@@ -157,6 +159,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0, help="of each process and figure")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="busy ones beside")
+    parser.add_argument("--alone", action="store_true", help="without scikit-learn and PyTorch, which take most of the time")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
