@@ -328,6 +328,20 @@ def real(typingctx, like, value):
 
 
 @intrinsic
+def one_by_one(typingctx, number):
+    """The integer, in a way that keeps the loop around it one of single numbers, and one loop for all that it may be.
+
+    LLVM makes vectors of loops over labels and weights, with divisions lane by lane, and copies of them for each answer to
+    a question that is the same in all turns: three times the code to compile, and none of it faster.
+    """
+
+    def codegen(context, builder, signature, a):
+        return builder.call(ir.InlineAsm(ir.FunctionType(INT64, [INT64]), "", "=r,0", side_effect=True), a)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def prefetch(typingctx, pointer):
     """Ask for the cache line at `pointer`; any address is harmless."""
 

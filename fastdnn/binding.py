@@ -5,7 +5,7 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
-from .engine import TRAIN, limit_norms, parts_of_share, rows_of_share
+from .engine import TRAIN, judge_norm, limit_norms
 from .gemm import padded
 from .layers.base import DATA
 from .layout import aligned
@@ -49,11 +49,12 @@ class Binding:
         counts = {
             TRAIN.ops: len(program.table), TRAIN.n_shards: len(training.data), TRAIN.n_segments: len(program.segments),
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
-            TRAIN.rows_of_share: rows_of_share.address, TRAIN.parts_of_share: parts_of_share.address,
             TRAIN.capacity: program.rows, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count
+        for routine in engine.ROUTINES:
+            self.job[getattr(TRAIN, routine.__name__)] = routine.address
         return {
             TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
             TRAIN.bounds: share(training.parts[:, engine.PART.n_params], self._threads), TRAIN.data: training.data,
@@ -70,7 +71,7 @@ class Binding:
         tables[TRAIN.moments], tables[TRAIN.factors] = model.moments, factors
         model.trained.control[CONTROL.clip_norm] = optimizer.clip_norm or 0.0
         if self._training.measures_norm:
-            job[TRAIN.norm] = norm.address(dtype)
+            job[TRAIN.norm], job[TRAIN.judge_norm] = norm.address(dtype), judge_norm.address
         if optimizer.average is not None:
             job[TRAIN.average], tables[TRAIN.averaged] = average.address(dtype), model.averaged
             model.trained.control[CONTROL.average_decay] = optimizer.average

@@ -51,7 +51,8 @@ TRAIN = Record(
     "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
     "n_params", "scratch", "scratch_bytes", "itemsize", "own", "add", "norm", "average", "averaged", "limit", "limits",
     "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
-    "rows_of_share", "parts_of_share", "limit_norms",  # routines of the engine's own
+    # routines of the engine's own
+    "together", "rows_of_share", "parts_of_share", "forward_and_back", "gradients_and_update", "judge_norm", "limit_norms",
     # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer
     "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
     after=CALL,
@@ -79,7 +80,10 @@ DATA_BYTES, SEGMENT_BYTES, SCALARS_BYTES, FACTORS_BYTES = (8 * r.size for r in (
 STOPPED, NEXT_PIECE = 8 * INFER.stopped, 8 * INFER.next_piece
 
 share_signature = types.void(TRAIN.type, types.intp)  # (job, share)
+loss_signature = types.float64(TRAIN.type, types.intp, types.intp, types.intp)  # (job, batch, base, rows)
+step_signature = types.void(TRAIN.type, types.intp, types.float64)  # (job, batch, loss)
 _call_share = caller(lambda _: share_signature, 2)
+_call_loss, _call_step = caller(lambda _: loss_signature, 4), caller(lambda _: step_signature, 3)
 _call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 9)
 _call_add = caller(add_signature, 4)
@@ -236,8 +240,8 @@ def take_shares(job, phase, first):
             share_is_done(job)
 
 
-@inner
-def together(job):
+@routine(share_signature)
+def together(job, _):
     """Leader: a phase of the kind job.kind, from its beginning to its end."""
     if job.shares == 1:  # nobody helps: without claims, which cost small networks 3 %
         do_share(job, job.zero)
@@ -281,7 +285,7 @@ def cut(rows, shards, s):
     return (rows * s + shards - 1) // shards
 
 
-@inner
+@routine(loss_signature)
 def forward_and_back(job, b, base, rows):
     """Rows `base`.. of the order through the network; returns the loss of batch b so far, its sum over the samples."""
     shards, losses = job.n_shards, doubles_at(job.losses)
@@ -296,7 +300,7 @@ def forward_and_back(job, b, base, rows):
         job.segment = job.segments + SEGMENT_BYTES * g
         segment = _segment_at(job.segment, 0)
         job.kind = THROUGH
-        together(job)
+        _call_share(job.together, job, job.zero)
         if segment.sync >= 0:
             run(job, segment.sync, segment.sync_op, job.data, job.work, base, 0, rows)
     loss = doubles_at(job.values)[b]  # a batch may come in several pieces: one sum, wherever it is cut
@@ -305,9 +309,9 @@ def forward_and_back(job, b, base, rows):
     return loss
 
 
-@inner
-def judge_norm(job):
-    """Whether the norm of the gradient allows the step; takes note of it, and scales the gradient if it is too large."""
+@routine(share_signature)
+def judge_norm(job, _):
+    """Take note of the norm of the gradient, scale that if it is too large; job.fine is 0 if the norm is not finite."""
     total, control, squares = 0.0, _control_at(job.control, 0), doubles_at(job.squares)
     for p in range(job.n_parts):
         total += squares[p]
@@ -315,13 +319,13 @@ def judge_norm(job):
     if control.clip_norm > 0.0 and norm > control.clip_norm:
         _scalars_at(job.step_scalars, 0).gradient_scale = control.clip_norm / norm
     if job.skip_nonfinite and not math.isfinite(norm):
-        return 0
-    control.norms += 1.0
-    control.norm_sum += norm
-    return 1
+        job.fine = 0
+    else:
+        control.norms += 1.0
+        control.norm_sum += norm
 
 
-@inner
+@routine(step_signature)
 def gradients_and_update(job, b, loss):
     """The gradients of the rows that have gone through the network, and the step, if they are the batch's last ones."""
     job.step_scalars = job.scalars + (b - job.first) * SCALARS_BYTES
@@ -329,13 +333,13 @@ def gradients_and_update(job, b, loss):
     settings = _settings_at(job.settings, 0)
     settings.decay = settings.l2 * doubles_at(job.batch_scales)[b]
     job.kind = GRADIENTS
-    together(job)
+    _call_share(job.together, job, job.zero)
     if job.final and job.norm:
         if job.fine:
-            job.fine = judge_norm(job)
+            _call_share(job.judge_norm, job, job.zero)
         if job.fine:
             job.kind = UPDATES
-            together(job)
+            _call_share(job.together, job, job.zero)
     if job.final and job.fine and job.n_limits:
         _call_share(job.limit_norms, job, job.zero)
     if job.final and not job.fine:
@@ -353,8 +357,8 @@ def train_piece(job, b, skip):
     rows = min(job.capacity, end - base)
     job.begin, job.final = begin, 1 if job.update and base + rows == end else 0
     if not empty:
-        loss = forward_and_back(job, b, base, rows)
-        gradients_and_update(job, b, loss)
+        loss = _call_loss(job.forward_and_back, job, b, base, rows)
+        _call_step(job.gradients_and_update, job, b, loss)
         if job.final:
             for p in range(job.n_parts):
                 loss += doubles_at(job.squares)[p]
@@ -365,6 +369,9 @@ def train_piece(job, b, skip):
                 shard(job, s).step += 1
         return 0
     return skip + rows
+
+
+ROUTINES = together, rows_of_share, parts_of_share, forward_and_back, gradients_and_update  # that every training calls
 
 
 @driver
@@ -398,7 +405,7 @@ def train(job_at):
         return
     until = ticks(job) + job.time
     job.kind = REFRESH_ALL
-    together(job)
+    _call_share(job.together, job, job.zero)
     b, skip = job.first, job.skip
     while b < job.last:
         skip = train_piece(job, b, skip)

@@ -25,7 +25,7 @@ def metrics(network, source, y, weights):
     of_rows = weights if weights is None or rows == 1 else np.repeat(weights, rows)
 
     def predictions(samples):
-        return results(network, samples, loss.link).reshape(-1, network.n_out)
+        return results(network, samples, loss.link_for(network.n_out)).reshape(-1, network.n_out)
 
     parts = chunks(source.n, rows * network.n_out)
     if len(parts) == 1 or not loss.metrics_are_means:

@@ -424,7 +424,7 @@ class Model(Weights):
         return self._infer(self._built(), X, scores=False)
 
     def _infer(self, network, X, scores):
-        kernel = scores_link if scores else network.loss.link
+        kernel = scores_link if scores else network.loss.link_for(network.n_out)
         if is_plain(network, X):
             return plain(network, X, kernel)[0]
         return results(network, self._source(X, network.layout, finite=False), kernel)
@@ -432,7 +432,7 @@ class Model(Weights):
     def predict_plain(self, X):
         """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""
         network = self._built()
-        return plain(network, X, network.loss.link) if is_plain(network, X) else (None, False)
+        return plain(network, X, network.loss.link_for(network.n_out)) if is_plain(network, X) else (None, False)
 
     def evaluate(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
         """Loss and metrics of the samples.

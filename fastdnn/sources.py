@@ -24,6 +24,7 @@ from ._simd import (
     integers_at,
     intrinsic_of,
     offset,
+    one_by_one,
     pointer_at,
     prefetch,
     real,
@@ -224,30 +225,9 @@ def copy_row(source, target, n):
     if n < 16:
         copy(source, target, n)
     else:
-        whole = n // 16 * 16
-        move(source, target, whole)
-        if whole < n:
-            move(offset(source, n - 16), offset(target, n - 16), 16)
-
-
-@inner
-def gather(op, data, work, start, lo, n):
-    """Samples order[start + lo], ... into n_in rows of n_out numbers each, which stand side by side, 2 moves a number.
-
-    Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap.
-    """
-    x, ld, columns, rows = pointer_at(data.x, work), op.ld_out, op.n_out, op.n_in
-    size = rows * columns
-    ahead = max(1, min(16, IN_FLIGHT // size)) if data.order else 0
-    for i in range(lo - ahead, lo + n):
-        if ahead and i + ahead < lo + n:
-            coming = offset(x, sample(data, start + i + ahead) * data.x_row)
-            for j in range(0, min(size, IN_FLIGHT), 16):
-                prefetch(offset(coming, j))
-        if i >= lo:
-            source = offset(x, sample(data, start + i) * data.x_row)
-            for r in range(rows):
-                copy_row(offset(source, r * columns), offset(work, op.y + (i * rows + r) * ld), columns)
+        for j in range(0, n, 16):
+            at = j if j < n - 16 else n - 16
+            move(offset(source, at), offset(target, at), 16)
 
 
 @inner
@@ -272,8 +252,23 @@ def add_nothing(x, zeros):
 
 @op_kernel(INPUT)
 def gather_dense(op, data, params, grads, work, start, lo, n):
-    """`gather` and `watch`; writes its own samples."""
-    gather(op, data, work, start, lo, n)
+    """Samples order[start + lo], ... into n_in rows of n_out numbers each, which stand side by side, 2 moves a number.
+
+    Shuffled samples stand anywhere in memory: some are asked for ahead of time, so that their latencies overlap. Writes its
+    own samples, and data.flag (`watch`).
+    """
+    x, ld, columns, rows = pointer_at(data.x, work), op.ld_out, op.n_out, op.n_in
+    size = rows * columns
+    ahead = max(1, min(16, IN_FLIGHT // size)) if data.order else 0
+    for i in range(lo - ahead, lo + n):
+        if one_by_one(ahead) and i + ahead < lo + n:
+            coming = offset(x, sample(data, start + i + ahead) * data.x_row)
+            for j in range(0, min(size, IN_FLIGHT), 16):
+                prefetch(offset(coming, j))
+        if i >= lo:
+            source = offset(x, sample(data, start + i) * data.x_row)
+            for r in range(rows):
+                copy_row(offset(source, r * columns), offset(work, op.y + (i * rows + r) * ld), columns)
     watch(op, data, work, lo, n)
 
 
@@ -292,7 +287,7 @@ def gather_strided(op, data, params, grads, work, start, lo, n):
 
 @op_kernel(INPUT)
 def gather_chunks(op, data, params, grads, work, start, lo, n):
-    """As `gather` for samples in chunks: their number in data.x, first samples at data.indptr, addresses at data.indices."""
+    """As `gather_dense` for samples in chunks: their number in data.x, first samples at data.indptr, addresses at data.indices."""
     starts, addresses = integers_at(data.indptr, 0), integers_at(data.indices, 0)
     columns, rows = op.n_out, op.n_in
     for i in range(lo, lo + n):
@@ -373,7 +368,7 @@ def convert(*args):
 
 
 def _gather_narrow(op, data, params, grads, work, start, lo, n):
-    """As `gather` for integers of 8 or 16 bits and float16, times constants[0] plus constants[1]; writes its own samples."""
+    """As `gather_dense` for integers of 8 or 16 bits and float16, times constants[0] plus constants[1]; writes its own samples."""
     columns, rows, size = op.n_out, op.n_in, BYTES
     scale, shift = real(work, doubles_at(op.constants)[0]), real(work, doubles_at(op.constants)[1])
     for i in range(lo, lo + n):

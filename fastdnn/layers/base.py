@@ -30,7 +30,7 @@ from numba import types
 
 from .._jit import inner, kernel
 from .._records import Record
-from .._simd import integers_at
+from .._simd import integers_at, one_by_one
 from ..specs import Spec
 
 # What every op has, and the engine, the layer after it or another op may ask for: the addresses of its kernels (0: none), its
@@ -59,7 +59,8 @@ ONE, ZEROS = 0, 16
 @inner
 def sample(data, position):
     """Number of the sample that stands at `position` of the order."""
-    return integers_at(data.order, position)[0] if data.order else position
+    order = one_by_one(data.order)
+    return integers_at(order, position)[0] if order else position
 
 
 def sample_rows(shape):

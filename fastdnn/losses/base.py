@@ -91,6 +91,10 @@ class Loss(Spec):
         """The `Kernel` for targets as `check_targets` made them, and so many scores."""
         return self.kernel
 
+    def link_for(self, n_out):
+        """Kernel that makes predictions of n_out scores; most losses have one for all."""
+        return self.link
+
     def check_targets(self, y, n_out, dtype):
         """Targets as the kernel reads them; ValueError if they do not fit. See `as_targets`."""
         return as_targets(y, n_out, dtype)

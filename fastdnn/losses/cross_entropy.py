@@ -143,9 +143,9 @@ def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
             losses[loss_at(op, data, start + first + r)] = scale * weight_of(op, data, start + first + r) * margins[r]
 
 
-@inner
-def narrow_link(op, data, work, start, lo, n):
-    """`softmax_link` for at most 16 scores."""
+@op_kernel(LOSS)
+def narrow_link(op, data, params, grads, work, start, lo, n):
+    """`softmax_link` for at most 16 scores, whose stride is 16."""
     n_out, result = op.n_in, pointer_at(data.result, work)
     block, turned, tops, totals, ones, factors = (
         local(work), local(work), local(work), local(work), local(work), local(work)
@@ -171,9 +171,6 @@ def narrow_link(op, data, work, start, lo, n):
 @op_kernel(LOSS)
 def softmax_link(op, data, params, grads, work, start, lo, n):
     """softmax of the scores of rows lo..lo+n into their rows of data.result; the scores may be overwritten."""
-    if op.ld_in == 16:
-        narrow_link(op, data, work, start, lo, n)
-        return
     ld, n_out, result = op.ld_in, op.n_in, pointer_at(data.result, work)
     for i in range(lo, lo + n):
         z, target = offset(work, op.x + i * ld), offset(result, (start + i) * n_out)
@@ -251,6 +248,9 @@ class CrossEntropy(Loss):
         if targets.dtype != np.int64:
             return soft_cross_entropy_gradient
         return narrow_gradient if padded(n_out) == 16 else cross_entropy_gradient
+
+    def link_for(self, n_out):
+        return narrow_link if padded(n_out) == 16 else softmax_link
 
     def metric_names(self):
         return ["accuracy"]
