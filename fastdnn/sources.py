@@ -287,7 +287,7 @@ def gather_strided(op, data, params, grads, work, start, lo, n):
 
 @op_kernel(INPUT)
 def gather_chunks(op, data, params, grads, work, start, lo, n):
-    """As `gather_dense` for samples in chunks: their number in data.x, first samples at data.indptr, addresses at data.indices."""
+    """As `gather_dense` for chunks: their number in data.x, first samples at data.indptr, addresses at data.indices."""
     starts, addresses = integers_at(data.indptr, 0), integers_at(data.indices, 0)
     columns, rows = op.n_out, op.n_in
     for i in range(lo, lo + n):
@@ -368,7 +368,7 @@ def convert(*args):
 
 
 def _gather_narrow(op, data, params, grads, work, start, lo, n):
-    """As `gather_dense` for integers of 8 or 16 bits and float16, times constants[0] plus constants[1]; writes its own samples."""
+    """As `gather_dense` for integers of 8 or 16 bits and float16, times constants[0] plus constants[1]."""
     columns, rows, size = op.n_out, op.n_in, BYTES
     scale, shift = real(work, doubles_at(op.constants)[0]), real(work, doubles_at(op.constants)[1])
     for i in range(lo, lo + n):
