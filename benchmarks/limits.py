@@ -6,8 +6,9 @@ import time
 from llvmlite import ir
 from numba import types
 
+from fastdnn._isa import isa
 from fastdnn._jit import kernel
-from fastdnn._simd import INT64, Emit, Vec, intrinsic_of, isa
+from fastdnn._simd import INT64, Emit, Vec, intrinsic_of
 
 
 def _spin_typing(typingctx, like, n):

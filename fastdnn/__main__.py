@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from . import __version__, _cache, _jit, _simd, _threads
+from . import __version__, _cache, _isa, _jit, _threads
 from .estimators import MLPClassifier
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::||##"  # an eighth of a line more each; the second for terminals that lack the first
@@ -119,9 +119,9 @@ def plot(ours, theirs, path):
 
 def info(arguments):
     """What fastdnn compiles for, and with what."""
-    isa, folder = _simd.isa(), _cache.cache_folder()
+    isa, folder = _isa.isa(), _cache.cache_folder()
     files = list(folder.glob("*.nb[ic]")) if folder else []
-    codegen = _simd.cpu_target.target_context.codegen()
+    codegen = _isa.cpu_target.target_context.codegen()
     rows = {
         "fastdnn": __version__,
         "processor": f"{codegen._get_host_cpu_name()} ({platform.machine()}, {platform.system()})",

@@ -9,7 +9,8 @@ import struct
 from llvmlite import ir
 from numba.core import cgutils
 
-from ._simd import Vec, isa, where
+from ._isa import isa
+from ._simd import Vec, where
 
 
 def maximum(x, bound):

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 from llvmlite import ir
 from numba import types
 
+from ._isa import isa
 from ._jit import inner, kernel, kernel_from
 from ._records import Record
-from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, isa, offset, where
+from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, offset, where
 
 ALIGN = 16  # elements: every row stride is a multiple of it, whatever the processor
 COLUMNS = 8  # every width of a product is a multiple of it

@@ -7,9 +7,9 @@ import pytest
 from numba import types
 
 from fastdnn import _math
+from fastdnn._isa import isa
 from fastdnn._jit import kernel_from
 from fastdnn._rows import row_op
-from fastdnn._simd import isa
 
 ULP = {"exp": 2, "log": 2, "tanh": 3, "sigmoid": 3, "log1p": 2}
 REFERENCE = {

@@ -10,9 +10,9 @@ import pytest
 from llvmlite import ir
 from numba import types
 
-from fastdnn import _math, _simd, gemm
+from fastdnn import _isa, _math, _simd, gemm
 
-NEON = _simd.Isa(bytes=16, registers=32, fma=True)
+NEON = _isa.Isa(bytes=16, registers=32, fma=True)
 
 
 def assembly(real, element, segmented, monkeypatch):
