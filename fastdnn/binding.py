@@ -5,12 +5,13 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
-from .engine import TRAIN, judge_norm, limit_norms
 from .gemm import padded
 from .layers.base import DATA
 from .layout import aligned
+from .norms import judge_norm, limit_norms
 from .optimizers.base import CONTROL, add, average, limit, norm
 from .program import share
+from .tables import PART, SETTINGS, TRAIN
 
 CHANGING = slice(TRAIN.time, TRAIN.scalars + 1)  # entries of the table that are set for each call
 
@@ -57,7 +58,7 @@ class Binding:
             self.job[getattr(TRAIN, routine.__name__)] = routine.address
         return {
             TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
-            TRAIN.bounds: share(training.parts[:, engine.PART.n_params], self._threads), TRAIN.data: training.data,
+            TRAIN.bounds: share(training.parts[:, PART.n_params], self._threads), TRAIN.data: training.data,
             TRAIN.control: model.trained.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
             TRAIN.squares: training.squares, TRAIN.params: model.params, TRAIN.work: program.workspace(),
         }  # fmt: skip
@@ -84,7 +85,7 @@ class Binding:
     def _bind_gradients(self, update):
         """Where gradients stand: in the model's array if they are kept or come in pieces, in moments, or nowhere for long."""
         training, model, job, tables = self._training, self._training.model, self.job, self._tables
-        size, moments = padded(int(training.parts[:, engine.PART.n_params].max(initial=1))), len(training.data)
+        size, moments = padded(int(training.parts[:, PART.n_params].max(initial=1))), len(training.data)
         tables[TRAIN.scratch] = aligned(self._threads * 2 * size, model.dtype)
         job[TRAIN.scratch_bytes], job[TRAIN.add] = size * model.dtype.itemsize, add.address(model.dtype)
         if not update or training.batch_size > training.program.rows:
@@ -101,7 +102,7 @@ class Binding:
         Returns (batches done, rows of the next one that are done).
         """
         self.gate[:] = 0
-        self._settings[engine.SETTINGS.l2] = l2
+        self._settings[SETTINGS.l2] = l2
         arrays = shares.ctypes.data, values.ctypes.data, scalars.ctypes.data
         self.job[CHANGING] = int(self._second * seconds), first, last, skip, batch, n, *arrays
         engine.train(self._threads, self.address)

@@ -20,7 +20,6 @@ from . import _atomic
 from ._jit import driver, inner, routine
 from ._phases import (
     OVER,
-    PHASES,
     arrive,
     claim,
     end_phase,
@@ -30,7 +29,6 @@ from ._phases import (
     share_is_done,
     ticks,
 )
-from ._records import Record
 from ._simd import caller, doubles_at, integers_at
 from .layers.base import BLOCK, DATA, OP, op_signature
 from .optimizers.base import (
@@ -39,40 +37,15 @@ from .optimizers.base import (
     SCALARS,
     add_signature,
     average_signature,
-    limit_signature,
     norm_signature,
     update_signature,
 )
-
-# The table of a call: the entries of `_phases`, then addresses and counts that the loops need. `time`: ticks to work.
-CALL = Record("program", "ops", "data", "params", "work", "time", "first", "last", after=PHASES)
-TRAIN = Record(
-    "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
-    "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
-    "n_params", "scratch", "scratch_bytes", "itemsize", "own", "add", "norm", "average", "averaged", "limit", "limits",
-    "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
-    # routines of the engine's own
-    "together", "rows_of_share", "parts_of_share", "forward_and_back", "gradients_and_update", "judge_norm", "limit_norms",
-    # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer
-    "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
-    after=CALL,
-)  # fmt: skip
-# pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace
-INFER = Record("pieces", "next_piece", "stopped", "work_bytes", after=CALL)
-
-REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
-# Decay as the user means it, and divided by the sum of a batch's weights.
-SETTINGS = Record("l2", "decay", number=types.float64)
-# Units [first_unit, + units) of an op are the parameters [first_param, + n_params), of the array `entry`.
-PART = Record("op", "first_unit", "units", "first_param", "n_params", "decays", "entry")
-# Ops [forward, forward_end) forward, ops backward, ..., backward_end back, then kernel `sync` (-1: none) of `sync_op`.
-SEGMENT = Record("forward", "forward_end", "backward", "backward_end", "sync_op", "sync")
-# A matrix with a largest norm of its columns.
-LIMIT = Record("op", "rows", "first_param", "stride", "columns")
+from .tables import INFER, PART, SEGMENT, SETTINGS, TRAIN
 
 _train_at, _infer_at, _data_at, _op_at = TRAIN.view, INFER.view, DATA.view, OP.view
-_part_at, _segment_at, _limit_at = PART.view, SEGMENT.view, LIMIT.view
-_settings_at, _control_at, _scalars_at = SETTINGS.view, CONTROL.view, SCALARS.view
+_part_at, _segment_at, _settings_at, _control_at = PART.view, SEGMENT.view, SETTINGS.view, CONTROL.view
+
+REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
 
 # Numba takes numbers from globals, not from the attributes of objects.
 FORWARD, BACKWARD, GRADIENT, REFRESH, OP_SIZE = OP.forward, OP.backward, OP.gradient, OP.refresh, OP.size
@@ -88,8 +61,7 @@ _call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 9)
 _call_add = caller(add_signature, 4)
 _call_norm = caller(norm_signature, 3)
-_call_average = caller(average_signature, 5)
-_call_limit = caller(limit_signature, 6)
+call_average = caller(average_signature, 5)
 
 
 @inner
@@ -198,7 +170,7 @@ def part_update(job, p, grads):
     )  # fmt: skip
     if job.averaged and not job.n_limits:
         decay = _control_at(job.control, 0).average_decay
-        _call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
+        call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
     run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
     return penalty
 
@@ -264,21 +236,6 @@ def help_leader(job, number):
 # ---------------------------------------------------------------- training
 
 
-@routine(share_signature)
-def limit_norms(job, _):
-    """Shorten the columns of the matrices that have a largest norm; the average, if there is one, takes what is left."""
-    norms = doubles_at(job.most)
-    for k in range(job.n_limits):
-        limit = _limit_at(job.limits, k)
-        _call_limit(job.limit, job.params, limit.first_param, limit.rows, limit.columns, limit.stride, norms[k])
-        run_units(job, REFRESH, limit.op, 0, 0, 0, 0, limit.rows)
-    if job.averaged:
-        for p in range(job.n_parts):
-            part = _part_at(job.parts, p)
-            decay = _control_at(job.control, 0).average_decay
-            _call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
-
-
 @inner
 def cut(rows, shards, s):
     """First row of shard s."""
@@ -307,22 +264,6 @@ def forward_and_back(job, b, base, rows):
     for i in range(rows * job.loss_rows):
         loss += losses[i]
     return loss
-
-
-@routine(share_signature)
-def judge_norm(job, _):
-    """Take note of the norm of the gradient, scale that if it is too large; job.fine is 0 if the norm is not finite."""
-    total, control, squares = 0.0, _control_at(job.control, 0), doubles_at(job.squares)
-    for p in range(job.n_parts):
-        total += squares[p]
-    norm = math.sqrt(total)
-    if control.clip_norm > 0.0 and norm > control.clip_norm:
-        _scalars_at(job.step_scalars, 0).gradient_scale = control.clip_norm / norm
-    if job.skip_nonfinite and not math.isfinite(norm):
-        job.fine = 0
-    else:
-        control.norms += 1.0
-        control.norm_sum += norm
 
 
 @routine(step_signature)

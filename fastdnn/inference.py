@@ -7,9 +7,9 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
-from .engine import INFER
 from .layers.base import DATA
 from .program import Program, value_size
+from .tables import INFER
 from .thread_choice import SLICE, thread_choice, worthwhile_threads
 
 MOST_NUMBERS = 1 << 22  # predictions that are made at once where they are not the result

@@ -7,28 +7,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import steps
-from ._guard import guard
 from .evaluation import evaluate
 from .fitting import fit, prepare
 from .history import History
 from .html import network_html
 from .inference import is_plain, plain, results
-from .inputs import by_rows, check_dense, check_weights
 from .layers import Layer
 from .layout import Layout
 from .losses import Loss, SquaredError, scores_link
 from .network import Network
 from .optimizers import Optimizer
 from .saving import load_model, save_model
-from .sources import Source
 from .specs import check_count
+from .steps import Steps
 from .summary import summary
 from .training import Training
-from .weights import Weights
 
 
-class Model(Weights):
+class Model(Steps):
     """A feed-forward network: layers one after the other, a loss, an optimizer.
 
     Parameters
@@ -85,37 +81,6 @@ class Model(Weights):
         random_state: Any = None,
     ) -> None:
         super().__init__(layers, loss, optimizer, dtype, random_state)
-
-    # ------------------------------------------------------------ data
-
-    def _source(self, X, layout, finite=True):
-        """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
-        first = self.layers[0]
-        source = X if isinstance(X, Source) else Source(X, self.dtype, ids=first.takes_ids)
-        if source.kind == "ids":
-            first.check_ids(source.arrays[0])
-        if finite:
-            if source.n == 0:
-                raise ValueError("X has no samples")
-            source.check_finite()
-        if layout is not None and tuple(source.shape) != layout.shapes[0]:
-            raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
-        return source
-
-    def check(self, network, X, y, sample_weight, finite=True):
-        """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
-        source = self._source(X, network.layout, finite)
-        shape = (network.layout or Layout(network.layers, source.shape)).shapes[-1]
-        check_dense(y, "y")
-        if np.ndim(y) == 0 or len(y) != source.n:
-            raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
-        targets = network.loss.check_targets(by_rows(y, shape), shape[-1], self.dtype)
-        return source, targets, check_weights(sample_weight, source.n)
-
-    @property
-    def n_out(self) -> int:
-        """Number of scores of a sample."""
-        return self._built().n_out
 
     def bind(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 32, training: bool = True,
@@ -241,139 +206,6 @@ class Model(Weights):
                 resume=resume,
             )
         )
-
-    def loss_and_grad(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
-    ) -> tuple[float, np.ndarray]:
-        """Mean loss of the samples and its gradient, without changing the parameters.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-        training : bool, default=False
-            Whether layers behave as in training: dropout, statistics of the batch. The random numbers are those of the next
-            step; running statistics stay as they are.
-
-        Returns
-        -------
-        loss : float
-        gradient : ndarray, laid out as `params`
-            A copy of `grads`.
-        """
-        with guard(self):
-            return steps.loss_and_grad(self, X, y, sample_weight, training)
-
-    # ------------------------------------------------------------ steps
-
-    def train_on_batch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """One step of the optimizer with the samples as its batch.
-
-        The network is bound to batches of that size in the first call; the next ones cost little beside the step.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        float
-            The mean loss of the samples before the step, penalties included.
-
-        Raises
-        ------
-        ValueError
-            If the samples do not fit, the optimizer works on all samples at once (`LBFGS`), or its schedule has no number
-            of steps of its own and needs one.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastdnn import Model, layers
-        >>> X = np.random.default_rng(0).standard_normal((64, 3)).astype("float32")
-        >>> m = Model([layers.Dense(1)], optimizer="sgd", random_state=0)
-        >>> losses = [m.train_on_batch(X, X.sum(axis=1)) for _ in range(200)]
-        >>> losses[-1] < 0.1 * losses[0]
-        True
-        """
-        with guard(self):
-            return steps.train_on_batch(self, X, y, sample_weight)
-
-    def apply_gradient(self, gradient: ArrayLike) -> None:
-        """One step of the optimizer with a gradient computed elsewhere: a mean over processes, a sum of `vjp`'s.
-
-        Parameters
-        ----------
-        gradient : ndarray, laid out as `params`
-            Not changed. A step whose gradient is not finite is left out (see `Optimizer`).
-
-        Raises
-        ------
-        ValueError
-            If the model is not built, the shape is another one, or the optimizer has no such steps (`LBFGS`).
-        """
-        self._built()
-        with guard(self):
-            steps.apply_gradient(self, gradient)
-
-    def input_gradient(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
-    ) -> np.ndarray:
-        """Gradient of the mean loss of the samples with respect to the samples.
-
-        Parameters
-        ----------
-        X, y, sample_weight, training
-            As for `loss_and_grad`; X dense.
-
-        Returns
-        -------
-        ndarray of the shape of X, of the model's float type
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastdnn import Model, layers
-        >>> m = Model([layers.Dense(1)], dtype="float64").build(2)
-        >>> m.weights["0.dense.kernel"] = [[1.0], [3.0]]
-        >>> m.input_gradient([[0.5, 0.0]], [0.0])  # of (x1 + 3 x2)^2 / 2
-        array([[0.5, 1.5]])
-        """
-        with guard(self):
-            return steps.input_gradient(self, X, y, sample_weight, training)
-
-    def vjp(self, X: ArrayLike, dscores: ArrayLike, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Gradients of sum(scores * dscores): the product of a vector with the network's Jacobian (reverse mode).
-
-        What another loss, another network or another program makes of the scores `forward(X)` goes back through this one.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-            Samples.
-        dscores : array-like of the shape of ``forward(X)``
-            Gradient of something with respect to the scores. Nothing is divided by n.
-        training : bool, default=False
-            Whether layers behave as in training, as for `loss_and_grad`.
-
-        Returns
-        -------
-        dX : ndarray of the shape of X, of the model's float type
-        gradient : ndarray, laid out as `params`
-            A copy of `grads`.
-
-        Examples
-        --------
-        >>> from fastdnn import Model, layers
-        >>> m = Model([layers.Dense(1)], dtype="float64").build(2)
-        >>> m.weights["0.dense.kernel"] = [[1.0], [3.0]]
-        >>> m.vjp([[0.5, 0.0]], [[2.0]])[0]
-        array([[2., 6.]])
-        """
-        self._built()
-        with guard(self):
-            return steps.vjp(self, X, dscores, training)
 
     # ------------------------------------------------------------ inference
 

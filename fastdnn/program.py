@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 
 from . import rng
+from .gather import INPUT, NARROW, input_op
 from .gemm import ALIGN, padded
 from .layers.base import ONE, OP, ZEROS, sample_rows
 from .layout import aligned
 from .losses.base import LOSS
-from .sources import INPUT, NARROW, input_op
 
 
 def share(costs, n_threads):

@@ -1,15 +1,21 @@
 """Single steps and gradients, a batch a call: the bindings to the last kinds of batches are kept from call to call."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .engine import TRAIN
+from ._guard import guard
+from .inputs import by_rows, check_dense, check_weights
 from .layers.base import DATA
+from .layout import Layout
 from .losses.base import GivenGradient
 from .sources import Source
+from .tables import TRAIN
 from .thread_choice import SLICE, worthwhile_threads
 from .training import Training
+from .weights import Weights
 
 KEPT = 4  # bindings that a model keeps: of a step, of a gradient, each for whole batches and for the last one, say
 FLOPS_OF_UPDATE = 20  # of a parameter, as far as the number of threads goes
@@ -62,38 +68,7 @@ def binding(*args, **kwargs):
         run.let_go()
 
 
-def loss_and_grad(model, X, y, sample_weight=None, training=False):
-    """(mean loss of the samples, its flat gradient)"""
-    with binding(model, X, y, sample_weight, training) as run:
-        return run.loss_and_grad(), model.grads.copy()
-
-
-def train_on_batch(model, X, y, sample_weight=None):
-    """One step of the optimizer with the samples as its batch; their mean loss before it, penalties included."""
-    if model.optimizer.full_batch:
-        raise ValueError(f"{model.optimizer!r} has no steps with single batches; call fit")
-    with binding(model, X, y, sample_weight, training=True) as run:
-        run.rate_factor = model.trained.rate_factors
-        return run.epoch()
-
-
-def input_gradient(model, X, y, sample_weight=None, training=False):
-    """Gradient of the mean loss of the samples with respect to the samples."""
-    with binding(model, X, y, sample_weight, training, input_gradient=True) as run:
-        gradient = _gradient_of(run)
-        run.loss_and_grad()
-        return gradient
-
-
-def vjp(model, X, dscores, training=False):
-    """(gradient of the samples, flat gradient) of sum(scores * dscores)."""
-    with binding(model, X, dscores, None, training, input_gradient=True, loss=GivenGradient()) as run:
-        gradient = _gradient_of(run)
-        run.loss_and_grad()
-        return gradient, model.grads.copy()
-
-
-def _gradient_of(run):
+def _place_for_gradient(run):
     """A new array for the gradient of the samples."""
     gradient = np.empty((run.source.n, *run.source.shape), run.model.dtype)
     run.data[:, DATA.dx] = gradient.ctypes.data
@@ -122,8 +97,8 @@ class Applying:
         model.step += 1
 
 
-def apply_gradient(model, gradient):
-    """One step of the optimizer with a flat gradient."""
+def check_gradient(model, gradient):
+    """ValueError where the model's optimizer cannot take a step with that flat gradient."""
     if model.optimizer.full_batch:
         raise ValueError(f"{model.optimizer!r} has no steps with single gradients; call fit")
     if model.optimizer.trains_elsewhere:
@@ -134,4 +109,178 @@ def apply_gradient(model, gradient):
             f"gradient must be a flat array of numbers laid out as params, shape {model.params.shape}, got "
             f"{gradient.dtype} {gradient.shape}"
         )
-    kept(model, "apply_gradient", lambda: Applying(model))(model, gradient)
+
+
+class Steps(Weights):
+    """What a model does a batch a call: gradients, and steps of its optimizer."""
+
+    @property
+    def n_out(self) -> int:
+        """Number of scores of a sample."""
+        return self._built().n_out
+
+    def _source(self, X, layout, finite=True):
+        """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
+        first = self.layers[0]
+        source = X if isinstance(X, Source) else Source(X, self.dtype, ids=first.takes_ids)
+        if source.kind == "ids":
+            first.check_ids(source.arrays[0])
+        if finite:
+            if source.n == 0:
+                raise ValueError("X has no samples")
+            source.check_finite()
+        if layout is not None and tuple(source.shape) != layout.shapes[0]:
+            raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
+        return source
+
+    def check(self, network, X, y, sample_weight, finite=True):
+        """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
+        source = self._source(X, network.layout, finite)
+        shape = (network.layout or Layout(network.layers, source.shape)).shapes[-1]
+        check_dense(y, "y")
+        if np.ndim(y) == 0 or len(y) != source.n:
+            raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
+        targets = network.loss.check_targets(by_rows(y, shape), shape[-1], self.dtype)
+        return source, targets, check_weights(sample_weight, source.n)
+
+    def loss_and_grad(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss of the samples and its gradient, without changing the parameters.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        training : bool, default=False
+            Whether layers behave as in training: dropout, statistics of the batch. The random numbers are those of the next
+            step; running statistics stay as they are.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray, laid out as `params`
+            A copy of `grads`.
+        """
+        with guard(self), binding(self, X, y, sample_weight, training) as run:
+            return run.loss_and_grad(), self.grads.copy()
+
+    def train_on_batch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """One step of the optimizer with the samples as its batch.
+
+        The network is bound to batches of that size in the first call; the next ones cost little beside the step.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        float
+            The mean loss of the samples before the step, penalties included.
+
+        Raises
+        ------
+        ValueError
+            If the samples do not fit, the optimizer works on all samples at once (`LBFGS`), or its schedule has no number
+            of steps of its own and needs one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> X = np.random.default_rng(0).standard_normal((64, 3)).astype("float32")
+        >>> m = Model([layers.Dense(1)], optimizer="sgd", random_state=0)
+        >>> losses = [m.train_on_batch(X, X.sum(axis=1)) for _ in range(200)]
+        >>> losses[-1] < 0.1 * losses[0]
+        True
+        """
+        if self.optimizer.full_batch:
+            raise ValueError(f"{self.optimizer!r} has no steps with single batches; call fit")
+        with guard(self), binding(self, X, y, sample_weight, training=True) as run:
+            run.rate_factor = self.trained.rate_factors
+            return run.epoch()
+
+    def apply_gradient(self, gradient: ArrayLike) -> None:
+        """One step of the optimizer with a gradient computed elsewhere: a mean over processes, a sum of `vjp`'s.
+
+        Parameters
+        ----------
+        gradient : ndarray, laid out as `params`
+            Not changed. A step whose gradient is not finite is left out (see `Optimizer`).
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, the shape is another one, or the optimizer has no such steps (`LBFGS`).
+        """
+        self._built()
+        with guard(self):
+            check_gradient(self, gradient)
+            kept(self, "apply_gradient", lambda: Applying(self))(self, gradient)
+
+    def input_gradient(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
+    ) -> np.ndarray:
+        """Gradient of the mean loss of the samples with respect to the samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight, training
+            As for `loss_and_grad`; X dense.
+
+        Returns
+        -------
+        ndarray of the shape of X, of the model's float type
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> m = Model([layers.Dense(1)], dtype="float64").build(2)
+        >>> m.weights["0.dense.kernel"] = [[1.0], [3.0]]
+        >>> m.input_gradient([[0.5, 0.0]], [0.0])  # of (x1 + 3 x2)^2 / 2
+        array([[0.5, 1.5]])
+        """
+        with guard(self), binding(self, X, y, sample_weight, training, input_gradient=True) as run:
+            gradient = _place_for_gradient(run)
+            run.loss_and_grad()
+            return gradient
+
+    def vjp(self, X: ArrayLike, dscores: ArrayLike, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Gradients of sum(scores * dscores): the product of a vector with the network's Jacobian (reverse mode).
+
+        What another loss, another network or another program makes of the scores `forward(X)` goes back through this one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Samples.
+        dscores : array-like of the shape of ``forward(X)``
+            Gradient of something with respect to the scores. Nothing is divided by n.
+        training : bool, default=False
+            Whether layers behave as in training, as for `loss_and_grad`.
+
+        Returns
+        -------
+        dX : ndarray of the shape of X, of the model's float type
+        gradient : ndarray, laid out as `params`
+            A copy of `grads`.
+
+        Examples
+        --------
+        >>> from fastdnn import Model, layers
+        >>> m = Model([layers.Dense(1)], dtype="float64").build(2)
+        >>> m.weights["0.dense.kernel"] = [[1.0], [3.0]]
+        >>> m.vjp([[0.5, 0.0]], [[2.0]])[0]
+        array([[2., 6.]])
+        """
+        self._built()
+        with (
+            guard(self),
+            binding(self, X, dscores, None, training, input_gradient=True, loss=GivenGradient()) as run,
+        ):
+            gradient = _place_for_gradient(run)
+            run.loss_and_grad()
+            return gradient, self.grads.copy()

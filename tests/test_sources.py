@@ -9,8 +9,9 @@ import scipy.sparse
 
 from fastdnn import Model, layers
 from fastdnn._simd import integers_at
+from fastdnn.gather import NARROW
 from fastdnn.layers.base import OP, Layer, op_kernel, sample
-from fastdnn.sources import NARROW, Source
+from fastdnn.sources import Source
 
 DTYPES = ["u1", "i1", "u2", "i2", "f2", "bool"]
 
