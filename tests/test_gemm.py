@@ -54,7 +54,7 @@ def product(A, B, init, dtype, turned=False, flags=0, activation=None, saved=Non
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("m", SIZES)
-@pytest.mark.parametrize("n", [1, 9, 16, 17, 33, 55, 70])
+@pytest.mark.parametrize("n", [1, 9, 16, 17, 33, 55, 70, 300])
 @pytest.mark.parametrize("k", [1, 5, 64])
 def test_product(m, n, k, dtype):
     rng = np.random.default_rng(m * 1000 + n * 10 + k)
@@ -119,7 +119,7 @@ def test_a_product_adds_to_what_is_there(dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_row_has_the_same_bits_in_any_tile(dtype):
     rng = np.random.default_rng(0)
-    A, B, b = rng.standard_normal((40, 70)), rng.standard_normal((70, 35)), rng.standard_normal(35)
+    A, B, b = rng.standard_normal((40, 70)), rng.standard_normal((70, 235)), rng.standard_normal(235)
     whole = product(A, B, b, dtype)
     for m in range(1, 40):
         np.testing.assert_array_equal(product(A[:m], B, b, dtype), whole[:m])

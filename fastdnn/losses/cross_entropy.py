@@ -250,7 +250,7 @@ class CrossEntropy(Loss):
         return narrow_gradient if padded(n_out) == 16 else cross_entropy_gradient
 
     def link_for(self, n_out):
-        return narrow_link if padded(n_out) == 16 else softmax_link
+        return narrow_link if n_out <= 16 else softmax_link
 
     def metric_names(self):
         return ["accuracy"]
