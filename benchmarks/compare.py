@@ -1,4 +1,4 @@
-"""fastdnn beside scikit-learn, PyTorch (eager and compiled), JAX and ONNX Runtime: the README's tables.
+"""fastdnn beside scikit-learn, PyTorch (eager and compiled), JAX and ONNX Runtime: the tables of README.md here.
 
     python benchmarks/compare.py [CASE ...] [--what training,inference,start] [--rounds 3] [--threads 2] [--write]
 
@@ -6,9 +6,9 @@ Every library runs in a process of its own, so that their thread pools do not fi
 that a drift of the machine's speed hits all alike; figures are medians over the rounds. Training is one epoch in the
 steady state, beside the share of the FMA peak that the same round measured (PyTorch and JAX leave out an epoch's last, short
 batch). Inference is one row and all rows. Start is import and first fit (or epoch) of the digits case in a new process, the
-interpreter's own start left out: cold (empty caches, once) and warm. `--write` puts the tables of a whole run into the README
-between its markers. Peers: pip install scikit-learn torch jax optax onnxruntime onnx onnxscript; those that are not installed
-are left out, one that fails shows "-".
+interpreter's own start left out: cold (empty caches, once) and warm. `--write` puts the tables of a whole run into README.md
+here, and a summary of training into the project's, between their markers. Peers: pip install scikit-learn torch jax optax
+onnxruntime onnx onnxscript; those that are not installed are left out, one that fails shows "-".
 """
 
 import argparse
@@ -25,7 +25,8 @@ import time
 
 from peers import CASES, PREDICTORS, TRAINERS, describe, flops_per_row, installed, predict, prepare, train
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+HERE = pathlib.Path(__file__).resolve().parent
+PAGES = {**dict.fromkeys(("training", "inference", "start"), HERE / "README.md"), "summary": HERE.parent / "README.md"}
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -127,17 +128,31 @@ def start(arguments):
     return table(["seconds", "cold", "warm"], rows())
 
 
+def summary(lines):
+    """Lines of the project's table, of those of training: how many times as fast each peer's epoch is."""
+    head, _, *rows = ([cell.strip() for cell in line.strip("| ").split("|")] for line in lines)
+    peers = [peer for peer in ("scikit-learn", "PyTorch", "JAX") if peer in head]
+    own, share = head.index("fastdnn"), head.index("share of peak")
+
+    def times(row, peer):
+        theirs = row[head.index(peer)]
+        return "-" if "-" in (theirs, row[own]) else f"{float(theirs) / float(row[own]):.1f}"
+
+    kept = ([*row[:2], *(times(row, peer) for peer in peers), row[share]] for row in rows)
+    return table(["times as fast, an epoch", "network", *peers, "share of peak"], kept)
+
+
 def write(name, lines):
-    """Put a table into the README between the markers <!-- name --> and <!-- end -->."""
-    text, found = README.read_text(), marked(name)
-    new = README.with_suffix(".new")
+    """Put a table into its page between the markers <!-- name --> and <!-- end -->."""
+    page, found = PAGES[name], marked(name)
+    text, new = page.read_text(), page.with_suffix(".new")
     new.write_text(text[: found.start(1)] + "\n".join(lines) + "\n" + text[found.end(1) :])
-    os.replace(new, README)
+    os.replace(new, page)
 
 
 def marked(name):
-    """Match of the part of the README between the markers of that name, without another marker in it."""
-    return re.search(rf"<!-- {name} -->\n((?:(?!<!--).)*)<!-- end -->", README.read_text(), re.DOTALL)
+    """Match of the part of its page between the markers of that name, without another marker in it."""
+    return re.search(rf"<!-- {name} -->\n((?:(?!<!--).)*)<!-- end -->", PAGES[name].read_text(), re.DOTALL)
 
 
 def main():
@@ -147,7 +162,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=threads)
-    parser.add_argument("--write", action="store_true", help="put the tables into the README")
+    parser.add_argument("--write", action="store_true", help="put the tables into the pages")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -160,13 +175,15 @@ def main():
     chosen = arguments.what.split(",")
     if not set(chosen) <= set(tables) or arguments.rounds < 1 or arguments.threads < 1:
         parser.error(f"--what takes {', '.join(tables)}; --rounds and --threads at least 1")
-    if arguments.write and (arguments.cases or not all(map(marked, chosen))):
-        parser.error("--write takes all cases, and a README with the markers <!-- training --> ... <!-- end --> and so on")
+    if arguments.write and (arguments.cases or not all(map(marked, PAGES))):
+        parser.error("--write takes all cases, and pages with the markers <!-- training --> ... <!-- end --> and so on")
     print(f"{arguments.threads} threads, medians of {arguments.rounds} rounds in turns")
     for what in chosen:
         lines = tables[what](arguments)
         if arguments.write:
             write(what, lines)
+            if what == "training":
+                write("summary", summary(lines))
 
 
 if __name__ == "__main__":
