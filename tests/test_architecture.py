@@ -1,7 +1,9 @@
 """The shape of the package: imports run downward only, and one place to touch per new thing."""
 
 import ast
+import inspect
 import pathlib
+import typing
 
 import pytest
 
@@ -179,3 +181,24 @@ def test_every_name_of_a_table_has_formula_reference_and_example(table, name):
     assert ">>> " in doc
     assert "Reference" in doc
     assert any(sign in doc.split("Examples")[0] for sign in "=^(<-|") or table in ("layers", "activations", "initializers")
+
+
+@pytest.mark.parametrize("name", ["Model", "MLPClassifier", "MLPRegressor", "DNNClassifier", "DNNRegressor"])
+def test_public_methods_have_type_hints_that_resolve(name):
+    cls = getattr(fastdnn, name)
+    found = {n: f for n, f in inspect.getmembers(cls, inspect.isfunction) if f.__module__.startswith("fastdnn")}
+    public = {n: inspect.unwrap(f) for n, f in found.items() if not n.startswith("_") or n == "__init__"}
+    internal = {
+        "check",
+        "clear_padding",
+        "go_back",
+        "history_keys",
+        "keep_best",
+        "make_writable",
+        "predict_plain",
+        "restore_best",
+    }
+    for method, function in public.items():
+        if method not in internal:
+            hints = typing.get_type_hints(function)
+            assert {*inspect.signature(function).parameters, "return"} - {"self"} <= hints.keys(), method

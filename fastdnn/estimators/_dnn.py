@@ -3,9 +3,11 @@
 import copy
 import warnings
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import _safe_indexing, check_random_state
@@ -62,7 +64,17 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
     # ------------------------------------------------------------ fit
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None, groups=None):
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit the network to samples X and targets y.
 
         Parameters
@@ -286,7 +298,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         Z = self.model_.forward(X, layer=self._hidden())
         return Z.reshape(len(Z), int(np.prod(Z.shape[1:])))
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """What a hidden layer gives for samples: features that the network has learned.
 
         Parameters

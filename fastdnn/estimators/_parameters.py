@@ -1,6 +1,7 @@
 """Parameters of estimators: set from a signature, and nested ones, ``optimizer__learning_rate``, ``layers__1__rate``."""
 
 import inspect
+from typing import Any, Self
 
 from ..losses import get_loss
 from ..optimizers import get_optimizer
@@ -20,7 +21,7 @@ BY_NAME = {"optimizer": get_optimizer, "loss": get_loss}  # parameters that a st
 class NestedParameters:
     """`get_params` and `set_params` that reach into specs and lists of them, which they replace and never change."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict:
         """Parameters of this estimator.
 
         Parameters
@@ -39,7 +40,7 @@ class NestedParameters:
                 params.update(nested(value, name))
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator.
 
         Parameters

@@ -1,6 +1,9 @@
 """What estimators do for their task, whatever network they fit: labels and weights in, labels and probabilities out."""
 
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -136,7 +139,9 @@ class ClassifierTask:
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None
+    ) -> Self:
         """Update the model with one pass over the samples, in batches.
 
         Parameters
@@ -174,7 +179,7 @@ class ClassifierTask:
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer().fit(y if type_of_target(y).startswith("multilabel") else classes)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Class labels of samples.
 
         Parameters
@@ -194,7 +199,7 @@ class ClassifierTask:
             return self.classes_[(p.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
 
         Parameters
@@ -210,7 +215,7 @@ class ClassifierTask:
         p = self._predictions(X)
         return np.column_stack([1 - p, p]) if self.n_outputs_ == 1 else p
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of `predict_proba`.
 
         Parameters
@@ -258,7 +263,7 @@ class RegressorTask:
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Update the model with one pass over the samples, in batches.
 
         Parameters
@@ -288,7 +293,7 @@ class RegressorTask:
             return p
         return p[:, int(np.argmin(np.abs(np.array(quantiles) - 0.5))) :: len(quantiles)]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.
 
         Parameters
@@ -313,7 +318,7 @@ class RegressorTask:
             return X, y
         return check_data(self, X, y, reset, warn=True, y_numeric=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predicted means of samples.
 
         Parameters

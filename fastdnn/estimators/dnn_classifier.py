@@ -1,9 +1,17 @@
 """DNNClassifier: a scikit-learn classifier over any list of layers."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 
-from ..losses import CrossEntropy, Focal, LogLoss
+from ..callbacks import Callback
+from ..layers import Layer
+from ..losses import CrossEntropy, Focal, LogLoss, Loss
+from ..optimizers import Optimizer
+from ..schedules import Schedule
 from ..validation import can_stratify
 from ._dnn import BaseDNN
 from ._dnn_docs import ATTRIBUTES, NOTES, PARAMETERS
@@ -58,31 +66,31 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
 
     def __init__(
         self,
-        layers=None,
+        layers: Sequence[Layer] | None = None,
         *,
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        dropout=0.0,
-        optimizer="adam",
-        schedule=None,
-        epochs=200,
-        batch_size="auto",
-        accumulate=1,
-        shuffle=True,
-        early_stopping=False,
-        patience=10,
-        min_delta=0.0,
-        scoring=None,
-        validation_fraction=None,
-        validation_split="auto",
-        callbacks=None,
-        transform_layer=-1,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        loss="log_loss",
-        class_weight=None,
-    ):
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Any = "relu",
+        dropout: float | Sequence[float] = 0.0,
+        optimizer: str | Optimizer = "adam",
+        schedule: Schedule | None = None,
+        epochs: int = 200,
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        scoring: Any = None,
+        validation_fraction: float | None = None,
+        validation_split: Any = "auto",
+        callbacks: Sequence[Callback] | None = None,
+        transform_layer: int = -1,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool | int = 0,
+        loss: str | Loss = "log_loss",
+        class_weight: dict | str | None = None,
+    ) -> None:
         set_all(self, locals())
 
     def _default_split(self, strata, fraction):
@@ -90,7 +98,7 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
             return "random"
         return "stratified"
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Scores of the classes, before the sigmoid or the softmax.
 
         Parameters

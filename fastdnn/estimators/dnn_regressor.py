@@ -1,8 +1,15 @@
 """DNNRegressor: a scikit-learn regressor over any list of layers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from sklearn.base import RegressorMixin
 
+from ..callbacks import Callback
+from ..layers import Layer
 from ..losses import Loss
+from ..optimizers import Optimizer
+from ..schedules import Schedule
 from ._dnn import BaseDNN
 from ._dnn_docs import ATTRIBUTES, NOTES, PARAMETERS
 from ._parameters import set_all
@@ -44,30 +51,30 @@ class DNNRegressor(RegressorTask, RegressorMixin, BaseDNN):
 
     def __init__(
         self,
-        layers=None,
+        layers: Sequence[Layer] | None = None,
         *,
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        dropout=0.0,
-        optimizer="adam",
-        schedule=None,
-        epochs=200,
-        batch_size="auto",
-        accumulate=1,
-        shuffle=True,
-        early_stopping=False,
-        patience=10,
-        min_delta=0.0,
-        scoring=None,
-        validation_fraction=None,
-        validation_split="auto",
-        callbacks=None,
-        transform_layer=-1,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        loss="squared_error",
-    ):
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Any = "relu",
+        dropout: float | Sequence[float] = 0.0,
+        optimizer: str | Optimizer = "adam",
+        schedule: Schedule | None = None,
+        epochs: int = 200,
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        scoring: Any = None,
+        validation_fraction: float | None = None,
+        validation_split: Any = "auto",
+        callbacks: Sequence[Callback] | None = None,
+        transform_layer: int = -1,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool | int = 0,
+        loss: str | Loss = "squared_error",
+    ) -> None:
         set_all(self, locals())
 
     def _default_split(self, strata, fraction):
