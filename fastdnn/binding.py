@@ -96,14 +96,15 @@ class Binding:
         elif job[TRAIN.norm]:
             tables[TRAIN.grads] = model.grads
 
-    def __call__(self, first, last, skip, batch, n, shares, values, scalars, l2, seconds):
+    def __call__(self, first, last, skip, batch, n, arrays, l2, seconds):
         """Batches first..last, from row `skip` of the first on, until the time is up; see `engine.train`.
+
+        arrays : addresses of batch_scales, values and scalars
 
         Returns (batches done, rows of the next one that are done).
         """
         self.gate[:] = 0
         self._settings[SETTINGS.l2] = l2
-        arrays = shares.ctypes.data, values.ctypes.data, scalars.ctypes.data
         self.job[CHANGING] = int(self._second * seconds), first, last, skip, batch, n, *arrays
         engine.train(self._threads, self.address)
         return int(self.job[TRAIN.first]) - first, int(self.job[TRAIN.skip])

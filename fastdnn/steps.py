@@ -93,7 +93,8 @@ class Applying:
         call = self._training.bound(threads, True)
         call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network
         call.job[TRAIN.grads] = model.grads.ctypes.data
-        call(0, 1, 0, 1, 1, np.ones(1), np.zeros(1), scalars, 0.0, SLICE)
+        one, value = np.ones(1), np.zeros(1)
+        call(0, 1, 0, 1, 1, (one.ctypes.data, value.ctypes.data, scalars.ctypes.data), 0.0, SLICE)
         model.step += 1
 
 

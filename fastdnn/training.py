@@ -21,6 +21,7 @@ MANY_SHARDS, MUCH_WORK = 8, 16  # flops of a sample for a parameter
 PIECE_BYTES = 1 << 27  # of values and their gradients that are there at once, unless BLOCK samples take more
 # Of those that go forward and back together, of samples of several rows, and rows that a product should have.
 CHUNK_BYTES, CHUNK_ROWS = 512 * 1024, 64
+NO_SCALARS = np.zeros((1, SCALARS.size))  # what a batch without an update reads
 STEPS = 65536  # most steps whose scalars are made ahead
 
 
@@ -104,8 +105,7 @@ class Training:
         self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
-        self._no_scalars = np.zeros((1, SCALARS.size))  # what a step without an update reads
-        self._equal_shares = (0, 0), None
+        self._equal_shares, self._values = (0, 0, None, 0), (np.zeros(0), 0)
         self.flops_per_piece = rows * max(1, 3 * model.layout.flops)  # forward, input gradient and weight gradient
         self._seconds_per_piece = self.flops_per_piece / FLOPS[model.dtype.itemsize]
 
@@ -121,19 +121,28 @@ class Training:
         """Keep the samples no longer; `take` gives others."""
         self.source = self.targets = self.sample_weight = None
 
-    def shares(self, order, n, batch_size=None):
-        """1 / sum of the sample weights for each batch."""
-        batch_size = batch_size or self.batch_size
+    def _shares(self, order, n, batch_size):
+        """(1 / sum of the sample weights for each batch, the array's address)"""
         if self.sample_weight is None:
-            if self._equal_shares[0] != (n, batch_size):  # the same from epoch to epoch
-                self._equal_shares = (n, batch_size), 1.0 / np.minimum(batch_size, n - np.arange(0, n, batch_size))
-            return self._equal_shares[1]
+            if self._equal_shares[:2] != (n, batch_size):  # the same from epoch to epoch
+                equal = 1.0 / np.minimum(batch_size, n - np.arange(0, n, batch_size))
+                self._equal_shares = n, batch_size, equal, equal.ctypes.data
+            return self._equal_shares[2:]
         starts = np.arange(0, n, batch_size)
         weights = self.sample_weight if order is None else self.sample_weight[order]
         sums = np.add.reduceat(weights, starts)
         if self.as_sklearn and not sums.all():
             raise ZeroDivisionError("Weights sum to zero, can't be normalized: a batch has only samples of weight 0")
-        return np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums != 0)
+        found = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums != 0)
+        return found, found.ctypes.data
+
+    def _losses_of(self, batches):
+        """(zeros for the losses of so many batches, the array's address); the same memory each time."""
+        if len(self._values[0]) != batches:
+            values = np.zeros(batches)
+            self._values = values, values.ctypes.data  # an address takes NumPy 0.8 us
+        self._values[0].fill(0.0)
+        return self._values
 
     def epoch(self, order=None, learning_rate=None, l2=0.0):
         """One pass over the samples `order` (all, in their order, if None), updating the parameters batch by batch.
@@ -190,11 +199,11 @@ class Training:
 
         The engine is called for slices: some batches, or some pieces of a batch that is larger than the workspace.
         """
-        model, shares = self.model, self.shares(order, n, batch)
-        values, piece = np.zeros(len(shares)), min(batch, self.program.rows)
+        model, (shares, shares_at) = self.model, self._shares(order, n, batch)
+        (values, values_at), piece = self._losses_of(len(shares)), min(batch, self.program.rows)
         choice = self._choice(update)
         self._set_order(order)
-        b, skip, scalars = 0, 0, self._no_scalars
+        b, skip, scalars = 0, 0, NO_SCALARS
         while b < len(shares):
             threads, seconds = choice.next()
             steps = min(STEPS, max(1, 2 * int(seconds / self._seconds_per_piece)))
@@ -205,7 +214,7 @@ class Training:
                 scalars = model.optimizer.step_scalars(steps, *schedule, rate)
             call, began = self.bound(threads, update), time.perf_counter()
             self.data[:, DATA.step] = model.step
-            done, skip = call(b, last, skip, batch, n, shares, values, scalars, l2, seconds)
+            done, skip = call(b, last, skip, batch, n, (shares_at, values_at, scalars.ctypes.data), l2, seconds)
             seconds, rows = time.perf_counter() - began, min(n, (b + done) * batch + skip) - first
             if rows >= piece:  # a short last batch says nothing about the others
                 self._seconds_per_piece = max(1e-7, seconds * piece / rows)

@@ -51,16 +51,21 @@ def test_a_leader_whose_helpers_never_come_does_their_shares(batch, alone):
 
 
 def bound(threads):
-    """A binding of a new network, and the arguments of a call that does all of its eight batches."""
+    """(model, binding, (shares, values, scalars) of eight batches of 50) of a new network."""
     run = Training(network(), Source(X, "float32"), Y, None, 50)
-    numbers = run.model.optimizer.step_scalars(np.arange(1, 9))
-    return run.model, Binding(run, threads, update=True), (50, 400, run.shares(None, 400), np.zeros(8), numbers, 0.0)
+    scalars = run.model.optimizer.step_scalars(np.arange(1, 9))
+    return run.model, Binding(run, threads, update=True), (np.full(8, 1 / 50), np.zeros(8), scalars)
+
+
+def called(call, first, arrays, seconds):
+    """(batches done, rows of the next one) of a call that begins at batch `first`."""
+    return call(first, 8, 0, 50, 400, tuple(array.ctypes.data for array in arrays), 0.0, seconds)
 
 
 def test_a_helper_that_comes_after_the_end_leaves():
-    model, call, arguments = bound(3)
+    model, call, arrays = bound(3)
     before = model.params.copy()
-    assert call(0, 8, 0, *arguments, 60.0) == (8, 0)
+    assert called(call, 0, arrays, 60.0) == (8, 0)
     after = model.params.copy()
     assert (after != before).any()
     engine.train._call(call.address)  # the gate has not been opened again
@@ -68,14 +73,14 @@ def test_a_helper_that_comes_after_the_end_leaves():
 
 
 def test_a_call_of_the_engine_ends_when_its_time_is_up():
-    model, call, arguments = bound(1)
-    values = arguments[3]
-    assert call(0, 8, 0, *arguments, 0.0) == (1, 0)
+    model, call, arrays = bound(1)
+    shares, values, scalars = arrays
+    assert called(call, 0, arrays, 0.0) == (1, 0)
     assert values[0] > 0 == values[1]
-    assert call(1, 8, 0, *arguments[:4], arguments[4][1:].copy(), 0.0, 60.0) == (7, 0)
-    whole, call, arguments = bound(2)
-    assert call(0, 8, 0, *arguments, 60.0) == (8, 0)
-    np.testing.assert_array_equal(values, arguments[3])
+    assert called(call, 1, (shares, values, scalars[1:].copy()), 60.0) == (7, 0)
+    whole, call, arrays = bound(2)
+    assert called(call, 0, arrays, 60.0) == (8, 0)
+    np.testing.assert_array_equal(values, arrays[1])
     np.testing.assert_array_equal(model.params, whole.params)
 
 
