@@ -47,7 +47,7 @@ class ThreadChoice:
     PROBE = 0.05, 5.0, 0.005  # seconds on all threads before the first look at one, between later looks, and of a look
     RETRY = 0.5, 8.0  # seconds on one thread before all are tried again: the first time, and at most
     STALL = 3.0, 0.001  # times as long and seconds longer than on one thread: that is no slow network, but a busy core
-    COLD = 0.005  # seconds: a slice that took longer counts even if it is the first after a change
+    COLD = 0.01  # seconds: a slice that took longer counts even if it is the first after a change; more than any short look
 
     def __init__(self, most):
         self.most, self.alone, self.together = most, math.inf, 0.0

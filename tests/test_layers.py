@@ -31,6 +31,7 @@ LAYER_CASES = [
     [layers.BatchNorm(), layers.Activation("relu"), layers.Dropout(0.2)],
     [layers.LayerNorm()],
     [layers.Reshape((2, 3)), layers.Activation("softplus"), layers.Flatten()],
+    [layers.Flatten()],
     [layers.Residual([layers.Dense(6, activation="tanh")])],
     [
         layers.Residual(
@@ -70,16 +71,17 @@ def around(case, first, dtype="float64", shape=(N_IN,)):
     return model
 
 
-def layer_data(n, dtype="float64", shape=(N_IN,)):
+def layer_data(n, dtype="float64", shape=(N_IN,), case=()):
+    """n samples of a shape, and targets for what a case makes of them."""
     rng = np.random.default_rng(7)
-    return rng.standard_normal((n, *shape)).astype(dtype), rng.standard_normal((n, *shape[:-1], 3))
+    return rng.standard_normal((n, *shape)).astype(dtype), rng.standard_normal((n, *shape_behind(case, shape)[:-1], 3))
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("first", [False, True])
 @every_case
 def test_gradient_of_the_layer(case, shape, first, training):
-    model, (X, y) = around(case, first, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape)
+    model, (X, y) = around(case, first, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape, case=case)
     state = model.state.copy()
     _, gradient = model.loss_and_grad(X, y, training=training)
     numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, training=training)[0], model.params)
@@ -91,7 +93,7 @@ def test_gradient_of_the_layer(case, shape, first, training):
 @pytest.mark.parametrize("training", [False, True])
 @every_case
 def test_layer_in_float32(case, shape, training):
-    double, (X, y) = around(case, False, shape=shape), layer_data(70 // math.prod(shape[:-1]), "float32", shape)
+    double, (X, y) = around(case, False, shape=shape), layer_data(70 // math.prod(shape[:-1]), "float32", shape, case)
     single = around(case, False, "float32", shape)
     double.params, double.state[...] = single.params, single.state
     loss, gradient = single.loss_and_grad(X, y, training=training)
@@ -103,7 +105,7 @@ def test_layer_in_float32(case, shape, training):
 
 @every_case
 def test_same_bits_on_any_number_of_threads(case, shape, monkeypatch):
-    X, y = layer_data(333, "float32", shape)
+    X, y = layer_data(333, "float32", shape, case)
     results = set()
     for threads in (1, 2, 3, 4):
         monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
@@ -138,7 +140,11 @@ def test_layers_pickle_print_and_compare(case, shape):
 
 
 def torch_twin(torch, case, weights, state, training):
-    """The layers of a case as PyTorch's, with the weights and statistics of ours."""
+    """The layers of a case as PyTorch's, with the weights and statistics of ours.
+
+    What works on rows gets rows (n, N_IN), whatever the shape of a sample; a case that gives other rows than it takes gets
+    whole samples.
+    """
     modules = []
     for layer in case:
         kind = layer.name
@@ -162,8 +168,12 @@ def torch_twin(torch, case, weights, state, training):
             modules.append(Affine(layer.scale, layer.offset))
         elif kind == "residual":
             modules.append(Around(torch_twin(torch, layer.layers, weights, state, training)))
-        elif kind not in ("flatten", "reshape"):
-            assert not training, f"write PyTorch's form of {kind} here"
+        elif kind == "flatten":
+            modules.append(torch.nn.Flatten())
+        elif kind in ("dropout", "alpha_dropout", "gaussian_noise"):
+            assert not training, "PyTorch's random numbers are others"
+        else:
+            assert kind == "reshape", f"write PyTorch's form of {kind} here"
     return torch.nn.Sequential(*modules).double().train(training)
 
 
@@ -209,17 +219,18 @@ def test_layer_same_as_pytorch_in_inference(case, shape):
 
 def same_as_pytorch(case, shape, training):
     """Scores, loss, gradients of the parameters and of the samples: those of PyTorch's layers, over the rows of samples."""
-    model, (X, y) = around(case, True, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape)
+    model, (X, y) = around(case, True, shape=shape), layer_data(70 // math.prod(shape[:-1]), shape=shape, case=case)
     loss, _ = model.loss_and_grad(X, y, training=training)
+    behind = shape_behind(case, shape)
     kept = [[v.copy() for v in views.values()] for views in (model.weights, model.states)]
 
     def compute(torch):
         weights, state = map(iter, kept)
         twin = torch_twin(torch, [*case], weights, state, training)
-        end = torch.nn.Linear(7 if case[-1].name == "dense" else N_IN, 3).double()
+        end = torch.nn.Linear(behind[-1], 3).double()
         end.weight.data, end.bias.data = torch.tensor(next(weights).T.copy()), torch.tensor(next(weights))
         inputs = torch.tensor(X, requires_grad=True)
-        scores = end(twin(inputs.reshape(-1, N_IN)))
+        scores = end(twin(inputs.reshape(-1, N_IN) if behind[:-1] == shape[:-1] else inputs)).reshape(-1, 3)
         expected = 0.5 * ((scores - torch.tensor(y.reshape(-1, 3))) ** 2).sum(dim=1).mean()
         expected.backward()
         gradients = (p.grad.numpy() for p in (*twin.parameters(), *end.parameters()))

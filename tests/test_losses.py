@@ -6,7 +6,17 @@ import pytest
 from goldens import from_pytorch
 
 from fastdnn import Model, layers
-from fastdnn.losses import LOSSES_TABLE, ClippedLogLoss, CrossEntropy, Focal, Hinge, Huber, Quantile, SquaredError
+from fastdnn.losses import (
+    LOSSES_TABLE,
+    ClippedLogLoss,
+    CrossEntropy,
+    Focal,
+    Hinge,
+    Huber,
+    Quantile,
+    SquaredError,
+    scores_link,
+)
 
 N = 29
 
@@ -134,6 +144,16 @@ def test_gradients_of_other_settings(loss):
     _, gradient = model.loss_and_grad(X, y, sample_weight=w)
     numeric = naive.central_difference(lambda: model.loss_and_grad(X, y, sample_weight=w)[0], model.params)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_out", [3, 17])
+def test_a_loss_made_of_cross_entropy_keeps_its_own_link(n_out):
+    class Scores(CrossEntropy):
+        name, link = "scores_cross_entropy", scores_link
+
+    X = np.random.default_rng(0).standard_normal((20, 5))
+    model = Model([layers.Dense(n_out)], loss=Scores(), dtype="float64", random_state=0).build(5)
+    np.testing.assert_array_equal(model.predict(X), model.forward(X))
 
 
 def test_focal_without_focus_is_the_log_loss():

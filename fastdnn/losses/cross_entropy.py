@@ -250,7 +250,7 @@ class CrossEntropy(Loss):
         return narrow_gradient if padded(n_out) == 16 else cross_entropy_gradient
 
     def link_for(self, n_out):
-        return narrow_link if n_out <= 16 else softmax_link
+        return narrow_link if self.link is softmax_link and n_out <= 16 else self.link
 
     def metric_names(self):
         return ["accuracy"]
