@@ -86,15 +86,15 @@ def test_a_short_look_at_one_thread_comes_first_and_short_ones_at_all_follow(fre
 
 def test_one_thread_takes_over_while_all_are_slower(free_machine):
     choice = ThreadChoice(2)
-    choice.took(1, 1, 0.10)
-    choice.took(2, 1, 0.06)
+    choice.took(1, 1, 0.020)
+    choice.took(2, 1, 0.012)
     assert choice.next()[0] == 2
-    choice.took(2, 1, 0.12)
+    choice.took(2, 1, 0.024)
     assert choice.next() == (1, SLICE)
-    choice.took(1, 1, 0.09)
+    choice.took(1, 1, 0.018)
     choice._until = 0.0  # the pause is over
     assert choice.next() == (2, ThreadChoice.FIRST[1])
-    choice.took(2, 1, 0.095)
+    choice.took(2, 1, 0.019)
     assert choice.next()[0] == 1
     assert ThreadChoice.RETRY[0] < choice._pause <= ThreadChoice.RETRY[1]
     assert ThreadChoice.crowded == 0.0
