@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from test_estimators import ESTIMATORS, fitted, problem
 
 import fastdnn
-from fastdnn import MLPClassifier, MLPRegressor
+from fastdnn import DNNClassifier, MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -245,3 +245,12 @@ def test_parity_at_widths_with_extra_padding(hidden):
 def test_a_misspelt_parameter_names_the_class(estimator):
     with pytest.raises(TypeError, match=f"{estimator.__name__}.__init__.* unexpected keyword argument 'hiden'"):
         estimator(hiden=3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e30])
+@pytest.mark.parametrize("classifier", [MLPClassifier, DNNClassifier])
+def test_numbers_that_are_no_classes_are_named_in_a_line(classifier, scale):
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    with pytest.raises(ValueError, match=r"Unknown label type: continuous[^\n]*regressor") as error:
+        classifier().fit(X, scale * X[:, 0])
+    assert len(str(error.value)) < 200

@@ -57,6 +57,18 @@ def need_no_check(estimator, X, y):
         return fits and bool(np.isfinite(X.sum()))
 
 
+def check_labels(y):
+    """ValueError, in a line, where y holds numbers that are no class labels."""
+    with np.errstate(invalid="ignore"):  # of numbers too large for an integer
+        kind = type_of_target(y)
+    if kind == "continuous":
+        example = next(value for value in y if value != np.floor(value) or abs(value) > 2**53)
+        raise ValueError(
+            f"Unknown label type: {kind}. y must hold class labels, got numbers like {example:.6g}: take a regressor, or "
+            "make classes of them, np.digitize(y, limits)"
+        )
+
+
 class ClassifierTask:
     """Classes, two or several, or labels of an indicator matrix.
 
@@ -112,6 +124,7 @@ class ClassifierTask:
             if kind in ("binary", "multiclass") and (self.classes_[numbers] == y).all():
                 return X, numbers if kind == "multiclass" else (numbers == 1)[:, None]
         X, y = check_data(self, X, y, reset, warn=True)
+        check_labels(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -132,6 +145,7 @@ class ClassifierTask:
     def _encode(self, X, y):
         """Validation samples as `_validate_input` gives those of a fit, by the classes of the fit."""
         X, y = check_data(self, X, y, reset=False)
+        check_labels(y)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has classes that y has not: {unknown}, the classes are {self.classes_}")
