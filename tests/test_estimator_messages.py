@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network as peer
+from sklearn.base import clone
 from sklearn.datasets import load_iris, make_regression
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from test_estimators import ESTIMATORS, fitted, problem
@@ -26,6 +27,7 @@ def test_ctrl_c_leaves_a_usable_model(interruptible):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 50))
     model = MLPClassifier((256, 256), max_iter=10_000, random_state=0, tol=0)
+    clone(model).set_params(max_iter=1).fit(X[:500], X[:500, 0] > 0)  # compiles: there the signal would end it all
     timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.warns(UserWarning, match="Training interrupted by user"):
