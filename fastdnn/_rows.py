@@ -7,8 +7,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ._jit import inner
 from ._math import fma
-from ._simd import INT64, Emit, Vec, intrinsic_of, where
+from ._simd import INT64, Emit, Vec, copy, intrinsic_of, offset, where
 
 
 def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
@@ -111,6 +112,74 @@ def fold_op(body):
     return intrinsic_of(4, typing)
 
 
+UNROLLED = (
+    4  # rows that a `block_op` takes at once, each with sums of its own: one sum waits for the one before, 4 cycles a row
+)
+
+
+def block_op(moving, constant, outputs=0, sums=0, scalars=0):
+    """Decorator: a function of vectors becomes an intrinsic that runs it down the rows of blocks, column by column.
+
+    The body gets `moving` vectors of a row, `constant` ones, which are the same for all rows and stay in registers, `scalars`
+    splatted scalars and `sums` sums so far; it returns a tuple of `outputs` vectors and the new sums. The intrinsic is called
+    as `op(moving pointers..., constant pointers..., output pointers..., sum pointers..., scalars..., rows, ld, n)`: all
+    blocks have rows `ld` apart, a multiple of 16. Sums start from 0, are of four interleaved sets of rows, and are written
+    in the end.
+    Lanes from n on are written as 0.
+    """
+
+    def wrap(body):
+        def typing(typingctx, *args):
+            real = args[0].dtype
+
+            def codegen(context, builder, signature, values):
+                _emit_block(Emit(builder, real), body, moving, constant, outputs, sums, scalars, values)
+                return context.get_dummy_value()
+
+            pointers = [types.CPointer(real)] * (moving + constant + outputs + sums)
+            return types.void(*pointers, *[real] * scalars, *[types.intp] * 3), codegen
+
+        typing.__name__ = body.__name__
+        return intrinsic_of(moving + constant + outputs + sums + scalars + 3, typing)
+
+    return wrap
+
+
+def _emit_block(e, body, moving, constant, outputs, sums, scalars, values):
+    b, values = e.builder, list(values)
+    taken = [[values.pop(0) for _ in range(k)] for k in (moving, constant, outputs, sums, scalars)]
+    blocks, constants, targets, totals, numbers = taken
+    rows, ld, n = values
+    numbers = [Vec(e, e.splat(s)) for s in numbers]
+    parts = [[cgutils.alloca_once(b, e.vector) for _ in totals] for _ in range(UNROLLED if sums else 1)]
+    with cgutils.for_range_slice(b, ir.Constant(INT64, 0), n, ir.Constant(INT64, e.width), intp=INT64) as (j, _):
+        mask, same = e.lanes_below(b.sub(n, j)), [e.load(e.at(p, j)) for p in constants]
+        for part in parts:
+            for total in part:
+                b.store(e.constant(0.0).v, total)
+
+        def row(r, part):
+            at = b.add(b.mul(r, ld), j)
+            found = body(*[e.load(e.at(p, at)) for p in blocks], *same, *numbers, *[Vec(e, b.load(t)) for t in part])
+            found = [e.value(x) for x in (found if isinstance(found, tuple) else (found,))]
+            for p, x in zip(targets, found, strict=False):
+                e.store(where(mask, x, 0.0), e.at(p, at))
+            for total, x in zip(part, found[outputs:], strict=True):
+                b.store(x.v, total)
+
+        whole = b.sub(rows, b.srem(rows, ir.Constant(INT64, len(parts))))
+        with cgutils.for_range_slice(b, ir.Constant(INT64, 0), whole, ir.Constant(INT64, len(parts)), intp=INT64) as (r, _):
+            for k, part in enumerate(parts):
+                row(b.add(r, ir.Constant(INT64, k)), part)
+        with cgutils.for_range(b, b.sub(rows, whole), intp=INT64) as loop:
+            row(b.add(whole, loop.index), parts[0])
+        for k, target in enumerate(totals):
+            found = [Vec(e, b.load(part[k])) for part in parts]
+            while len(found) > 1:
+                found = [x + y for x, y in zip(found[::2], found[1::2], strict=True)]
+            e.store(where(mask, found[0], 0.0), e.at(target, j))
+
+
 @row_op(1, 1, whole=True)
 def move(x):
     """Copy n elements, a multiple of 16, from one pointer to another."""
@@ -172,3 +241,14 @@ def sum_of(a):
 def dot(a, b):
     """The sum of a b."""
     return a * b
+
+
+@inner
+def copy_row(source, target, n):
+    """n elements, in whole vectors of 16 of which the last may overlap the one before: memcpy takes 10 ns to start."""
+    if n < 16:
+        copy(source, target, n)
+    else:
+        for j in range(0, n, 16):
+            at = j if j < n - 16 else n - 16
+            move(offset(source, at), offset(target, at), 16)

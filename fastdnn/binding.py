@@ -50,7 +50,9 @@ class Binding:
         counts = {
             TRAIN.ops: len(program.table), TRAIN.n_shards: len(training.data), TRAIN.n_segments: len(program.segments),
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
-            TRAIN.capacity: program.rows, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
+            TRAIN.capacity: training.capacity, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
+            TRAIN.by_shards: training.by_shards, TRAIN.whole: program.whole, TRAIN.unit: program.unit,
+            TRAIN.work_bytes: program.n_work * model.dtype.itemsize if training.apart else 0,
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count
@@ -60,7 +62,8 @@ class Binding:
             TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
             TRAIN.bounds: share(training.parts[:, PART.n_params], self._threads), TRAIN.data: training.data,
             TRAIN.control: model.trained.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
-            TRAIN.squares: training.squares, TRAIN.params: model.params, TRAIN.work: program.workspace(),
+            TRAIN.squares: training.squares, TRAIN.params: model.params,
+            TRAIN.work: program.workspace(self._threads if training.apart else 1),
         }  # fmt: skip
 
     def _bind_update(self):
@@ -88,13 +91,14 @@ class Binding:
         size, moments = padded(int(training.parts[:, PART.n_params].max(initial=1))), len(training.data)
         tables[TRAIN.scratch] = aligned(self._threads * 2 * size, model.dtype)
         job[TRAIN.scratch_bytes], job[TRAIN.add] = size * model.dtype.itemsize, add.address(model.dtype)
-        if not update or training.batch_size > training.program.rows:
+        whole = update and training.batch_size <= training.capacity  # batches that are updated with and have one piece
+        if training.by_shards or (whole and self._threads <= moments > 1):
+            tables[TRAIN.own_grads] = aligned(moments * len(model.params), model.dtype)
+            job[TRAIN.own] = tables[TRAIN.own_grads].nbytes // moments
+        if not whole or (job[TRAIN.norm] and not job[TRAIN.own]):
             tables[TRAIN.grads] = model.grads
-        elif self._threads <= moments > 1:
-            tables[TRAIN.grads] = aligned(moments * len(model.params), model.dtype)
-            job[TRAIN.own] = tables[TRAIN.grads].nbytes // moments
-        elif job[TRAIN.norm]:
-            tables[TRAIN.grads] = model.grads
+        elif job[TRAIN.own]:
+            tables[TRAIN.grads] = tables[TRAIN.own_grads]
 
     def __call__(self, first, last, skip, batch, n, arrays, l2, seconds):
         """Batches first..last, from row `skip` of the first on, until the time is up; see `engine.train`.

@@ -75,6 +75,14 @@ def run(job, kind, o, data, work, start, lo, n):
 
 
 @inner
+def copy_bytes(source, target, n):
+    """n bytes, a multiple of 8, from one address to another."""
+    a, b = integers_at(source, 0), integers_at(target, 0)
+    for i in range(n // 8):
+        b[i] = a[i]
+
+
+@inner
 def run_units(job, kind, o, data, grads, start, lo, n):
     """Call GRADIENT or REFRESH of op o, if it has one, for units lo..lo+n of its parameters; data and grads are addresses."""
     kernel = integers_at(job.program, o * OP_SIZE)[kind]
@@ -110,6 +118,65 @@ def shard_gradients(job, data, grads):
 
 
 @inner
+def op_gradient(job, o, data, grads, work, start):
+    """The gradient of the parameters of op o over the samples of the shard `data`, which stand in `work`."""
+    kernel = integers_at(job.program, o * OP_SIZE)[GRADIENT]
+    p = 0
+    while p < job.n_parts and kernel:
+        first, units = _part_at(job.parts, p), 0
+        while p < job.n_parts and _part_at(job.parts, p).entry == first.entry:
+            units += _part_at(job.parts, p).units
+            p += 1
+        if first.op == o:
+            _call_op(
+                kernel, _op_at(job.program, o), _data_at(data, 0), job.params, grads, work, start, first.first_unit, units
+            )
+
+
+@inner
+def back_by_chunks(job, data_at, grads, work, start, lo, n):
+    """A segment's ops that work on chunks, back for samples lo..lo+n, and the gradients of those that can add them up."""
+    segment, data = _segment_at(job.segment, 0), _data_at(data_at, 0)
+    chunks = (n + job.chunk - 1) // job.chunk
+    for c in range(chunks - 1, -1, -1):  # the last chunk forward is still in the cache
+        first = lo + c * job.chunk
+        rows = min(job.chunk, lo + n - first)
+        data.first_row, data.rows, data.adds = first, rows, 1 if c < chunks - 1 else 0
+        for o in range(min(segment.backward, job.whole - 1), segment.backward_end - 1, -1):
+            run(job, BACKWARD, o, data_at, work, start, first, rows)
+            if _op_at(job.program, o).adds:
+                op_gradient(job, o, data_at, grads, work, start)
+    data.first_row, data.rows, data.adds = lo, n, 0
+
+
+@inner
+def shard_through(job, share, s):
+    """The samples of shard s through one segment, forward, back, and to the gradients of the ops that it goes back through.
+
+    Ops before `whole` take a chunk at a time, so that one finds in the cache what another has left there; those behind it
+    all samples of the shard at once, so that their weights are read once.
+    """
+    segment, data, data_at = _segment_at(job.segment, 0), shard(job, s), job.data + s * DATA_BYTES
+    lo, n, start, work, grads = data.first_row, data.rows, job.start, job.work, job.own_grads + s * job.own
+    data.slot = share
+    if job.work_bytes:  # the workspace holds the samples of one shard; each share has its own
+        start, work, data.slot, lo = start + lo, work + share * job.work_bytes, 0, 0
+        data.first_row = 0
+    for first in range(lo, lo + n, job.chunk):
+        rows = min(job.chunk, lo + n - first)
+        for o in range(segment.forward, min(segment.forward_end, job.whole)):
+            run(job, FORWARD, o, data_at, work, start, first, rows)
+    for o in range(max(segment.forward, job.whole), segment.forward_end):
+        run(job, FORWARD, o, data_at, work, start, lo, n)
+    for o in range(segment.backward, max(segment.backward_end, job.whole) - 1, -1):
+        run(job, BACKWARD, o, data_at, work, start, lo, n)
+    back_by_chunks(job, data_at, grads, work, start, lo, n)
+    for o in range(segment.backward, segment.backward_end - 1, -1):
+        if o >= job.whole or not _op_at(job.program, o).adds:
+            op_gradient(job, o, data_at, grads, work, start)
+
+
+@inner
 def shard(job, s):
     """Table `DATA` of shard s."""
     return _data_at(job.data, s)
@@ -119,7 +186,11 @@ def shard(job, s):
 def rows_of_share(job, share):
     """Rows of a share through a segment; where shares have shards of their own, their gradients too."""
     shares, here = job.shares, job.data
-    if job.own:
+    if job.by_shards:
+        for s in range(job.n_shards * share // shares, job.n_shards * (share + 1) // shares):
+            if shard(job, s).rows > 0:
+                shard_through(job, share, s)
+    elif job.own:
         first, end = job.n_shards * share // shares, job.n_shards * (share + 1) // shares
         lo = shard(job, first).first_row
         n = shard(job, end - 1).first_row + shard(job, end - 1).rows - lo
@@ -127,7 +198,7 @@ def rows_of_share(job, share):
             segment_rows(job, here + first * DATA_BYTES, lo, n)
             for s in range(first, end):
                 if shard(job, s).rows > 0:
-                    shard_gradients(job, here + s * DATA_BYTES, job.grads + s * job.own)
+                    shard_gradients(job, here + s * DATA_BYTES, job.own_grads + s * job.own)
     else:
         rows, unit = job.rows, BLOCK if job.n_segments > 1 else 1
         blocks = (rows + unit - 1) // unit
@@ -149,12 +220,15 @@ def part_gradient(job, part, share):
         for s in range(job.n_shards):
             if shard(job, s).rows > 0:
                 more = s > 0 or job.start > job.begin
-                source = grads + s * job.own if job.own else scratch
+                source = job.own_grads + s * job.own if job.own else scratch
                 if not job.own:
                     target, data = scratch if more else grads, job.data + s * DATA_BYTES
                     run_units(job, GRADIENT, part.op, data, target, job.start, part.first_unit, part.units)
                 if more:
                     _call_add(job.add, grads, source, part.first_param, part.n_params)
+                elif source != grads and job.own:
+                    at = part.first_param * job.itemsize
+                    copy_bytes(source + at, grads + at, part.n_params * job.itemsize)
     return grads
 
 
@@ -237,19 +311,20 @@ def help_leader(job, number):
 
 
 @inner
-def cut(rows, shards, s):
+def cut(job, rows, s):
     """First row of shard s."""
-    return (rows * s + shards - 1) // shards
+    units, shards = (rows + job.unit - 1) // job.unit, job.n_shards
+    return min(rows, (units * s + shards - 1) // shards * job.unit)
 
 
 @routine(loss_signature)
 def forward_and_back(job, b, base, rows):
     """Rows `base`.. of the order through the network; returns the loss of batch b so far, its sum over the samples."""
-    shards, losses = job.n_shards, doubles_at(job.losses)
-    for s in range(shards):
+    losses = doubles_at(job.losses)
+    for s in range(job.n_shards):
         data = shard(job, s)
-        data.first_row = cut(rows, shards, s)
-        data.rows = cut(rows, shards, s + 1) - data.first_row
+        data.first_row = cut(job, rows, s)
+        data.rows = cut(job, rows, s + 1) - data.first_row
         data.base = base
     doubles_at(job.scale)[0] = doubles_at(job.batch_scales)[b]
     job.start, job.rows = base, rows
@@ -381,7 +456,12 @@ def infer(job_at):
         start = job.first + count * piece // pieces
         n = job.first + count * (piece + 1) // pieces - start
         if n > 0:
-            for o in range(job.ops):
+            for first in range(0, n if job.whole else 0, job.chunk):
+                rows = min(job.chunk, n - first)
+                for o in range(job.whole):
+                    run(job, FORWARD, o, job.data, work, start + first, 0, rows)
+                copy_bytes(work + job.made, work + job.taken + first * job.sample_bytes, rows * job.sample_bytes)
+            for o in range(job.whole, job.ops):
                 run(job, FORWARD, o, job.data, work, start, 0, n)
         if number == 0 and ticks(job) >= until:
             _atomic.store(job_at + STOPPED, 1)

@@ -9,7 +9,7 @@ from numba.core import cgutils
 
 from ._jit import inner, kernel_from
 from ._math import fma
-from ._rows import move, row_op, sum_of
+from ._rows import copy_row, row_op, sum_of
 from ._simd import (
     INT64,
     Emit,
@@ -55,17 +55,6 @@ def input_op(op, builder, kind, gradient=False, affine=(1.0, 0.0)):
         op.watched = builder.new_block(builder.stride(width))
     if gradient:
         op.backward, op.dy = scatter_gradient.address(builder.dtype), builder.new_deltas(width)
-
-
-@inner
-def copy_row(source, target, n):
-    """n elements, in whole vectors of 16 of which the last may overlap the one before: memcpy takes 10 ns to start."""
-    if n < 16:
-        copy(source, target, n)
-    else:
-        for j in range(0, n, 16):
-            at = j if j < n - 16 else n - 16
-            move(offset(source, at), offset(target, at), 16)
 
 
 @inner

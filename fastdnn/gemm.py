@@ -49,8 +49,9 @@ CLAMP, MASK = 1, 2
 
 # What a product is told, see `gemm`.
 PRODUCT = Record(
-    "m", "n", "k", "k1", "k2", "rsa", "csa", "ldb", "ldc", "ldy", "ld_init", "a1", "b1", "a2", "b2", "flags", "epilogue"
-)
+    "m", "n", "k", "k1", "k2", "rsa", "csa", "ldb", "ldc", "ldy", "ld_init", "a1", "b1", "a2", "b2", "flags", "epilogue",
+    "blocks", "a_block", "c_block",
+)  # fmt: skip
 new_product = PRODUCT.local  # one on the stack of a kernel; `plain` fills it in
 
 
@@ -210,6 +211,20 @@ def tiles(*args):
     """Placeholder in the template for the tiles of a kind of product."""
 
 
+def blocks_of(p):
+    """Placeholder in the template for the number of blocks, which a product without segments has not."""
+
+
+@inner
+def one_block(p):
+    return 1
+
+
+@inner
+def all_blocks(p):
+    return p.blocks
+
+
 def _tile_limits_typing(typingctx, like):
     """Constants of the float type of the pointer `like`: rows and columns of the largest tile, lanes of a vector."""
     (rows, vectors), width = tile_shape(like.dtype), isa().width(like.dtype)
@@ -244,6 +259,7 @@ def plain(p, m, n, k, rsa, ldb, ldc):
     p.m, p.n, p.k, p.k1, p.k2 = m, n, k, 1, 1
     p.rsa, p.csa, p.ldb, p.ldc, p.ldy, p.ld_init = rsa, 1, ldb, ldc, ldc, 0
     p.a1, p.b1, p.a2, p.b2, p.flags, p.epilogue = 0, 0, 0, 0, 0, 0
+    p.blocks, p.a_block, p.c_block = 1, 0, 0
 
 
 def _gemm(a, b, c, init, y, p):
@@ -251,9 +267,10 @@ def _gemm(a, b, c, init, y, p):
 
     c[i, j] = init[i * ld_init + j] + sum over s2 < k2, s1 < k1, s < k of
     a[i * rsa + s * csa + s1 * a1 + s2 * a2] * b[(s * ldb + s1 * b1 + s2 * b2) + j], in that order.
+    The same for each of `blocks` blocks, A being a_block and C, Y, and init where it is a matrix, c_block elements on.
 
     m, n : rows and columns of C, n a multiple of 8; all rows of b, c, init, y are readable and writable up to there
-    k, k1, k2 : the inner dimension, in k2 groups of k1 segments of k (`gemm_of_segments`; `gemm` takes k1, k2 as 1)
+    k, k1, k2 : the inner dimension, in k2 groups of k1 segments of k (`gemm_of_segments`; `gemm` takes k1, k2, blocks as 1)
     rsa, csa, ldb, ldc, ldy : strides of A, and of the rows of B, C and Y     a1, b1, a2, b2 : from segment to segment and
     from group to group     ld_init : 0 adds the same row to all (a bias), ldc with init = c adds to C (`gemm` takes it as 0)
     flags : CLAMP makes what is below 0 a 0, MASK makes it 0 where Y is 0 (ReLU and its derivative)
@@ -270,21 +287,26 @@ def _gemm(a, b, c, init, y, p):
     while j < n:
         while columns > n - j:
             columns //= 2
-        i = 0
-        for rows, count in ((low + 1, tall), (low, stacks - tall)):
-            if count:
-                ahead = columns if j + columns < n and i + rows * count == m else 0
-                tiles(
-                    rows, columns, count, offset(a, i * p.rsa), offset(b, j), offset(c, i * p.ldc + j),
-                    offset(init, i * p.ld_init + j), offset(y, i * p.ldy + j), ahead, p,
-                )  # fmt: skip
-                i += rows * count
+        blocks = blocks_of(p)
+        for block in range(blocks):
+            i, at_a, at_c = 0, block * p.a_block, block * p.c_block
+            at_init = at_c if p.ld_init else 0
+            for rows, count in ((low + 1, tall), (low, stacks - tall)):
+                if count:
+                    ahead = columns if j + columns < n and i + rows * count == m and block == blocks - 1 else 0
+                    tiles(
+                        rows, columns, count, offset(a, at_a + i * p.rsa), offset(b, j), offset(c, at_c + i * p.ldc + j),
+                        offset(init, at_init + i * p.ld_init + j), offset(y, at_c + i * p.ldy + j), ahead, p,
+                    )  # fmt: skip
+                    i += rows * count
         j += columns
 
 
 # Most products have one segment, and one row as init: they need not look for more, which takes 6 % of a step of 16-32-32-2.
-gemm = kernel_from(_gemm, "gemm", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(False)))
-gemm_of_segments = kernel_from(_gemm, "gemm_of_segments", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(True)))
+gemm = kernel_from(_gemm, "gemm", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(False)), blocks_of=one_block)
+gemm_of_segments = kernel_from(
+    _gemm, "gemm_of_segments", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(True)), blocks_of=all_blocks
+)
 
 
 # ---------------------------------------------------------------- transpose

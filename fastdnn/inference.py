@@ -16,6 +16,7 @@ from .thread_choice import SLICE, thread_choice, worthwhile_threads
 MOST_NUMBERS = 1 << 22  # predictions that are made at once where they are not the result
 FEW_NUMBERS = 4096  # of samples and results that are copied to and from places of one's own
 CHUNK_BYTES = 512 * 1024  # activations of the rows taken at once: about half of a second-level cache
+PIECE_BYTES = 1 << 22  # of those that go on together, once they have one row a sample: weights are read for each piece
 
 
 def chunks(n, n_outputs):
@@ -46,9 +47,10 @@ class Inference:
         layout = network.layout
         widest = max(map(value_size, layout.shapes[kind in ("csr", "ids") :]))
         least = max(1, 32 // layout.most_rows)
-        self.capacity = min(256, max(least, CHUNK_BYTES // (2 * widest * dtype.itemsize)))
+        self._chunk, whole = (max(least, size // (2 * widest * dtype.itemsize)) for size in (CHUNK_BYTES, PIECE_BYTES))
+        self.capacity = min(256, whole if 0 < layout.first_whole <= len(layout.leaves) else self._chunk)
         self.kind, self.itemsize, self.flops_per_row = kind, dtype.itemsize, max(1, layout.flops)
-        self._program = Program(layout, network.loss, kind, dtype, self.capacity)
+        self._program = Program(layout, network.loss, kind, dtype, self.capacity, chunk=min(self._chunk, self.capacity))
         self.data, self._flag = np.zeros(DATA.size, np.int64), np.zeros(1, np.int64)
         self.data[DATA.flag] = self._flag.ctypes.data
         self._arrays = network.params, network.state
@@ -148,6 +150,8 @@ class Inference:
         job[INFER.program], job[INFER.ops] = program.table.ctypes.data, len(program.table)
         job[INFER.data], job[INFER.params] = self.data.ctypes.data, self._arrays[0].ctypes.data
         job[INFER.work_bytes] = program.n_work * self.itemsize
+        job[INFER.chunk], job[INFER.whole] = min(self._chunk, self.capacity), program.whole
+        job[INFER.made : INFER.sample_bytes + 1] = [n * self.itemsize for n in program.boundary]
         self._jobs[threads] = threads, job, gate, job.ctypes.data
         for _, other, *_ in self._jobs.values():
             other[INFER.work] = program.workspace(most).ctypes.data

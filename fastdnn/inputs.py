@@ -11,7 +11,7 @@ def as_numbers(a, name, dtype):
     if np.ma.is_masked(a):
         raise ValueError(f"{name} has masked entries; fill them, {name}.filled(value), or remove those rows")
     try:
-        a = np.asarray(a)
+        a = as_array(a, name)
         check_missing(a, name)
         check_strings(a, name)
         if a.dtype.kind in "cmM":
@@ -22,6 +22,20 @@ def as_numbers(a, name, dtype):
         if type(error) is ValueError and name in str(error):
             raise
         raise ValueError(f"{name} must hold real numbers, got {getattr(a, 'dtype', type(a).__name__)}") from error
+
+
+def as_array(a, name):
+    """`a` as an array; ValueError that names the argument if it is a list of arrays of several shapes."""
+    try:
+        return np.asarray(a)
+    except ValueError as error:
+        shapes = {np.shape(item) for item in a} if isinstance(a, (list, tuple)) else set()
+        if len(shapes) < 2:
+            raise
+        some = " and ".join(map(str, sorted(shapes, key=str)[:2]))
+        raise ValueError(
+            f"{name} must hold samples of one shape, got a list of {some}: crop, pad or resize them before"
+        ) from error
 
 
 def check_dense(a, name):

@@ -13,7 +13,7 @@ PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the l
 
 def aligned(n, dtype):
     """n zeros, starting on a cache line."""
-    raw = np.zeros(n * np.dtype(dtype).itemsize + 64, np.uint8)
+    raw = np.zeros(n * np.dtype(dtype).itemsize + 128, np.uint8)  # products of groups read up to 7 numbers behind the end
     start = -raw.ctypes.data % 64
     return raw[start : start + n * np.dtype(dtype).itemsize].view(dtype)
 
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def stride(self):
-        return padded(self.shape[-1])
+        return padded(self.parameter.columns)
 
     @property
     def end(self):
@@ -62,7 +62,7 @@ class Entry:
 
     def view(self, flat):
         block = flat[self.offset : self.offset + self.rows * self.stride]
-        return block.reshape(*self.shape[:-1], self.stride)[..., : self.shape[-1]]
+        return block.reshape(self.rows, self.stride)[:, : self.parameter.columns].reshape(self.shape)
 
 
 class Views(dict):
@@ -111,6 +111,8 @@ class Layout:
         for number, (key, layer) in enumerate(self.leaves):
             shape = self.shapes[-1]
             try:
+                if number == 0:
+                    layer.check_samples(shape)
                 output = tuple(layer.output_shape(shape))
                 wanted = layer.parameters(shape)
                 if layer.opens_skip:
@@ -133,6 +135,22 @@ class Layout:
         """Most rows of a sample that a layer gets, those that only reshape left out."""
         inputs = [shape for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if not layer.reshapes]
         return max(map(sample_rows, [*inputs, self.shapes[-1]]))
+
+    @property
+    def first_whole(self):
+        """Number of the first op that all of a shard's samples take at once, 0 if that is the first of all.
+
+        Ops before it take so few samples at a time that what one makes of them is in the cache for the next. Those behind
+        it have one row a sample, and read all their weights in each call.
+        """
+        whole = open_ways = 0
+        inside = False  # whether a way around some of those ops has not ended yet
+        for number, (_, layer) in enumerate(self.leaves):
+            open_ways += layer.opens_skip - layer.closes_skip
+            several = not layer.reshapes and (layer.takes_windows or sample_rows(self.shapes[number]) > 1)
+            if several or inside:
+                whole, inside = number + 2, open_ways > 0
+        return whole
 
     def views(self, flat):
         """Views into `flat` by key, in layer order."""
@@ -179,7 +197,7 @@ class Layout:
     def limits(self):
         """(k, 5) int64, op, rows, first parameter, row stride, columns, and (k,) norms, of what has a `max_norm`."""
         limited = [e for e in self.entries if e.parameter.max_norm is not None]
-        table = [(e.layer + 1, e.rows, e.offset, e.stride, e.shape[-1]) for e in limited]
+        table = [(e.layer + 1, e.rows, e.offset, e.stride, e.parameter.columns) for e in limited]
         return np.array(table, np.int64).reshape(-1, 5), np.array([e.parameter.max_norm for e in limited], float)
 
     @property

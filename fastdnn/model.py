@@ -1,8 +1,7 @@
 """Model: a network of layers; fit, predict, evaluate, save, look inside."""
 
-import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -17,14 +16,14 @@ from .layout import Layout
 from .losses import Loss, SquaredError, scores_link
 from .network import Network
 from .optimizers import Optimizer
-from .saving import load_model, save_model
+from .saving import Files
 from .specs import check_count
 from .steps import Steps
 from .summary import summary
 from .training import Training
 
 
-class Model(Steps):
+class Model(Steps, Files):
     """A feed-forward network: layers one after the other, a loss, an optimizer.
 
     Parameters
@@ -290,63 +289,6 @@ class Model(Steps):
         if source.n == 0:
             raise ValueError("X has no samples")
         return evaluate(network, source, targets, y, weights)
-
-    # ------------------------------------------------------------ files
-
-    def save(self, path: str | os.PathLike, training: bool = True) -> None:
-        """Write the model to a file that cannot execute code, in the safetensors layout; whole or not at all.
-
-        What is written is the model between two epochs: where another thread trains it, this one waits for the end of the
-        epoch. The new file is read back before it takes the place of the old one.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; what was there is replaced at the end, in one go.
-        training : bool, default=True
-            Whether what training goes on from is in it too (the optimizer's memory, averages, history); without it the file
-            has a third of the size with Adam.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written, or does not read back; what was there is untouched.
-        ValueError
-            If the model has no parameters yet, or parts that cannot be written down (functions).
-        """
-        save_model(self, path, training)
-
-    @classmethod
-    def load(
-        cls, path: str | os.PathLike, parts: Sequence[type] = (), finite: bool = True, max_bytes: int | None = None
-    ) -> Self:
-        """A model from a file that `save` wrote. Nothing in the file is executed, whatever it holds.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        parts : sequence of type
-            Classes of your own that the file may name: layers, losses, optimizers and schedules. What is in the table of
-            its kind, by its decorator (``@extending.loss``, say), is known without, once its module has been imported.
-        finite : bool, default=True
-            Whether NaN or infinity in the weights is an error.
-        max_bytes : int or None, default=None
-            Largest file to accept.
-
-        Returns
-        -------
-        Model
-            As it was, with all that training goes on from, if the file has it.
-
-        Raises
-        ------
-        ModelFormatError
-            If the file is not a whole and valid one; the message says what is wrong.
-        OSError
-            If it cannot be read.
-        """
-        return load_model(cls, path, parts, finite, max_bytes)
 
     # ------------------------------------------------------------ looking inside
 

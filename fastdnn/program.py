@@ -1,5 +1,6 @@
 """From layers to numbers: the program table of a network, and its workspace."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -33,6 +34,8 @@ class Builder:
         Whether layers behave as in training: dropout, statistics of the batch.
     reads : str
         Kind of the source that the op reads itself, "" where it gets rows of floats.
+    packed : bool
+        Whether the samples stand as (height, width * channels), pixels side by side, for a layer that `takes_packed`.
     """
 
     def __init__(self, program, dtype, rows, with_gradient, training, seed):
@@ -43,7 +46,7 @@ class Builder:
             with_gradient,
             training,
         )
-        self.input, self.d_input, self.input_shape, self.reads = -1, -1, (), ""
+        self.input, self.d_input, self.input_shape, self.reads, self.packed = -1, -1, (), "", False
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
         self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
         self.open_skips = []  # rows of the ops where ways around other layers start
@@ -74,6 +77,11 @@ class Builder:
         self._program.kept.append(np.array(values, np.float64))
         return self._program.kept[-1].ctypes.data
 
+    def integers(self, table):
+        """Address of an int64 array, kept as long as the program."""
+        self._program.kept.append(np.ascontiguousarray(table, np.int64))
+        return self._program.kept[-1].ctypes.data
+
     def key(self):
         """Key of this op's random numbers."""
         return rng.key(self._seed, self.number)
@@ -93,20 +101,44 @@ class Builder:
         """Offset of `size` new elements of the workspace."""
         return self._program.reserve(size)
 
+    def keep_together(self, samples):
+        """No split of a batch parts so many samples, which an op sums up."""
+        self._program.unit = math.lcm(self._program.unit, samples)
+
+    def new_shared(self, size):
+        """Address of `size` new elements that all threads share, whatever workspace they have."""
+        self._program.kept.append(aligned(size, self.dtype))
+        return self._program.kept[-1].ctypes.data
+
+    def new_scratch(self, op, size):
+        """Give the op scratch of `size` elements, 0 at first, for each thread."""
+        op.scratch, op.scratch_size = self.new_block(self._program.slots * size), size
+
+    def take_mask(self):
+        """Offset of the rows where the layer before wants its gradient to be 0 where they are; no longer its. -1: nothing.
+
+        For layers whose gradient is 0 there once it is 0 for their own output, which these then are.
+        """
+        return self.take_derivative()[1] if self._producer().clamps and self._producer().derivative else -1
+
     def take_derivative(self):
         """(kernel, offset, is mask) of the derivative that the layer before wants its gradient multiplied by; no longer its.
 
         Whoever computes that gradient multiplies while it is in registers; (0, 0, 0) if there is nothing to multiply by.
         """
-        number = self.number
-        while number and not self._program.table[number, [OP.forward, OP.backward]].any():
-            number -= 1  # what passes its input on does not stand between
-        before = OP.on(self._program.table[number])
+        before = self._producer()
         if before.by_rows:
             return 0, 0, 0
         found = before.derivative, before.saved, before.derivative != 0 and before.clamps
         before.derivative = 0
         return found
+
+    def _producer(self):
+        """The op that has made the input."""
+        number = self.number
+        while number and not self._program.table[number, [OP.forward, OP.backward]].any():
+            number -= 1  # what passes its input on does not stand between
+        return OP.on(self._program.table[number])
 
     def new_rows(self, width, rows=None):
         """Offset of a block of activations, `width` columns with stride padded(width), and `rows` of them for each sample.
@@ -159,6 +191,10 @@ class Program:
         Of the random numbers that layers draw.
     input_gradient : bool
         Whether the way back ends with the gradient of the samples, written to data.dx.
+    slots : int
+        Threads that work in one workspace at once, each with scratch of its own.
+    chunk : int or None
+        Inference: samples that the ops before `whole` take at once, always in the same rows of the workspace; None: rows.
 
     Attributes
     ----------
@@ -169,12 +205,21 @@ class Program:
     segments : (k, 6) int64
         What is done with all rows before the sync kernel at its end: ops [0, 1) forward, ops [2] down to [3] back, then
         the kernel in column [5] of op [4], or none.
+    whole : int
+        `Layout.first_whole`; in inference the number of ops, if only the last is behind it.
+    boundary : tuple (from, to, size)
+        Inference: where in `work` a sample's input of the op `whole` stands when it is made and where it is taken from; the
+        elements of a sample.
+    unit : int
+        Samples that no split of a batch may part: those of a block of moments.
     work : flat array
         Workspace of one thread, or of all in training.
     """
 
-    def __init__(self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False):
-        self.rows, self.with_gradient = rows, kernel is not None
+    def __init__(
+        self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False, slots=1, chunk=None
+    ):
+        self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
         self.dtype, self.kept = np.dtype(dtype), []
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
@@ -186,15 +231,28 @@ class Program:
         folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
         folded[:first] = [True] * first
         shape = shapes[first]
-        wide = shapes[1:] if builder.reads else [shape, *shapes[1:]]
+        packed = not builder.reads and first < len(leaves) and leaves[first][1].takes_packed and shape[-1] % ALIGN != 0
+        gathered = (math.prod(shape[:-2]), shape[-2] * shape[-1]) if packed else shape
+        wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
         self._size = ZEROS + max(padded(s[-1]) for s in wide)
+        self.whole, self.unit = layout.first_whole, 1
+        self.boundary, chunk = (0, 0, 0), chunk or rows
         if not self.with_gradient:
-            self.blocks = [self.reserve(rows * max(map(value_size, wide))) for _ in range(2)]
-        builder.input_shape = shape
+            if self.whole > len(leaves):
+                self.whole = len(self.table)
+            late = shapes[self.whole - 1 :] if 0 < self.whole < len(self.table) else []
+            early = wide[: len(wide) - len(late) + 1] if late else wide
+            self.blocks = [self.reserve((chunk if self.whole else rows) * max(map(value_size, early))) for _ in range(2)]
+            late = [self.reserve(rows * max(map(value_size, late))) for _ in range(3 if late else 0)]
+        builder.input_shape = gathered
         input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
         for number, (_, layer) in enumerate(leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
+            builder.packed = packed and number == first
+            if not self.with_gradient and number + 1 == self.whole:
+                self.boundary = builder.input, late[2], value_size(shape)
+                self.blocks, builder.input = late[:2], late[2]
             builder.d_input = int(self.table[number, OP.dy]) if number or input_gradient else -1
             if folded[number]:  # of several reshapes one after the other the last one does it all
                 builder.in_place(op)
@@ -205,6 +263,8 @@ class Program:
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
+            if (op.sync_forward or op.sync_backward) and not any(layer.needs_batch for _, layer in leaves):
+                raise ValueError(f"{layer!r} has a kernel that needs all rows of a batch: its class says needs_batch = True")
         builder.input_shape = shapes[-1]
         self.loss_rows = builder.sample_rows
         self._end(LOSS.on(self.table[-1]), builder, loss, kernel)

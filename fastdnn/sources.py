@@ -10,7 +10,7 @@ import scipy.sparse
 from sklearn.utils import assert_all_finite
 
 from .gather import NARROW
-from .inputs import as_numbers, check_missing, check_sparse
+from .inputs import as_array, as_numbers, check_missing, check_sparse
 from .layers.base import DATA
 
 
@@ -74,7 +74,7 @@ class Source:
         return self.kind == "csr"
 
     def _keep_dense(self, X):
-        found = np.asarray(X)
+        found = as_array(X, "X")
         if (
             type(X) is np.ndarray
             and found.dtype == self.dtype

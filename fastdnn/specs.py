@@ -9,6 +9,12 @@ from types import MappingProxyType
 import numpy as np
 
 
+def is_default(value, default):
+    """Whether a setting is its default, or the default for each of several axes."""
+    several = isinstance(value, tuple) and isinstance(default, int) and value
+    return all(v == default for v in value) if several else same(value, default)
+
+
 def same(a, b):
     """Whether two settings are equal, arrays by their values."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
@@ -94,7 +100,7 @@ class Spec(metaclass=SpecType):
 
     def __repr__(self):
         settings = self._public()
-        given = {k: settings[k] for k, d in self.defaults().items() if k in settings and not same(settings[k], d)}
+        given = {k: settings[k] for k, d in self.defaults().items() if k in settings and not is_default(settings[k], d)}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
     def __eq__(self, other):

@@ -131,7 +131,9 @@ class Steps(Weights):
                 raise ValueError("X has no samples")
             source.check_finite()
         if layout is not None and tuple(source.shape) != layout.shapes[0]:
-            raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}")
+            turned = tuple(source.shape[1:]) + tuple(source.shape[:1]) == layout.shapes[0] != tuple(source.shape)
+            hint = "; channels come last: X.transpose(0, 2, 3, 1)" if turned and len(source.shape) == 3 else ""
+            raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}{hint}")
         return source
 
     def check(self, network, X, y, sample_weight, finite=True):

@@ -3,9 +3,8 @@
 import math
 from typing import NamedTuple
 
-from .program import value_size
 from .thread_choice import worthwhile_threads
-from .training import PIECE
+from .training import plan, value_bytes
 
 
 class LayerInfo(NamedTuple):
@@ -36,16 +35,19 @@ def count(info):
     return sum(math.prod(shape) for shape in info.weights.values())
 
 
-def fit_bytes(model, batch_size):
-    """(bytes of parameters, gradients and the optimizer's memory; bytes of one batch's activations and their gradients).
+def fit_bytes(model, batch_size, threads=1):
+    """(bytes of parameters, gradients and the optimizer's memory; bytes of activations and their gradients).
 
     Beside them a fit holds the samples, in the network's float type, and the machine code.
     """
     layout, itemsize = model.layout, model.dtype.itemsize
-    arrays = 2 + model.optimizer.n_arrays + (model.optimizer.average is not None) + 1  # the last: transposed copies
-    whole = any(layer.name == "batch_norm" for _, layer in layout.leaves)  # all rows of a batch at once
-    rows = batch_size if whole else min(batch_size, PIECE)
-    return arrays * layout.size * itemsize, 2 * rows * sum(map(value_size, layout.shapes)) * itemsize
+    how = plan(layout, itemsize, batch_size)
+    gradients = how.shards if how.by_shards else 1
+    arrays = (
+        1 + gradients + model.optimizer.n_arrays + (model.optimizer.average is not None) + 1
+    )  # the last: transposed copies
+    workspaces = min(threads, how.shards) if how.apart else 1
+    return arrays * layout.size * itemsize, workspaces * how.rows * value_bytes(layout, itemsize)
 
 
 def summary(model, batch_size=32):
@@ -61,8 +63,8 @@ def summary(model, batch_size=32):
     lines.append(lines[1])
     lines.append(f"{total:,} parameters, {total * model.dtype.itemsize / 1e6:.2f} MB in {model.dtype.name}")
     lines.append(f"{flops:,} flops to predict a row, about {3 * flops:,} to train with it")
-    own, work = fit_bytes(model, batch_size)
     threads = worthwhile_threads(3 * model.layout.flops * batch_size, 2, model.dtype.itemsize)
+    own, work = fit_bytes(model, batch_size, threads)
     lines.append(
         f"a fit in batches of {batch_size}: {own / 1e6:.2f} MB for weights, gradients and the optimizer, {work / 1e6:.2f} MB "
         f"for activations; {threads} thread{'s' if threads > 1 else ''}"

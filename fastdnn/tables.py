@@ -14,7 +14,8 @@ CALL = Record("program", "ops", "data", "params", "work", "time", "first", "last
 TRAIN = Record(
     "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
     "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
-    "n_params", "scratch", "scratch_bytes", "itemsize", "own", "add", "norm", "average", "averaged", "limit", "limits",
+    "n_params", "scratch", "scratch_bytes", "itemsize", "own", "own_grads", "by_shards",
+    "whole", "work_bytes", "unit", "add", "norm", "average", "averaged", "limit", "limits",
     "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
     # routines of the engine's own
     "together", "rows_of_share", "parts_of_share", "forward_and_back", "gradients_and_update", "judge_norm", "limit_norms",
@@ -22,8 +23,10 @@ TRAIN = Record(
     "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
     after=CALL,
 )  # fmt: skip
-# pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace
-INFER = Record("pieces", "next_piece", "stopped", "work_bytes", after=CALL)
+# pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace; samples that ops before
+# `whole` take at a time, always in the same place; where (in bytes) the input of `whole` is made and where it is taken, of a
+# sample
+INFER = Record("pieces", "next_piece", "stopped", "work_bytes", "chunk", "whole", "made", "taken", "sample_bytes", after=CALL)
 
 # Decay as the user means it, and divided by the sum of a batch's weights.
 SETTINGS = Record("l2", "decay", number=types.float64)

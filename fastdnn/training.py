@@ -3,6 +3,7 @@
 import math
 import operator
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,20 +17,57 @@ PIECE = 1024  # rows of a larger batch that are taken at once: bounds the worksp
 # The gradient of a network of at most SHARD_SIZE parameters is summed over SHARDS shards of the rows of a batch, SHARD_ROWS
 # or more in all, so that two threads can do so each on its own rows: an epoch of 64-100-10 takes 0.46 ms so, not 0.55.
 SHARDS, SHARD_SIZE, SHARD_ROWS = 2, 1 << 16, 32
-# Where weights are few beside the work of a sample (those of series and images), more shards cost nothing that counts.
-MANY_SHARDS, MUCH_WORK = 8, 16  # flops of a sample for a parameter
+# Networks of series and images have few weights beside the work of a sample, so that more shards cost little. Where large
+# dense layers follow, a shard has so many samples that reading their weights for each is not what takes the time.
+MANY_SHARDS, SHARD_SAMPLES = 8, 8
 PIECE_BYTES = 1 << 27  # of values and their gradients that are there at once, unless BLOCK samples take more
 # Of those that go forward and back together, of samples of several rows, and rows that a product should have.
 CHUNK_BYTES, CHUNK_ROWS = 512 * 1024, 64
+SHARD_BYTES = 1 << 24  # of the values of a shard and their gradients
 NO_SCALARS = np.zeros((1, SCALARS.size))  # what a batch without an update reads
 STEPS = 65536  # most steps whose scalars are made ahead
 
 
 def n_shards(layout, rows):
     """Shards of `rows` samples that the gradient of a network is summed over: fixed by the network, not by the threads."""
-    if layout.flops >= MUCH_WORK * layout.size and rows >= MANY_SHARDS:
-        return MANY_SHARDS
+    if layout.first_whole:
+        dense = sum(e.rows * e.stride for e in layout.entries if e.layer + 1 >= layout.first_whole)
+        return max(1, min(MANY_SHARDS, rows // (SHARD_SAMPLES if dense > SHARD_SIZE else 1)))
     return SHARDS if layout.size <= SHARD_SIZE and rows >= SHARD_ROWS else 1
+
+
+class Plan(NamedTuple):
+    """How the samples of a batch are taken: decided by the network and the batch size, never by the threads."""
+
+    capacity: int  # that are there at once; a larger batch comes in pieces
+    shards: int  # that gradients are summed over
+    by_shards: bool  # whether each shard goes through all ops, and its gradients are summed, before the next
+    apart: bool  # whether each thread has a workspace of its own, for the samples of one shard
+
+    @property
+    def rows(self):
+        """Samples that a workspace holds."""
+        return -(-self.capacity // self.shards) if self.apart else self.capacity
+
+    @property
+    def slots(self):
+        """Threads that share a workspace."""
+        return self.shards if self.by_shards and not self.apart else 1
+
+
+def value_bytes(layout, itemsize):
+    """Bytes of the values of a sample and their gradients."""
+    return 2 * sum(map(value_size, layout.shapes)) * itemsize
+
+
+def plan(layout, itemsize, batch_size, piece=None):
+    """The `Plan` for a network; piece: rows of a batch that go through it at once, where the caller decides that."""
+    by_shards, size = layout.first_whole > 0, value_bytes(layout, itemsize)
+    most = MANY_SHARDS * max(SHARD_SAMPLES // 2, SHARD_BYTES // size) if by_shards else PIECE_BYTES // size
+    capacity = min(batch_size, piece or min(PIECE, max(BLOCK, most)))
+    whole = any(layer.needs_batch for _, layer in layout.leaves)  # all rows must be there at once
+    capacity = batch_size if whole and not piece else capacity
+    return Plan(capacity, n_shards(layout, capacity) if by_shards or not whole else 1, by_shards, by_shards and not whole)
 
 
 class Training:
@@ -85,29 +123,34 @@ class Training:
         self.batch_size = int(batch_size)
         loss = loss or model.loss
         self.program, kernel = None, loss.kernel_for(targets, model.n_out)
-        bytes_per_sample = 2 * sum(map(value_size, model.layout.shapes)) * model.dtype.itemsize
-        piece_rows = piece or min(PIECE, max(BLOCK, PIECE_BYTES // bytes_per_sample))
-        for rows in (min(self.batch_size, piece_rows), self.batch_size):
-            if self.program is None or (len(self.program.segments) > 1 and not piece):  # all rows must be there at once
-                self.program = Program(
-                    model.layout, loss, source.kind, model.dtype, rows, kernel, training, model.seed, input_gradient
-                )
-        rows = self.program.rows
+        self.plan = plan(model.layout, model.dtype.itemsize, self.batch_size, piece)
+        self.capacity, self.by_shards, self.apart = self.plan.capacity, self.plan.by_shards, self.plan.apart
+        made = model.layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
+        self.program = self._program(*made, self.plan.slots)
+        rows = self.capacity
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()
         self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows)
         self.squares = np.zeros(len(self.parts))
-        shards = n_shards(model.layout, rows) if len(self.program.segments) == 1 else 1
-        self.data = np.zeros((shards, DATA.size), np.int64)
-        most = model.layout.most_rows
-        chunk = max(CHUNK_BYTES // bytes_per_sample, CHUNK_ROWS // most)
-        self.chunk = -(-chunk // BLOCK) * BLOCK if most > 1 else max(rows, 1)
+        self.data = np.zeros((self.plan.shards, DATA.size), np.int64)
+        chunk = max(CHUNK_BYTES // value_bytes(model.layout, model.dtype.itemsize), CHUNK_ROWS // model.layout.most_rows, 1)
+        self.chunk = -(-chunk // self.program.unit) * self.program.unit if self.by_shards else max(rows, 1)
         self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
         self._equal_shares, self._values = (0, 0, None, 0), (np.zeros(0), 0)
         self.flops_per_piece = rows * max(1, 3 * model.layout.flops)  # forward, input gradient and weight gradient
         self._seconds_per_piece = self.flops_per_piece / FLOPS[model.dtype.itemsize]
+
+    def _program(self, *arguments):
+        """The `Program` of these arguments: the model's last one, if it is that.
+
+        To get the workspace of a batch of images from the system, page by page, took a fifth of an epoch.
+        """
+        kept = self.model.kept_program
+        if kept is None or kept[0] != arguments:
+            self.model.kept_program = kept = arguments, Program(*arguments)
+        return kept[1]
 
     def take(self, source, targets, sample_weight):
         """Go on with other samples of the same kind: as many as before, the same type of targets, with weights or without."""
@@ -200,7 +243,7 @@ class Training:
         The engine is called for slices: some batches, or some pieces of a batch that is larger than the workspace.
         """
         model, (shares, shares_at) = self.model, self._shares(order, n, batch)
-        (values, values_at), piece = self._losses_of(len(shares)), min(batch, self.program.rows)
+        (values, values_at), piece = self._losses_of(len(shares)), min(batch, self.capacity)
         choice = self._choice(update)
         self._set_order(order)
         b, skip, scalars = 0, 0, NO_SCALARS
@@ -232,9 +275,10 @@ class Training:
         """The `ThreadChoice` of all trainings that cost the same."""
         model, program = self.model, self.program
         most = worthwhile_threads(self.flops_per_piece, 2, model.dtype.itemsize)
+        most = min(most, len(self.data)) if self.by_shards else most
         if (update, most) in self._choices:
             return self._choices[update, most]
-        cost = model.layout.size, len(program.table), program.rows, model.dtype, len(program.segments), len(self.data)
+        cost = model.layout.size, len(program.table), self.capacity, model.dtype, len(program.segments), len(self.data)
         return self._choices.setdefault((update, most), thread_choice(most, (update, *cost)))
 
     def _set_order(self, order):

@@ -37,6 +37,7 @@ class Weights:
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
         self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
         self.trained, self.bindings, self._grads = Trained(), {}, None  # bindings: of `steps`
+        self.kept_program = None  # of `training`
 
     # Arrays are laid out from these, so they are checked when assigned.
 
@@ -126,7 +127,7 @@ class Weights:
         params, state = aligned(layout.size, self.dtype), aligned(layout.state_size, self.dtype)
         for entries, flat in ((layout.entries if initialize else (), params), (layout.states, state)):
             for i, entry in enumerate(entries):
-                fan_in, fan_out = entry.parameter.fans or (entry.rows, entry.shape[-1])
+                fan_in, fan_out = entry.parameter.fans or (entry.rows, entry.parameter.columns)
                 source = rng.generator(self.seed, rng.WEIGHTS, i)
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
@@ -242,7 +243,7 @@ class Weights:
             network = self.network
             if network.params is not None:
                 network = network._replace(params=realigned(network.params), state=realigned(network.state))
-            own = {"_optimizer": copy.copy(self._optimizer), "trained": self.trained.copy(), "bindings": {}, "_grads": None}
+            own = {"_optimizer": copy.copy(self._optimizer), "trained": self.trained.copy(), **self._not_copied()}
             new.__dict__.update({**self.__dict__, **own, "network": network._replace(idle=[])})
         return new
 
@@ -256,9 +257,14 @@ class Weights:
         kept = {"network": earlier.network._replace(params=network.params, state=network.state, idle=[])}
         self.__dict__.update({**earlier.__dict__, **kept})
 
+    @staticmethod
+    def _not_copied():
+        """What a copy makes anew when it needs it."""
+        return {"bindings": {}, "_grads": None, "kept_program": None}
+
     def __getstate__(self):
         with guard(self):
-            state = {**self.__dict__, "network": self.network._replace(idle=[]), "_grads": None, "bindings": {}}
+            state = {**self.__dict__, "network": self.network._replace(idle=[]), **self._not_copied()}
             return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
@@ -266,7 +272,7 @@ class Weights:
         network, trained = self.network, self.trained
         if network.params is not None and network.params.flags.writeable:  # memory maps stay as they are
             network = network._replace(params=realigned(network.params), state=realigned(network.state))
-        self.network, self.bindings = network._replace(idle=[]), {}
+        self.__dict__.update(self._not_copied(), network=network._replace(idle=[]))
         for name in ("moments", "averaged"):
             array = getattr(trained, name)
             if array is not None and array.flags.writeable:

@@ -28,6 +28,7 @@ def block(a, dtype, extra_rows=0):
 def run(dtype, a, b, c, init, y, **entries):
     """The kernel, told what the entries of `PRODUCT` say (0 where they say nothing)."""
     table = np.zeros(PRODUCT.size, np.int64)
+    table[PRODUCT.blocks] = 1
     for name, value in entries.items():
         table[getattr(PRODUCT, name)] = value
     plain = entries["k1"] == entries["k2"] == 1 and not entries.get("ld_init")
@@ -97,6 +98,7 @@ def test_a_product_of_one_segment_is_a_plain_one_bit_for_bit(dtype):
     found = [block(np.zeros((40, 35)), dtype) for _ in range(2)]
     ld = b.shape[1]
     table = np.zeros(PRODUCT.size, np.int64)
+    table[PRODUCT.blocks] = 1
     for name, value in dict(m=40, n=40, k=70, k1=1, k2=1, rsa=a.shape[1], csa=1, ldb=ld, ldc=ld, ldy=ld).items():
         table[getattr(PRODUCT, name)] = value
     for kernel, c in zip((gemm, gemm_of_segments), found, strict=True):

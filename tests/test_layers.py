@@ -39,6 +39,30 @@ LAYER_CASES = [
         )
     ],
 ]
+# Those of images and series; `test_convolution` has more of them, and PyTorch's.
+IMAGE_CASES = [
+    [layers.Conv2D(7, (3, 2), 2, "same", activation="tanh")],
+    [layers.Conv1D(7, 3, padding="causal", dilation_rate=2, groups=1, activation="softplus")],
+    [layers.Conv2DTranspose(4, 3, 2, 1, activation="tanh")],
+    [layers.DepthwiseConv2D(2, depth_multiplier=2, activation="tanh")],
+    [layers.SeparableConv2D(7, 3, padding="same", activation="tanh"), layers.BatchNorm(activation="tanh")],
+    [layers.MaxPool2D(2, 1)],
+    [layers.MaxPool1D(3, padding="same")],
+    [layers.AvgPool2D(2, padding="same")],
+    [layers.AvgPool1D(2)],
+    [layers.GlobalMaxPool2D()],
+    [layers.GlobalMaxPool1D()],
+    [layers.GlobalAvgPool2D()],
+    [layers.GlobalAvgPool1D()],
+    [layers.UpSampling2D((1, 2))],
+    [layers.ZeroPadding2D(((0, 1), (1, 0))), layers.GlobalAvgPool2D()],
+    [layers.SpatialDropout(0.3)],
+    [layers.RandomFlip()],
+    [layers.RandomTranslation(0.3, 0.3)],
+    [layers.RandomRotation(0.2)],
+    [layers.RandomZoom(0.3)],
+    [layers.RandomErasing(0.5)],
+]
 SHAPES = [(N_IN,), (5, N_IN), (2, 3, N_IN)]  # of a sample: what works on the last axis works on all of them
 
 
@@ -53,12 +77,15 @@ def shape_behind(case, shape):
 
 
 CASES = [(case, shape) for case in LAYER_CASES for shape in SHAPES if shape_behind(case, shape)]
+TORCH_CASES = list(CASES)
+CASES += [(case, shape) for case in IMAGE_CASES for shape in [(7, N_IN), (4, 3, N_IN)] if shape_behind(case, shape)]
 CASE_NAMES = [f"{' '.join(layer.name for layer in case)} {shape}" for case, shape in CASES]
 every_case = pytest.mark.parametrize(("case", "shape"), CASES, ids=CASE_NAMES)
 
 
 def test_every_layer_has_a_case():
-    assert {type(layer) for case in LAYER_CASES for layer in case} >= set(layers.LAYERS.values())
+    tested = {type(layer) for case in (*LAYER_CASES, *IMAGE_CASES) for layer in case}
+    assert tested >= set(layers.LAYERS.values())
 
 
 def around(case, first, dtype="float64", shape=(N_IN,)):
@@ -206,13 +233,13 @@ RANDOM = layers.Dropout, layers.AlphaDropout, layers.GaussianNoise  # other rand
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
-    ("case", "shape"), [c for c in CASES if not isinstance(c[0][-1], RANDOM)], ids=lambda c: str(c).replace("  ", " ")
+    ("case", "shape"), [c for c in TORCH_CASES if not isinstance(c[0][-1], RANDOM)], ids=lambda c: str(c).replace("  ", " ")
 )
 def test_layer_same_as_pytorch(case, shape, training):
     same_as_pytorch(case, shape, training)
 
 
-@every_case
+@pytest.mark.parametrize(("case", "shape"), TORCH_CASES, ids=CASE_NAMES[: len(TORCH_CASES)])
 def test_layer_same_as_pytorch_in_inference(case, shape):
     same_as_pytorch(case, shape, False)
 

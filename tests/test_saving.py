@@ -22,6 +22,9 @@ X, Y = RNG.standard_normal((40, 6)).astype("float32"), RNG.integers(0, 3, 40)
 
 
 def network(*more, **settings):
+    for layer in more:
+        if layer.takes_windows:  # of 5 numbers a series or an image of one row
+            more = layers.Reshape((5, 1) if layer.name.endswith("1d") else (1, 5, 1)), layer, layers.Flatten()
     settings = {"loss": "cross_entropy", "random_state": 1, **settings}
     return Model([layers.Dense(5, activation="tanh"), *more, layers.Dense(3)], **settings)
 
@@ -41,6 +44,27 @@ SAMPLES = {
     "residual": layers.Residual([layers.Dense(5, activation="relu"), layers.BatchNorm(), layers.Dense(5)]),
     "flatten": layers.Flatten(),
     "reshape": layers.Reshape((5,)),
+    "conv1d": layers.Conv1D(3, 3, padding="causal", activation="relu"),
+    "conv2d": layers.Conv2D(3, (1, 3), padding="same", dilation_rate=(1, 2), l2=0.1),
+    "conv2d_transpose": layers.Conv2DTranspose(3, (1, 3), (1, 2), output_padding=(0, 1)),
+    "depthwise_conv2d": layers.DepthwiseConv2D((1, 2), depth_multiplier=2, activation="tanh"),
+    "separable_conv2d": layers.SeparableConv2D(3, (1, 3), padding=((0, 0), (2, 0))),
+    "max_pool1d": layers.MaxPool1D(2, 1),
+    "max_pool2d": layers.MaxPool2D((1, 3), padding="same"),
+    "avg_pool1d": layers.AvgPool1D(3),
+    "avg_pool2d": layers.AvgPool2D((1, 2)),
+    "global_max_pool1d": layers.GlobalMaxPool1D(),
+    "global_max_pool2d": layers.GlobalMaxPool2D(),
+    "global_avg_pool1d": layers.GlobalAvgPool1D(),
+    "global_avg_pool2d": layers.GlobalAvgPool2D(),
+    "up_sampling2d": layers.UpSampling2D((1, 2)),
+    "zero_padding2d": layers.ZeroPadding2D((0, 1)),
+    "spatial_dropout": layers.SpatialDropout(0.3),
+    "random_flip": layers.RandomFlip("horizontal"),
+    "random_translation": layers.RandomTranslation(0.0, (-0.4, 0.2), "wrap"),
+    "random_rotation": layers.RandomRotation(0.1, fill_mode="nearest"),
+    "random_zoom": layers.RandomZoom(0.2),
+    "random_erasing": layers.RandomErasing(0.5),
 }
 
 

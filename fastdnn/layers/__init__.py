@@ -2,11 +2,27 @@
 
 from . import activations  # noqa: F401 - fills the table
 from .activation_function import ACTIVATIONS, ActivationFunction, activation
+from .augmentation import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer
 from .batch_norm import BatchNorm
+from .conv import Conv1D, Conv2D
+from .conv_transpose import Conv2DTranspose
 from .dense import Dense
-from .elementwise import Activation, AlphaDropout, Dropout, GaussianNoise, PReLU
+from .depthwise import DepthwiseConv2D, SeparableConv2D
+from .elementwise import Activation, PReLU
 from .layer_norm import LayerNorm
+from .noise import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
+from .pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    MaxPool1D,
+    MaxPool2D,
+)
+from .resampling import UpSampling2D, ZeroPadding2D
 from .rescaling import Rescaling
 from .shape import Flatten, Reshape, Residual
 
@@ -25,6 +41,27 @@ LAYERS = {
         Flatten,
         Reshape,
         Rescaling,
+        Conv1D,
+        Conv2D,
+        Conv2DTranspose,
+        DepthwiseConv2D,
+        SeparableConv2D,
+        MaxPool1D,
+        MaxPool2D,
+        AvgPool1D,
+        AvgPool2D,
+        GlobalMaxPool1D,
+        GlobalMaxPool2D,
+        GlobalAvgPool1D,
+        GlobalAvgPool2D,
+        UpSampling2D,
+        ZeroPadding2D,
+        SpatialDropout,
+        RandomFlip,
+        RandomTranslation,
+        RandomRotation,
+        RandomZoom,
+        RandomErasing,
     )
 }
 
@@ -34,16 +71,37 @@ __all__ = [
     "Activation",
     "ActivationFunction",
     "AlphaDropout",
+    "AvgPool1D",
+    "AvgPool2D",
     "BatchNorm",
+    "Conv1D",
+    "Conv2D",
+    "Conv2DTranspose",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
     "Layer",
     "LayerNorm",
+    "MaxPool1D",
+    "MaxPool2D",
     "PReLU",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "Rescaling",
     "Reshape",
     "Residual",
+    "SeparableConv2D",
+    "SpatialDropout",
+    "UpSampling2D",
+    "ZeroPadding2D",
     "activation",
 ]

@@ -79,6 +79,22 @@ class ActivationFunction:
 call_on_tile = caller(epilogue_signature, 6)
 
 
+def activated(op, builder, f, rows=None, apart=False):
+    """Fill in what an op with places for its output does with it: f, in its products' epilogue or after them.
+
+    rows : of a sample of the output, those of the input by default
+    apart : whether f is applied after the products whatever it is
+    """
+    op.clamps, op.by_rows, op.saved = f.clamps, f.by_rows, op.y
+    if not f.is_identity:
+        if apart or not f.clamps:
+            op.activation = f.forward_kernel.address(builder.dtype)
+        if builder.with_gradient:
+            op.derivative = f.backward_kernel.address(builder.dtype)
+            if f.needs_input:
+                op.saved = builder.new_rows(op.n_out, rows)
+
+
 def apply(*args):
     """Placeholder in the templates below for the activation at hand, a `row_op`."""
 

@@ -36,17 +36,18 @@ from ..specs import Spec
 # What every op has, and the engine, the layer after it or another op may ask for: the addresses of its kernels (0: none), its
 # geometry, where its input and output and their gradients stand in `work` (in elements), and what it leaves undone. Its
 # gradient is still to be multiplied by what the kernel `derivative` makes of the rows at `saved`, or, where it `clamps`, to
-# be 0 where these are. `by_rows`: the derivative needs whole rows. `key`: of its random numbers.
+# be 0 where these are. `by_rows`: the derivative needs whole rows. `key`: of its random numbers. `adds`: whether `gradient`
+# adds to what is there where data.adds says so, and is called while the values of a few samples are in the cache.
 OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
-    "saved", "derivative", "clamps", "by_rows", "key", size=40,
+    "saved", "derivative", "clamps", "by_rows", "key", "adds", size=80,
 )  # fmt: skip
 
-# What one call works on: addresses (0: none) and counts.
+# What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`.
 DATA = Record(
     "x", "x_row", "x_column", "indptr", "indices", "order", "y", "sample_weight", "scale", "losses", "result",
-    "rows", "first_row", "base", "flag", "step", "state", "training", "dx", size=24,
+    "rows", "first_row", "base", "flag", "step", "state", "training", "dx", "slot", "adds", size=24,
 )  # fmt: skip
 
 # Rows that a kernel before a sync kernel sums up; threads split rows at its multiples, so a batch of 32 in two.
@@ -118,6 +119,8 @@ class Parameter:
         Largest norm of a column.
     fans : tuple (fan_in, fan_out) or None
         Numbers that a unit sees and that see it, for initializers; None takes the rows and columns of the matrix.
+    last_axes : int
+        How many axes are the columns of the matrix.
     """
 
     name: str
@@ -130,11 +133,17 @@ class Parameter:
     learning_rate_factor: float = 1.0
     max_norm: float | None = None
     fans: tuple | None = None
+    last_axes: int = 1
 
     @property
     def rows(self):
         """Rows of the matrix that it is in memory; a vector is one."""
-        return math.prod(self.shape[:-1])
+        return math.prod(self.shape[: -self.last_axes])
+
+    @property
+    def columns(self):
+        """Columns of that matrix."""
+        return math.prod(self.shape[-self.last_axes :])
 
 
 class Layer(Spec):
@@ -147,6 +156,9 @@ class Layer(Spec):
     record = OP  # names of the entries of its ops
     takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (builder.sparse), not rows made dense
     takes_ids = False  # the same of integers, which then never become floats
+    takes_packed = False  # whether as the first layer it reads pixels that stand side by side, without padding
+    takes_windows = False  # whether it needs scratch of its own (`builder.new_scratch`) or moments of whole samples
+    needs_batch = False  # whether all rows of a batch must be there at once: it has a sync kernel
     affine = None  # (scale, offset) where that is all it does: samples of 8 or 16 bits are scaled as they become floats
     internal = False  # whether it is no layer of a user's, but a part of one
     reshapes = False  # whether its output is its input in another shape, number by number
@@ -159,6 +171,9 @@ class Layer(Spec):
     def output_shape(self, input_shape):
         """Shape of one sample after the layer, for one of `input_shape`; raises ValueError if that does not fit."""
         return input_shape
+
+    def check_samples(self, shape):
+        """ValueError unless samples of that shape, as users give them, are such as the first layer is likely to mean."""
 
     def parameters(self, input_shape):
         """The `Parameter` arrays of the layer."""

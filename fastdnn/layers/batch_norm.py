@@ -1,15 +1,16 @@
 """Normalization of a feature over the batch."""
 
 from .._math import fma, sqrt
-from .._rows import add, add_scaled, row_op, scaled
+from .._rows import add, add_scaled, block_op, row_op, scaled
 from .._simd import copy, doubles_at, offset, pointer_at, real, where
 from ..specs import check_number
-from .base import BLOCK, ZEROS, Layer, Parameter, fields, op_kernel
+from .activation_function import activated, call_on_tile, check_activation, get_activation
+from .base import BLOCK, ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 
 # Offsets: in `params` gamma, beta behind it; in `state` the running mean, the variance behind it; in `work` the moments and
 # sums of blocks, two rows each, and at `mean` those of the batch. Address of epsilon and momentum. Whether it is the running
 # statistics that are normalized with.
-BATCH_NORM = fields("gamma", "running", "moments", "sums", "mean", "constants", "frozen")
+BATCH_NORM = fields("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "block", "activation")
 
 
 class BatchNorm(Layer):
@@ -28,6 +29,8 @@ class BatchNorm(Layer):
         Weight of a batch in the running statistics, in [0, 1].
     epsilon : float, default=1e-5
         Added to the variance, > 0.
+    activation : str or ActivationFunction, default="identity"
+        What is done with the result, in the same pass.
 
     Notes
     -----
@@ -48,10 +51,12 @@ class BatchNorm(Layer):
     """
 
     name, record = "batch_norm", BATCH_NORM
+    needs_batch = True
 
-    def __init__(self, momentum=0.1, epsilon=1e-5):
+    def __init__(self, momentum=0.1, epsilon=1e-5, activation="identity"):
         self.momentum = check_number("momentum", momentum, "[0, 1]")
         self.epsilon = check_number("epsilon", epsilon, "(0, inf)")
+        self.activation = check_activation(activation)
 
     def leaves(self, key):
         return [(f"{key}.moments", BatchMoments()), (key, self)]
@@ -72,16 +77,21 @@ class BatchNorm(Layer):
         op.constants = builder.constants(self.epsilon, self.momentum)
         if not builder.with_gradient:
             op.forward, op.mean = batch_norm_infer.address(builder.dtype), builder.new_block(2 * ld)
+            activated(op, builder, get_activation(self.activation))
             return
-        blocks = -(-builder.rows * builder.sample_rows // BLOCK)
+        samples = max(1, BLOCK // builder.sample_rows)
+        builder.keep_together(samples)
+        op.block = samples * builder.sample_rows
+        blocks = -(-builder.rows // samples)
         op.y, op.dy = builder.new_rows(n), builder.new_deltas(n)
+        activated(op, builder, get_activation(self.activation))
         op.forward, op.backward, op.gradient, op.sync_backward = builder.addresses(
             batch_norm_forward, batch_norm_backward, batch_norm_gradient, batch_norm_sums
         )
         op.mean, op.moments, op.sums = (builder.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
         op.frozen = not builder.training
         moments = BATCH_NORM.on(builder.before)  # the op of `BatchMoments`: the same statistics, and the way back ends there
-        for name in ("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "dy"):
+        for name in ("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "block", "dy"):
             setattr(moments, name, getattr(op, name))
         moments.forward, moments.backward, moments.sync_forward = builder.addresses(
             moments_forward, moments_backward, moments_sync
@@ -98,8 +108,13 @@ class BatchMoments(Layer):
 # Rows of the block at `mean`: mean, 1 / sqrt(var + epsilon), (1 / rows or 0), sum of dY, sum of dY times the normalized X.
 
 
-@row_op(3, 1)
-def _plus_square(x, mean, total):
+@block_op(1, 0, sums=1)
+def _sum(x, total):
+    return x + total
+
+
+@block_op(1, 1, sums=1)
+def _sum_of_squares(x, mean, total):
     return fma(x - mean, x - mean, total)
 
 
@@ -119,43 +134,50 @@ def _moved(old, new, factor, momentum):
     return where((new - new).equals(0.0), fma(new - old, momentum, old), old)  # an overflow is not remembered
 
 
-@row_op(5, 1)
+@block_op(1, 4, outputs=1)
 def _normalized(x, mean, inverse, gamma, beta):
     return fma((x - mean) * inverse, gamma, beta)
 
 
-@row_op(3, 1)
+@block_op(1, 4, outputs=1)
+def _normalized_and_clamped(x, mean, inverse, gamma, beta):
+    y = fma((x - mean) * inverse, gamma, beta)
+    return where(y < 0.0, 0.0, y)
+
+
+@block_op(1, 2, outputs=1)
 def _scaled_and_shifted(x, scale, shift):
     return fma(x, scale, shift)
 
 
-@row_op(5, 1)
-def _plus_product(x, mean, inverse, dy, total):
-    return fma((x - mean) * inverse, dy, total)
+@block_op(1, 2, outputs=1)
+def _scaled_and_clamped(x, scale, shift):
+    y = fma(x, scale, shift)
+    return where(y < 0.0, 0.0, y)
 
 
-@row_op(7, 1, scalars=1)
+@block_op(2, 2, sums=2)
+def _sums_back(x, dy, mean, inverse, total, products):
+    return total + dy, fma((x - mean) * inverse, dy, products)
+
+
+@block_op(2, 5, outputs=1, scalars=1)
 def _input_gradient(x, dy, mean, inverse, gamma, sums, products, factor):
     return gamma * inverse * (dy - factor * fma((x - mean) * inverse, products, sums))
 
 
 @op_kernel(BATCH_NORM)
 def moments_forward(op, data, params, grads, work, start, lo, n):
-    """Mean and sum of squared differences of each block of rows in lo..lo+n (lo a multiple of BLOCK), 2 rows at `moments`."""
+    """Mean and sum of squared differences of each block of rows in lo..lo+n, lo a multiple of op.block, at `moments`."""
     if op.frozen:
         return
     ld, columns = op.ld_out, op.n_out
-    for first in range(lo, lo + n, BLOCK):
-        rows = min(BLOCK, lo + n - first)
-        mean = offset(work, op.moments + first // BLOCK * 2 * ld)
-        m2 = offset(mean, ld)
-        copy(offset(work, ZEROS), mean, ld)
-        copy(offset(work, ZEROS), m2, ld)
-        for i in range(first, first + rows):
-            add(mean, offset(work, op.x + i * ld), mean, columns)
+    for first in range(lo, lo + n, op.block):
+        rows = min(op.block, lo + n - first)
+        x, mean = offset(work, op.x + first * ld), offset(work, op.moments + first // op.block * 2 * ld)
+        _sum(x, mean, rows, ld, columns)
         scaled(mean, mean, real(work, 1.0 / rows), columns)
-        for i in range(first, first + rows):
-            _plus_square(offset(work, op.x + i * ld), mean, m2, m2, columns)
+        _sum_of_squares(x, mean, offset(mean, ld), rows, ld, columns)
 
 
 @op_kernel(BATCH_NORM)
@@ -172,13 +194,13 @@ def moments_sync(op, data, params, grads, work, start, lo, n):
         return
     copy(offset(work, ZEROS), mean, ld)
     copy(offset(work, ZEROS), inverse, ld)
-    for first in range(0, n, BLOCK):
-        block = offset(work, op.moments + first // BLOCK * 2 * ld)
-        add_scaled(block, mean, mean, real(work, min(BLOCK, n - first) / n), columns)
-    for first in range(0, n, BLOCK):
-        block = offset(work, op.moments + first // BLOCK * 2 * ld)
+    for first in range(0, n, op.block):
+        block = offset(work, op.moments + first // op.block * 2 * ld)
+        add_scaled(block, mean, mean, real(work, min(op.block, n - first) / n), columns)
+    for first in range(0, n, op.block):
+        block = offset(work, op.moments + first // op.block * 2 * ld)
         add(inverse, offset(block, ld), inverse, columns)
-        _plus_scaled_square(block, mean, inverse, inverse, real(work, float(min(BLOCK, n - first))), columns)
+        _plus_scaled_square(block, mean, inverse, inverse, real(work, float(min(op.block, n - first))), columns)
     if data.training:
         momentum = real(work, numbers[1])
         _moved(running, mean, running, real(work, 1.0), momentum, columns)
@@ -189,11 +211,15 @@ def moments_sync(op, data, params, grads, work, start, lo, n):
 
 @op_kernel(BATCH_NORM)
 def batch_norm_forward(op, data, params, grads, work, start, lo, n):
-    """Y = gamma (X - mean) / sqrt(var + epsilon) + beta for rows lo..lo+n; writes its own rows of Y."""
+    """Y = f(gamma (X - mean) / sqrt(var + epsilon) + beta) for rows lo..lo+n; writes its own rows of Y."""
     ld, mean, gamma = op.ld_out, offset(work, op.mean), offset(params, op.gamma)
-    for i in range(lo, lo + n):
-        x, y = offset(work, op.x + i * ld), offset(work, op.y + i * ld)
-        _normalized(x, mean, offset(mean, ld), gamma, offset(gamma, ld), y, op.n_out)
+    x, z, y = offset(work, op.x + lo * ld), offset(work, op.saved + lo * ld), offset(work, op.y + lo * ld)
+    if op.clamps:
+        _normalized_and_clamped(x, mean, offset(mean, ld), gamma, offset(gamma, ld), y, n, ld, op.n_out)
+        return
+    _normalized(x, mean, offset(mean, ld), gamma, offset(gamma, ld), z, n, ld, op.n_out)
+    if op.activation:
+        call_on_tile(op.activation, z, y, n, op.n_out, ld, ld)
 
 
 @row_op(2, 1, scalars=1)
@@ -208,7 +234,7 @@ def _folded_shift(mean, beta, scale):
 
 @op_kernel(BATCH_NORM)
 def batch_norm_infer(op, data, params, grads, work, start, lo, n):
-    """X <- scale X + shift for rows lo..lo+n, in place on the output of the layer before, while it is in the cache.
+    """X <- f(scale X + shift) for rows lo..lo+n, in place on the output of the layer before, while it is in the cache.
 
     scale = gamma / sqrt(var + epsilon), shift = beta - mean scale, from the running statistics, are made anew in each call:
     whoever writes to weights or statistics sees the effect. (Folded into the matrix before they would take a pass over it.)
@@ -219,24 +245,28 @@ def batch_norm_infer(op, data, params, grads, work, start, lo, n):
     shift = offset(scale, ld)
     _folded_scale(offset(running, ld), gamma, scale, real(work, numbers[0]), columns)
     _folded_shift(running, offset(gamma, ld), scale, shift, columns)
-    for i in range(lo, lo + n):
-        x = offset(work, op.x + i * ld)
-        _scaled_and_shifted(x, scale, shift, x, columns)
+    x = offset(work, op.x + lo * ld)
+    if op.clamps:
+        _scaled_and_clamped(x, scale, shift, x, n, ld, columns)
+        return
+    _scaled_and_shifted(x, scale, shift, x, n, ld, columns)
+    if op.activation:
+        call_on_tile(op.activation, x, x, n, columns, ld, ld)
 
 
 @op_kernel(BATCH_NORM)
 def batch_norm_backward(op, data, params, grads, work, start, lo, n):
-    """Sums of dY and of dY times the normalized X over each block of rows in lo..lo+n, 2 rows at `sums`."""
+    """Sums of dY and of dY times the normalized X over each block of rows in lo..lo+n, 2 rows at `sums`.
+
+    dY *= f' first where no layer after this one did it.
+    """
     ld, mean, columns = op.ld_out, offset(work, op.mean), op.n_out
-    for first in range(lo, lo + n, BLOCK):
-        sums = offset(work, op.sums + first // BLOCK * 2 * ld)
-        products = offset(sums, ld)
-        copy(offset(work, ZEROS), sums, ld)
-        copy(offset(work, ZEROS), products, ld)
-        for i in range(first, min(first + BLOCK, lo + n)):
-            x, dy = offset(work, op.x + i * ld), offset(work, op.dy + i * ld)
-            add(sums, dy, sums, columns)
-            _plus_product(x, mean, offset(mean, ld), dy, products, products, columns)
+    if op.derivative:
+        call_on_tile(op.derivative, offset(work, op.dy + lo * ld), offset(work, op.saved + lo * ld), n, columns, ld, ld)
+    for first in range(lo, lo + n, op.block):
+        sums = offset(work, op.sums + first // op.block * 2 * ld)
+        x, dy, rows = offset(work, op.x + first * ld), offset(work, op.dy + first * ld), min(op.block, lo + n - first)
+        _sums_back(x, dy, mean, offset(mean, ld), sums, offset(sums, ld), rows, ld, columns)
 
 
 @op_kernel(BATCH_NORM)
@@ -247,8 +277,8 @@ def batch_norm_sums(op, data, params, grads, work, start, lo, n):
     products = offset(sums, ld)
     copy(offset(work, ZEROS), sums, ld)
     copy(offset(work, ZEROS), products, ld)
-    for first in range(0, n, BLOCK):
-        block = offset(work, op.sums + first // BLOCK * 2 * ld)
+    for first in range(0, n, op.block):
+        block = offset(work, op.sums + first // op.block * 2 * ld)
         add(sums, block, sums, columns)
         add(products, offset(block, ld), products, columns)
 
@@ -258,17 +288,19 @@ def moments_backward(op, data, params, grads, work, start, lo, n):
     """dX = gamma / sqrt(var + epsilon) (dY - mean of dY - X' mean of dY X') for rows lo..lo+n, X' being the normalized X."""
     ld, mean, gamma = op.ld_out, offset(work, op.mean), offset(params, op.gamma)
     if op.dx >= 0:
-        for i in range(lo, lo + n):
-            x, dy = offset(work, op.x + i * ld), offset(work, op.dy + i * ld)
-            _input_gradient(
-                x, dy, mean, offset(mean, ld), gamma, offset(mean, 3 * ld), offset(mean, 4 * ld),
-                offset(work, op.dx + i * ld), offset(mean, 2 * ld)[0], op.n_out
-            )  # fmt: skip
+        _input_gradient(
+            offset(work, op.x + lo * ld), offset(work, op.dy + lo * ld), mean, offset(mean, ld), gamma, offset(mean, 3 * ld),
+            offset(mean, 4 * ld), offset(work, op.dx + lo * ld), offset(mean, 2 * ld)[0], n, ld, op.n_out
+        )  # fmt: skip
 
 
 @op_kernel(BATCH_NORM)
 def batch_norm_gradient(op, data, params, grads, work, start, lo, n):
-    """Unit 0, dgamma = sum of dY X'; unit 1, dbeta = sum of dY: as the way back has summed them."""
+    """Unit 0, dgamma = sum of dY X'; unit 1, dbeta = sum of dY, over a shard's blocks, as the way back has summed them."""
     ld = op.ld_out
+    first_row, rows = shard_rows(op, data)
     for unit in range(lo, lo + n):
-        copy(offset(work, op.mean + (4 - unit) * ld), offset(grads, op.gamma + unit * ld), ld)
+        target = offset(grads, op.gamma + unit * ld)
+        copy(offset(work, ZEROS), target, ld)
+        for first in range(first_row, first_row + rows, op.block):
+            add(target, offset(work, op.sums + (first // op.block * 2 + 1 - unit) * ld), target, op.n_out)

@@ -5,17 +5,31 @@ from types import MappingProxyType
 from .._jit import inner
 from .._rows import add_scaled
 from .._simd import copy, integers_at, offset, pointer_at
-from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, call_transpose, gemm, new_product, padded, plain, transpose
+from ..gemm import (
+    ALIGN,
+    CLAMP,
+    COLUMNS,
+    MASK,
+    call_gemm,
+    call_transpose,
+    gemm,
+    gemm_of_segments,
+    new_product,
+    padded,
+    plain,
+    transpose,
+)
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
-from .activation_function import call_on_tile, check_activation, get_activation
+from .activation_function import activated, call_on_tile, check_activation, get_activation
 from .base import ONE, ZEROS, Layer, Parameter, fields, op_kernel, sample, shard_rows
 
-# Kernels: of products, of the transpose, of the activation. Offsets: in `params` the weights and the bias (-1: none), in
-# `work` the transposed weights. Of the layer before, what dX is to be multiplied by.
+# Kernels: of products, of the transpose, of the activation. Offsets in `params` of the weights and the bias (-1: none); the
+# address of the transposed weights. Of the layer before, what dX is to be multiplied by. Kernel of products that add.
 DENSE = fields(
-    "gemm", "transpose", "activation", "weight", "bias", "transposed", "saved_before", "clamps_before", "derivative_before"
-)
+    "gemm", "transpose", "activation", "weight", "bias", "transposed", "saved_before", "clamps_before", "derivative_before",
+    "gemm_adds",
+)  # fmt: skip
 
 
 class Dense(Layer):
@@ -100,30 +114,28 @@ class Dense(Layer):
         return [kernel, bias] if self.use_bias else [kernel]
 
     def emit(self, op, builder):
-        f = get_activation(self.activation)
-        n_in, n_out = builder.input_shape[-1], self.units
-        op.forward, op.backward, op.gradient = builder.addresses(dense_forward, dense_backward, dense_gradient)
-        op.gemm, op.transpose = builder.addresses(gemm, transpose)
-        op.n_in, op.n_out, op.ld_in, op.ld_out, op.sample_rows = n_in, n_out, padded(n_in), padded(n_out), builder.sample_rows
-        op.x, op.dx, op.y, op.dy = builder.input, builder.d_input, builder.new_rows(n_out), builder.new_deltas(n_out)
-        op.weight = builder.parameter("kernel")
-        op.bias = builder.parameter("bias") if self.use_bias else -1
-        if builder.sparse:
-            op.forward, op.gradient = builder.addresses(dense_forward_sparse, dense_gradient_sparse)
-        op.clamps, op.by_rows = f.clamps, f.by_rows
-        op.saved = op.y
-        if not f.is_identity:
-            if not f.clamps or builder.sparse:
-                op.activation = f.forward_kernel.address(builder.dtype)
-            if builder.with_gradient:
-                op.derivative = f.backward_kernel.address(builder.dtype)
-                if f.needs_input:
-                    op.saved = builder.new_rows(n_out)
-        if builder.with_gradient and op.dx >= 0:
-            op.refresh = dense_refresh.address(builder.dtype)
-            op.transposed = builder.new_block(-(-n_out // ALIGN) * ALIGN * padded(n_in))
-            derive, op.saved_before, op.clamps_before = builder.take_derivative()
-            op.derivative_before = 0 if op.clamps_before else derive
+        dense_op(op, builder, self, self.units)
+
+
+def dense_op(op, builder, layer, n_out, kernel="kernel"):
+    """Fill in the op of a layer with a Dense's activation and bias, a product of the last axis and the parameter `kernel`."""
+    n_in = builder.input_shape[-1]
+    op.forward, op.backward, op.gradient = builder.addresses(dense_forward, dense_backward, dense_gradient)
+    op.gemm, op.transpose = builder.addresses(gemm, transpose)
+    op.n_in, op.n_out, op.ld_in, op.ld_out, op.sample_rows = n_in, n_out, padded(n_in), padded(n_out), builder.sample_rows
+    op.x, op.dx, op.y, op.dy = builder.input, builder.d_input, builder.new_rows(n_out), builder.new_deltas(n_out)
+    op.weight = builder.parameter(kernel)
+    op.bias = builder.parameter("bias") if layer.use_bias else -1
+    if builder.sparse:
+        op.forward, op.gradient = builder.addresses(dense_forward_sparse, dense_gradient_sparse)
+    if builder.sample_rows > 1:  # much work for each weight
+        op.adds, op.gemm_adds = 1, gemm_of_segments.address(builder.dtype)
+    activated(op, builder, get_activation(layer.activation), apart=builder.sparse)
+    if builder.with_gradient and op.dx >= 0:
+        op.refresh = dense_refresh.address(builder.dtype)
+        op.transposed = builder.new_shared(-(-n_out // ALIGN) * ALIGN * padded(n_in))
+        derive, op.saved_before, op.clamps_before = builder.take_derivative()
+        op.derivative_before = 0 if op.clamps_before else derive
 
 
 @inner
@@ -165,7 +177,7 @@ def dense_backward(op, data, params, grads, work, start, lo, n):
         p = new_product()
         plain(p, n, whole_columns(op.n_in), op.n_out, ldy, ldx, ldx)
         p.flags, p.epilogue = MASK if op.clamps_before else 0, op.derivative_before
-        call_gemm(op.gemm, dy, offset(work, op.transposed), dx, offset(work, ZEROS), saved, p)
+        call_gemm(op.gemm, dy, pointer_at(op.transposed, work), dx, offset(work, ZEROS), saved, p)
 
 
 @op_kernel(DENSE)
@@ -189,7 +201,12 @@ def sum_over_rows(op, data, work, grads, lo, n):
     if lo >= op.n_in:
         x, target = offset(work, ONE), offset(grads, op.bias)
         p.m, p.rsa, p.csa = 1, 0, 0
-    call_gemm(op.gemm, x, offset(work, op.dy + first * ldy), target, offset(work, ZEROS), target, p)
+    dy = offset(work, op.dy + first * ldy)
+    if op.adds and data.adds:
+        p.ld_init = ldy
+        call_gemm(op.gemm_adds, x, dy, target, target, target, p)
+        return
+    call_gemm(op.gemm, x, dy, target, offset(work, ZEROS), target, p)
     if columns < ldy:  # the product leaves the padding of a row; the update reads it
         for i in range(p.m):
             copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)
@@ -200,7 +217,7 @@ def dense_refresh(op, data, params, grads, work, start, lo, n):
     """Rows lo..lo+n of W into the columns of W^T in the workspace; the bias has nothing to refresh."""
     if lo < op.n_in:
         ldx, ldy = op.ld_in, op.ld_out
-        source, target = offset(params, op.weight + lo * ldy), offset(work, op.transposed + lo)
+        source, target = offset(params, op.weight + lo * ldy), offset(pointer_at(op.transposed, work), lo)
         call_transpose(op.transpose, source, target, n, op.n_out, ldy, ldx)
 
 

@@ -10,6 +10,7 @@ header is bounded more tightly, for nothing but names and settings stands in our
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import struct
@@ -126,16 +127,22 @@ def _sweep(folder, prefix):
                 os.unlink(entry.path)
 
 
-class Reader:
-    """A file opened for reading, its header checked; the arrays are read one by one.
+class Container:
+    """A file of the layout, whoever wrote it, opened for reading, its header checked; the arrays are read one by one.
 
     Attributes
     ----------
+    max_header : int
+        Most bytes of a header, of the class.
+    dtypes : dict of str -> dtype
+        What the arrays may be, of the class.
     size : int
         Bytes of the file.
     metadata : dict of str -> str
     shapes : dict of str -> tuple
         Of the arrays, in the file's order.
+    kinds : dict of str -> str
+        Names of their types, keys of `dtypes`.
 
     Raises
     ------
@@ -144,6 +151,8 @@ class Reader:
     OSError
         If it cannot be read.
     """
+
+    max_header, dtypes = MAX_HEADER, DTYPES
 
     def __init__(self, file, max_bytes=None):
         self._file = file
@@ -154,9 +163,9 @@ class Reader:
         if len(length) < 8:
             raise ModelFormatError("the file is shorter than 8 bytes")
         (length,) = struct.unpack("<Q", length)
-        if length > min(MAX_HEADER, size - 8):
+        if length > min(self.max_header, size - 8):
             raise ModelFormatError(
-                f"a header of {length} bytes does not fit a file of {size}, or is larger than {MAX_HEADER}"
+                f"a header of {length} bytes does not fit a file of {size}, or is larger than {self.max_header}"
             )
         text = file.read(length)
         if len(text) != length or not text.startswith(b"{"):
@@ -165,25 +174,33 @@ class Reader:
         self.metadata = header.pop("__metadata__", {})
         if not isinstance(self.metadata, dict) or not all(isinstance(v, str) for v in self.metadata.values()):
             raise ModelFormatError("the header's __metadata__ must map texts to texts")
-        self.shapes, self._dtypes, end = {}, {}, 0
+        self.shapes, self.kinds, end = {}, {}, 0
         for name, entry in sorted(header.items(), key=_start):
-            self.shapes[name], self._dtypes[name], end = _check_entry(name, entry, end)
+            self.shapes[name], self.kinds[name], end = _check_entry(name, entry, end, self.dtypes)
         if 8 + length + end != size:
             raise ModelFormatError(
                 f"the arrays end at byte {8 + length + end}, the file at {size}: it is cut off, or has more"
             )
-        self._digest = checksum(self.metadata)
+
+    def arrays(self):
+        """Pairs (name, array) in the file's order."""
+        for name, shape in self.shapes.items():
+            array = np.empty(shape, self.dtypes[self.kinds[name]])
+            if self._file.readinto(memoryview(array.reshape(-1).view(np.uint8))) != array.nbytes:
+                raise ModelFormatError("the file ended while it was being read")
+            yield name, array
+
+
+class Reader(Container):
+    """One that `write` wrote: its arrays have a checksum."""
 
     def arrays(self):
         """Pairs (name, array) in the file's order; the last one is followed by the check of the checksum."""
-        for name, shape in self.shapes.items():
-            array = np.empty(shape, self._dtypes[name])
-            view = memoryview(array.reshape(-1).view(np.uint8))
-            if self._file.readinto(view) != array.nbytes:
-                raise ModelFormatError("the file ended while it was being read")
-            self._digest.update(view)
+        digest = checksum(self.metadata)
+        for name, array in super().arrays():
+            digest.update(memoryview(array.reshape(-1).view(np.uint8)))
             yield name, array
-        if self._digest.hexdigest() != self.metadata.get("sha256"):
+        if digest.hexdigest() != self.metadata.get("sha256"):
             raise ModelFormatError("the checksum does not fit: the file is damaged")
 
 
@@ -193,7 +210,9 @@ def parse(text):
     def unique(pairs):
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise ModelFormatError("the header has a name twice")
+            last = {name: i for i, (name, _) in enumerate(pairs)}
+            twice = next(name for i, (name, _) in enumerate(pairs) if last[name] != i)
+            raise ModelFormatError(f"the header has the name {twice[:80]!r} twice")
         return found
 
     def refuse(constant):
@@ -220,20 +239,18 @@ def _start(item):
     return tuple(offsets) if good else (-1, -1)
 
 
-def _check_entry(name, entry, begin):
-    """(shape, dtype, end) of an array whose bytes must begin at `begin`."""
+def _check_entry(name, entry, begin, dtypes):
+    """(shape, name of the dtype, end) of an array whose bytes must begin at `begin`."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"} or _start((name, entry))[0] < 0:
         raise ModelFormatError(f"the header's entry of {name[:80]!r} must have a dtype, a shape and two data_offsets")
     shape, dtype = entry["shape"], entry["dtype"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ModelFormatError(f"the dtype of {name[:80]!r} must be one of {sorted(DTYPES)}")
+    if not isinstance(dtype, str) or dtype not in dtypes:
+        raise ModelFormatError(f"the dtype of {name[:80]!r} must be one of {sorted(dtypes)}, got {str(dtype)[:80]!r}")
     good = isinstance(shape, list) and len(shape) <= MAX_RANK and all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
-    if not good:
+    if not good or math.prod(n or 1 for n in shape) >= 1 << 48:  # NumPy has no such arrays, not even empty ones
         raise ModelFormatError(f"the shape of {name[:80]!r} must be at most {MAX_RANK} numbers >= 0")
-    size = DTYPES[dtype].itemsize
-    for n in shape:  # Python's integers do not overflow
-        size *= n
+    size = dtypes[dtype].itemsize * math.prod(shape)  # Python's integers do not overflow
     first, end = entry["data_offsets"]
     if first != begin or end - first != size:
         raise ModelFormatError(f"the bytes of {name[:80]!r} do not fit its shape or overlap with others")
-    return tuple(shape), DTYPES[dtype], end
+    return tuple(shape), dtype, end

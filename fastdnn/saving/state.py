@@ -126,17 +126,54 @@ def load_model(cls, path, parts, finite, max_bytes):
     """`Model.load`."""
     types, path = known_types(parts), check_path("path", path)
     max_bytes = None if max_bytes is None else check_count("max_bytes", max_bytes)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ModelFormatError(f"{path!r} is not a file")
+    check_file(path)
     with open(path, "rb") as file:
-        reader = Reader(file, max_bytes)
-        metadata = reader.metadata
-        if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
-            raise ModelFormatError("the file is not a model of fastdnn, or one of a later version than this")
-        settings = parse(metadata.get("model", ""))
+        reader = _opened(file, max_bytes)
+        settings = parse(reader.metadata.get("model", ""))
         model = _checked(cls, settings, reader.shapes, reader.size, types)
         _read(model, settings, reader, finite)
     return model
+
+
+def check_file(path):
+    """ModelFormatError where there is something else than a file."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ModelFormatError(f"{path!r} is not a file")
+
+
+def _opened(file, max_bytes=None):
+    """The `Reader` of a model's file."""
+    reader = Reader(file, max_bytes)
+    if reader.metadata.get("format") != FORMAT or reader.metadata.get("version") != str(VERSION):
+        raise ModelFormatError("the file is not a model of fastdnn, or one of a later version than this")
+    return reader
+
+
+def read_weights(layout, dtype, file):
+    """(params, state), flat, from the file of a model of layers with the same weights; what else is in it is left."""
+    reader, params, state = _opened(file), aligned(layout.size, dtype), aligned(layout.state_size, dtype)
+    places = dict(layout.views(params)) | _prefixed("state", layout.state_views(state))
+    given = {name: shape for name, shape in reader.shapes.items() if "/" not in name or name.startswith("state/")}
+    for name in [*places, *given]:
+        want = places[name].shape if name in places else "none"
+        if given.get(name, "none") != want:
+            raise ModelFormatError(
+                f"the model and the file differ in {name[:80]!r}: shapes {want} and {given.get(name, 'none')}; build a "
+                "model of the same layers, or take the whole one with Model.load"
+            )
+    for name, array in reader.arrays():
+        if name in places:
+            places[name][...] = narrowed(name, array, dtype)
+    return params, state
+
+
+def narrowed(name, array, dtype):
+    """The array in a float type; ModelFormatError if a number of it is too large for that."""
+    with np.errstate(all="ignore"):
+        result = array.astype(dtype, copy=False)
+    if result is not array and np.count_nonzero(np.isinf(result)) > np.count_nonzero(np.isinf(array)):
+        raise ModelFormatError(f"{name[:80]!r} has numbers too large for {np.dtype(dtype).name}; take dtype='float64'")
+    return result
 
 
 def _checked(cls, settings, shapes, size, types):
