@@ -40,6 +40,7 @@ class Binding:
         if update:
             self._bind_update()
         self._bind_gradients(update)
+        self._tables[TRAIN.late_work] = self._tables[TRAIN.work] if training.late[1] is None else training.late[1]
         for entry, array in self._tables.items():
             self.job[entry] = array.ctypes.data
         self._kept, self.address, self._second = kept, self.job.ctypes.data, ticks_per_second()
@@ -48,7 +49,7 @@ class Binding:
         """{entry: array} of what is the same with an update and without; the counts that go with them are set."""
         training, model, program = self._training, self._training.model, self._training.program
         counts = {
-            TRAIN.ops: len(program.table), TRAIN.n_shards: len(training.data), TRAIN.n_segments: len(program.segments),
+            TRAIN.ops: len(program.table), TRAIN.n_shards: training.plan.shards, TRAIN.n_segments: len(program.segments),
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
             TRAIN.capacity: training.capacity, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
             TRAIN.by_shards: training.by_shards, TRAIN.whole: program.whole, TRAIN.unit: program.unit,
@@ -64,6 +65,7 @@ class Binding:
             TRAIN.control: model.trained.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
             TRAIN.squares: training.squares, TRAIN.params: model.params,
             TRAIN.work: program.workspace(self._threads if training.apart else 1),
+            TRAIN.late: training.late[0],
         }  # fmt: skip
 
     def _bind_update(self):
@@ -88,7 +90,7 @@ class Binding:
     def _bind_gradients(self, update):
         """Where gradients stand: in the model's array if they are kept or come in pieces, in moments, or nowhere for long."""
         training, model, job, tables = self._training, self._training.model, self.job, self._tables
-        size, moments = padded(int(training.parts[:, PART.n_params].max(initial=1))), len(training.data)
+        size, moments = padded(int(training.parts[:, PART.n_params].max(initial=1))), training.plan.shards
         tables[TRAIN.scratch] = aligned(self._threads * 2 * size, model.dtype)
         job[TRAIN.scratch_bytes], job[TRAIN.add] = size * model.dtype.itemsize, add.address(model.dtype)
         whole = update and training.batch_size <= training.capacity  # batches that are updated with and have one piece

@@ -158,6 +158,7 @@ def shard_through(job, share, s):
     """
     segment, data, data_at = _segment_at(job.segment, 0), shard(job, s), job.data + s * DATA_BYTES
     lo, n, start, work, grads = data.first_row, data.rows, job.start, job.work, job.own_grads + s * job.own
+    first_row = lo
     data.slot = share
     if job.work_bytes:  # the workspace holds the samples of one shard; each share has its own
         start, work, data.slot, lo = start + lo, work + share * job.work_bytes, 0, 0
@@ -172,8 +173,39 @@ def shard_through(job, share, s):
         run(job, BACKWARD, o, data_at, work, start, lo, n)
     back_by_chunks(job, data_at, grads, work, start, lo, n)
     for o in range(segment.backward, segment.backward_end - 1, -1):
-        if o >= job.whole or not _op_at(job.program, o).adds:
+        if is_late(job, o):
+            keep_rows(job, o, work, first_row, n)
+        elif o >= job.whole or not _op_at(job.program, o).adds:
             op_gradient(job, o, data_at, grads, work, start)
+
+
+@inner
+def is_late(job, o):
+    """Whether the gradient of op o is that of all rows at once, after all shards."""
+    return job.by_shards and o >= job.whole and _op_at(job.program, o).plain != 0
+
+
+@inner
+def keep_rows(job, o, work, first, n):
+    """What the gradient of op o reads of a shard's n samples, from its workspace to rows `first`.. of that of all of them."""
+    if job.work_bytes and _op_at(job.program, o).gradient:
+        op, late, size = _op_at(job.program, o), _op_at(job.late, o), job.itemsize
+        for here, there, ld in ((op.x, late.x, op.ld_in), (op.dy, late.dy, op.ld_out)):
+            copy_bytes(work + here * size, job.late_work + (there + first * ld) * size, n * ld * size)
+
+
+@inner
+def late_gradient(job, part, share):
+    """The gradient of a part that `is_late`; returns the address of the array that holds it."""
+    more, data = job.start > job.begin, job.data + job.n_shards * DATA_BYTES
+    scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
+    kernel, target = integers_at(job.late, part.op * OP_SIZE)[GRADIENT], scratch if more else job.grads
+    if kernel:
+        op, work = _op_at(job.late, part.op), job.late_work
+        _call_op(kernel, op, _data_at(data, 0), job.params, target, work, job.start, part.first_unit, part.units)
+        if more:
+            _call_add(job.add, job.grads, scratch, part.first_param, part.n_params)
+    return job.grads
 
 
 @inner
@@ -258,7 +290,7 @@ def parts_of_share(job, share):
         if job.kind == REFRESH_ALL:
             run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
         elif job.kind == GRADIENTS:
-            grads = part_gradient(job, part, share)
+            grads = late_gradient(job, part, share) if is_late(job, part.op) else part_gradient(job, part, share)
             if job.final and job.norm:
                 squares[p] = _call_norm(job.norm, grads, part.first_param, part.n_params)
             elif job.final and job.fine:
@@ -326,6 +358,8 @@ def forward_and_back(job, b, base, rows):
         data.first_row = cut(job, rows, s)
         data.rows = cut(job, rows, s + 1) - data.first_row
         data.base = base
+    everything = shard(job, job.n_shards)
+    everything.first_row, everything.rows, everything.base = 0, rows, base
     doubles_at(job.scale)[0] = doubles_at(job.batch_scales)[b]
     job.start, job.rows = base, rows
     for g in range(job.n_segments):

@@ -234,7 +234,7 @@ class Program:
         packed = not builder.reads and first < len(leaves) and leaves[first][1].takes_packed and shape[-1] % ALIGN != 0
         gathered = (math.prod(shape[:-2]), shape[-2] * shape[-1]) if packed else shape
         wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
-        self._size = ZEROS + max(padded(s[-1]) for s in wide)
+        self._size = self.head = ZEROS + max(padded(s[-1]) for s in wide)
         self.whole, self.unit = layout.first_whole, 1
         self.boundary, chunk = (0, 0, 0), chunk or rows
         if not self.with_gradient:
@@ -272,6 +272,21 @@ class Program:
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
+
+    def late(self, capacity):
+        """(table, workspace) for the gradients of plain products of a row a sample, from all samples of a batch at once.
+
+        They have many weights: summed in each shard, vgg's dense layers moved 150 MB a step between the cores and memory. The
+        rows that they read are kept in a workspace of their own, where this table has them.
+        """
+        table, size = self.table.copy(), self.head
+        for row in table[self.whole :]:
+            op = OP.on(row)
+            if op.plain and op.gradient:
+                op.x, op.dy, size = size, size + capacity * op.ld_in, size + capacity * (op.ld_in + op.ld_out)
+        work = aligned(size, self.dtype)
+        work[ONE] = 1
+        return table, work
 
     @staticmethod
     def _done_by_gather(leaves, kind, input_gradient):

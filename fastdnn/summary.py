@@ -43,9 +43,7 @@ def fit_bytes(model, batch_size, threads=1):
     layout, itemsize = model.layout, model.dtype.itemsize
     how = plan(layout, itemsize, batch_size)
     gradients = how.shards if how.by_shards else 1
-    arrays = (
-        1 + gradients + model.optimizer.n_arrays + (model.optimizer.average is not None) + 1
-    )  # the last: transposed copies
+    arrays = 2 + gradients + model.optimizer.n_arrays + (model.optimizer.average is not None)  # with transposed copies
     workspaces = min(threads, how.shards) if how.apart else 1
     return arrays * layout.size * itemsize, workspaces * how.rows * value_bytes(layout, itemsize)
 

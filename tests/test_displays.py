@@ -88,7 +88,7 @@ def test_memory_of_a_fit_is_about_right(name):
     X, y = np.zeros((128, *model.layout.shapes[0]), model.dtype), np.zeros(128, np.int64)
     run = model.bind(X, y, None, 128)
     run.epoch()
-    gradients = len(run.data) if run.by_shards else 1
+    gradients = run.plan.shards if run.by_shards else 1
     arrays = (2 + gradients + model.optimizer.n_moments) * model.layout.size
     held = (arrays + run.program.n_work) * model.dtype.itemsize
     assert 0.8 < (own + work) / held < 1.6  # some layers work in place

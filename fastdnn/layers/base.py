@@ -37,11 +37,12 @@ from ..specs import Spec
 # geometry, where its input and output and their gradients stand in `work` (in elements), and what it leaves undone. Its
 # gradient is still to be multiplied by what the kernel `derivative` makes of the rows at `saved`, or, where it `clamps`, to
 # be 0 where these are. `by_rows`: the derivative needs whole rows. `key`: of its random numbers. `adds`: whether `gradient`
-# adds to what is there where data.adds says so, and is called while the values of a few samples are in the cache.
+# adds to what is there where data.adds says so, and is called while the values of a few samples are in the cache. `plain`:
+# whether `gradient` reads nothing but the rows at x and dy.
 OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
-    "saved", "derivative", "clamps", "by_rows", "key", "adds", size=80,
+    "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain", size=80,
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`.

@@ -4,7 +4,7 @@ import math
 
 from .._rows import add
 from .._simd import offset, pointer_at
-from ..gemm import CLAMP, MASK, new_product, padded
+from ..gemm import CLAMP, MASK, new_product, padded, whole_blocks, whole_columns
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
@@ -23,7 +23,7 @@ from .conv_products import (
     turn,
     turned_op,
 )
-from .dense import DENSE, dense_op, whole_columns
+from .dense import DENSE, dense_op
 from .windows import (
     axes_of,
     check_channels_last,
@@ -228,7 +228,7 @@ def conv_forward(op, data, params, grads, work, start, lo, n):
             large, at = large_image(op, data, work, image, group), group * op.small
             matrix = offset(params, op.weight + at)
             if op.ragged:
-                aside, apart = slot_scratch(op, data, work, op.aside), whole_columns(op.small)
+                aside, apart = slot_scratch(op, data, work, op.aside), whole_blocks(op.small)
                 p.flags, p.epilogue = 0, 0
                 correlate(op, p, large, matrix, ld, aside, apart, zeros, aside)
                 copy_columns(aside, apart, offset(z, at), ld, pixels, op.small)
@@ -254,7 +254,7 @@ def conv_backward(op, data, params, grads, work, start, lo, n):
         call_on_tile(op.derivative, dy, offset(work, op.saved + lo * pixels * ld), n * pixels, columns, ld, ld)
     if op.dx >= 0:
         p, zeros, places = new_product(), offset(work, ZEROS), op.kernel_height * op.kernel_width
-        apart = whole_columns(op.large) if op.ragged else op.ld_in
+        apart = whole_blocks(op.large) if op.ragged else op.ld_in
         p.flags, p.epilogue = MASK if op.clamps_before else 0, op.derivative_before
         for i in range(lo, lo + n):
             dx, saved = offset(work, op.dx + i * op.sample), offset(work, op.saved_before + i * op.sample)
@@ -287,12 +287,12 @@ def conv_gradient(op, data, params, grads, work, start, lo, n):
         for group in range(op.groups):
             large, at = large_image(op, data, work, image, group), group * op.small
             if op.ragged:
-                sums, apart = slot_scratch(op, data, work, op.aside), whole_columns(op.small)
+                sums, apart = slot_scratch(op, data, work, op.aside), whole_blocks(op.small)
                 kernel_gradient(op, large, offset(dy, at), ld, sums, apart, False, zeros)
                 add_columns(sums, apart, offset(target, at), ld, rows, op.small, adds)
             else:
                 kernel_gradient(op, large, offset(dy, at), ld, offset(target, at), ld, adds, zeros)
-    clear_padding(target, rows, op.n_out if op.ragged else whole_columns(op.n_out), ld, zeros)
+    clear_padding(target, rows, op.n_out if op.groups > 1 else whole_columns(op.n_out), ld, zeros)
 
 
 @op_kernel(CONV)

@@ -17,9 +17,20 @@ import numpy as np
 from .._jit import inner
 from .._records import Record
 from .._simd import copy, offset, pointer_at
-from ..gemm import ALIGN, COLUMNS, call_gemm, call_transpose, gemm_of_segments, new_product, padded, plain, transpose
+from ..gemm import (
+    ALIGN,
+    COLUMNS,
+    call_gemm,
+    call_transpose,
+    gemm_of_segments,
+    new_product,
+    padded,
+    plain,
+    transpose,
+    whole_blocks,
+    whole_columns,
+)
 from .base import ONE, ZEROS, fields, shard_rows
-from .dense import whole_columns
 from .windows import WINDOW_FIELDS, copy_inside, slot_scratch
 
 # Kernels; offsets in `params`; the address of the turned kernel, elements between its rows; groups; channels of a group of
@@ -110,6 +121,12 @@ def conv_op(op, builder, axes, large_pixel, tap):
 
 
 @inner
+def columns_of(op, n):
+    """n channels rounded up to what a product writes; groups of multiples of 8 leave each other's alone."""
+    return whole_blocks(n) if op.groups > 1 else whole_columns(n)
+
+
+@inner
 def large_image(op, data, work, image, group):
     """The large image (of that group's channels) with its border, `large_pixel` and `pitch` elements apart."""
     if op.direct:
@@ -139,7 +156,7 @@ def correlate(op, p, large, matrix, ldb, small, ldc, init, y):
     pixels, rounded up to 8.
     """
     flags, epilogue, pixel, tap = p.flags, p.epilogue, op.large_pixel, op.large * ldb
-    plain(p, op.out_width, whole_columns(op.small), op.large, op.stride_w * pixel, ldb, ldc)
+    plain(p, op.out_width, columns_of(op, op.small), op.large, op.stride_w * pixel, ldb, ldc)
     p.flags, p.epilogue = flags, epilogue
     if op.dilation_w == 1 and pixel == op.large:  # the pixels of a row of the kernel are one run of numbers
         p.k, p.k1, p.a1, p.b1 = op.kernel_width * pixel, op.kernel_height, op.dilation_h * op.pitch, op.kernel_width * tap
@@ -161,7 +178,7 @@ def spread(op, p, small, matrix, ldb, large, ldc, init, y, zeros):
     for f in range(op.n_phases):
         phase = _phase_at(op.phases, f)
         first = (phase.row * op.width + phase.column) * ldc
-        plain(p, phase.columns, whole_columns(op.large), op.small, op.small, ldb, op.stride_w * ldc)
+        plain(p, phase.columns, columns_of(op, op.large), op.small, op.small, ldb, op.stride_w * ldc)
         p.flags, p.epilogue = flags, epilogue
         p.blocks, p.a_block, p.c_block = phase.rows, op.small_pitch, op.stride_h * op.width * ldc
         a = offset(small, phase.a)
@@ -186,7 +203,7 @@ def kernel_gradient(op, large, small, ld_small, target, ldc, adds, zeros):
 
     As many flops as `correlate`. A row of the kernel is one product where its pixels stand side by side.
     """
-    p, pixel, n = new_product(), op.large_pixel, whole_columns(op.small)
+    p, pixel, n = new_product(), op.large_pixel, columns_of(op, op.small)
     plain(p, op.large, n, op.out_width, 1, ld_small, ldc)
     p.rsa, p.csa, p.a1, p.b1 = 1, op.stride_w * pixel, op.stride_h * op.pitch, op.out_width * ld_small
     if op.dilation_w == 1 and pixel == op.large:

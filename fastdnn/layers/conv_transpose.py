@@ -3,7 +3,7 @@
 import math
 
 from .._simd import offset, pointer_at
-from ..gemm import CLAMP, COLUMNS, MASK, new_product, padded
+from ..gemm import ALIGN, CLAMP, MASK, new_product, padded, whole_columns
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
@@ -21,7 +21,6 @@ from .conv_products import (
     turned_gradient,
     turned_op,
 )
-from .dense import whole_columns
 from .windows import Axis, check_image, check_padding, check_sizes
 
 
@@ -142,7 +141,7 @@ class Conv2DTranspose(Layer):
         op.y, op.dy = builder.new_rows(n_out, pixels), builder.new_deltas(n_out, pixels)
         op.groups, op.large, op.small, op.weight, op.adds = 1, n_out, n_in, builder.parameter("kernel"), 1
         op.bias = builder.parameter("bias") if self.use_bias else -1
-        conv_op(op, builder, axes, -(-n_out // COLUMNS) * COLUMNS, n_in * op.ld_out)
+        conv_op(op, builder, axes, -(-n_out // ALIGN) * ALIGN, n_in * op.ld_out)
         activated(op, builder, get_activation(self.activation), pixels)
         if builder.with_gradient and op.dx >= 0:
             op.refresh = transpose_refresh.address(builder.dtype)

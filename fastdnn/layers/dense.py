@@ -8,7 +8,6 @@ from .._simd import copy, integers_at, offset, pointer_at
 from ..gemm import (
     ALIGN,
     CLAMP,
-    COLUMNS,
     MASK,
     call_gemm,
     call_transpose,
@@ -18,6 +17,7 @@ from ..gemm import (
     padded,
     plain,
     transpose,
+    whole_columns,
 )
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
@@ -128,6 +128,7 @@ def dense_op(op, builder, layer, n_out, kernel="kernel"):
     op.bias = builder.parameter("bias") if layer.use_bias else -1
     if builder.sparse:
         op.forward, op.gradient = builder.addresses(dense_forward_sparse, dense_gradient_sparse)
+    op.plain = not builder.sparse
     if builder.sample_rows > 1:  # much work for each weight
         op.adds, op.gemm_adds = 1, gemm_of_segments.address(builder.dtype)
     activated(op, builder, get_activation(layer.activation), apart=builder.sparse)
@@ -136,12 +137,6 @@ def dense_op(op, builder, layer, n_out, kernel="kernel"):
         op.transposed = builder.new_shared(-(-n_out // ALIGN) * ALIGN * padded(n_in))
         derive, op.saved_before, op.clamps_before = builder.take_derivative()
         op.derivative_before = 0 if op.clamps_before else derive
-
-
-@inner
-def whole_columns(n):
-    """n rounded up to what products take; a row's padding has room for it."""
-    return (n + COLUMNS - 1) // COLUMNS * COLUMNS
 
 
 @op_kernel(DENSE)

@@ -7,13 +7,13 @@ import numpy as np
 from .._jit import inner
 from .._records import Record
 from .._simd import copy, offset
-from ..gemm import CLAMP, MASK, gemm_of_segments
+from ..gemm import CLAMP, MASK, gemm_of_segments, whole_columns
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
 from .base import ZEROS, Layer, Parameter, fields, op_kernel
 from .conv_products import axis_phases, bias_gradient, small_border
-from .dense import DENSE, dense_op, whole_columns
+from .dense import DENSE, dense_op
 from .depthwise_rows import depthwise_row, nine_gradients, one_gradient, three_gradients
 from .windows import WINDOW_FIELDS, axes_of, check_image, check_padding, check_sizes, slot_scratch, window_op
 
