@@ -1,11 +1,12 @@
 """Where the parameters of the layers stand in one flat array, and in what parts they are updated."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from .gemm import ALIGN, padded
-from .layers.base import Parameter, sample_rows
+from .layers.base import BLOCK, Parameter, sample_rows
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
 PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
@@ -135,6 +136,12 @@ class Layout:
         """Most rows of a sample that a layer gets, those that only reshape left out."""
         inputs = [shape for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if not layer.reshapes]
         return max(map(sample_rows, [*inputs, self.shapes[-1]]))
+
+    @property
+    def unit(self):
+        """Samples that no split of a batch may part: those whose rows a layer that `needs_batch` sums up before others."""
+        rows = [sample_rows(shape) for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if layer.needs_batch]
+        return math.lcm(1, *(max(1, BLOCK // n) for n in rows))
 
     @property
     def first_whole(self):

@@ -49,6 +49,10 @@ class Builder:
         self.input, self.d_input, self.input_shape, self.reads, self.packed = -1, -1, (), "", False
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
         self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
+        self.passing, self.slots = (
+            False,
+            {},
+        )  # whether the gradient of the output goes with the chunk; of those that do, sizes
         self.open_skips = []  # rows of the ops where ways around other layers start
 
     @property
@@ -100,10 +104,6 @@ class Builder:
     def new_block(self, size):
         """Offset of `size` new elements of the workspace."""
         return self._program.reserve(size)
-
-    def keep_together(self, samples):
-        """No split of a batch parts so many samples, which an op sums up."""
-        self._program.unit = math.lcm(self._program.unit, samples)
 
     def new_shared(self, size):
         """Address of `size` new elements that all threads share, whatever workspace they have."""
@@ -160,7 +160,15 @@ class Builder:
 
     def new_deltas(self, width, rows=None):
         """Offset of a block of gradients of activations, or -1 in inference."""
-        return self._new_value(width, rows) if self.with_gradient else -1
+        if not self.with_gradient:
+            return -1
+        if not self.passing:
+            return self._new_value(width, rows)
+        size = (rows or self.sample_rows) * padded(width)
+        slot = self._program.chunk * size
+        start = self.new_block(self._program.slots * slot)
+        self.sizes[start], self.slots[start] = size, (slot, size)
+        return start
 
 
 def value_size(shape):
@@ -211,7 +219,7 @@ class Program:
         Inference: where in `work` a sample's input of the op `whole` stands when it is made and where it is taken from; the
         elements of a sample.
     unit : int
-        Samples that no split of a batch may part: those of a block of moments.
+        `Layout.unit`.
     work : flat array
         Workspace of one thread, or of all in training.
     """
@@ -235,8 +243,9 @@ class Program:
         gathered = (math.prod(shape[:-2]), shape[-2] * shape[-1]) if packed else shape
         wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
         self._size = self.head = ZEROS + max(padded(s[-1]) for s in wide)
-        self.whole, self.unit = layout.first_whole, 1
-        self.boundary, chunk = (0, 0, 0), chunk or rows
+        self.whole, self.unit = layout.first_whole, layout.unit
+        self.boundary, self.chunk = (0, 0, 0), chunk or rows
+        chunk = self.chunk
         if not self.with_gradient:
             if self.whole > len(leaves):
                 self.whole = len(self.table)
@@ -250,6 +259,7 @@ class Program:
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
             builder.packed = packed and number == first
+            builder.passing = self._passes(layout, number, first)
             if not self.with_gradient and number + 1 == self.whole:
                 self.boundary = builder.input, late[2], value_size(shape)
                 self.blocks, builder.input = late[:2], late[2]
@@ -259,6 +269,8 @@ class Program:
                 continue
             builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.emit(op, builder)
+            op.dy_slot, op.dy_sample = builder.slots.get(op.dy, (0, 0))
+            op.dx_slot, op.dx_sample = builder.slots.get(op.dx, (0, 0))
             shape = shapes[number + 1]
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
@@ -272,6 +284,19 @@ class Program:
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
+
+    def _passes(self, layout, number, first):
+        """Whether the gradient of a layer's output is there for a chunk only: who makes and who takes it stand side by side.
+
+        Values of a batch that must be there at once leave the cache; their gradients need not.
+        """
+
+        def takes_chunks(number):
+            layer = layout.leaves[number][1]
+            return layer.passing_gradients and (layer.takes_windows or sample_rows(layout.shapes[number]) > 1)
+
+        near = self.slots > 1 and first <= number and number + 2 < self.whole
+        return near and takes_chunks(number) and takes_chunks(number + 1)
 
     def late(self, capacity):
         """(table, workspace) for the gradients of plain products of a row a sample, from all samples of a batch at once.

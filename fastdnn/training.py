@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     shards: int  # that gradients are summed over
     by_shards: bool  # whether each shard goes through all ops, and its gradients are summed, before the next
     apart: bool  # whether each thread has a workspace of its own, for the samples of one shard
+    chunk: int  # that go through the ops of a segment together, where they do so by shards
 
     @property
     def rows(self):
@@ -69,7 +70,9 @@ def plan(layout, itemsize, batch_size, piece=None):
     capacity = min(batch_size, piece or min(PIECE, max(BLOCK, most)))
     whole = any(layer.needs_batch for _, layer in layout.leaves)  # all rows must be there at once
     capacity = batch_size if whole and not piece else capacity
-    return Plan(capacity, n_shards(layout, capacity) if by_shards or not whole else 1, by_shards, by_shards and not whole)
+    shards = n_shards(layout, capacity) if by_shards or not whole else 1
+    chunk, unit = max(CHUNK_BYTES // size, CHUNK_ROWS // layout.most_rows, 1), layout.unit
+    return Plan(capacity, shards, by_shards, by_shards and not whole, -(-chunk // unit) * unit)
 
 
 class Training:
@@ -128,7 +131,7 @@ class Training:
         self.plan = plan(model.layout, model.dtype.itemsize, self.batch_size, piece)
         self.capacity, self.by_shards, self.apart = self.plan.capacity, self.plan.by_shards, self.plan.apart
         made = model.layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
-        self.program = self._program(*made, self.plan.slots)
+        self.program = self._program(*made, self.plan.slots, self.plan.chunk)
         rows = self.capacity
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()
@@ -137,8 +140,7 @@ class Training:
         # The last is that of all rows, for the gradients that all shards have together.
         self.data = np.zeros((self.plan.shards + 1, DATA.size), np.int64)
         self.late = self.program.late(self.capacity) if self.apart else (self.program.table, None)
-        chunk = max(CHUNK_BYTES // value_bytes(model.layout, model.dtype.itemsize), CHUNK_ROWS // model.layout.most_rows, 1)
-        self.chunk = -(-chunk // self.program.unit) * self.program.unit if self.by_shards else max(rows, 1)
+        self.chunk = self.plan.chunk if self.by_shards else max(rows, 1)
         self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}

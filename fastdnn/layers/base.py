@@ -38,11 +38,13 @@ from ..specs import Spec
 # gradient is still to be multiplied by what the kernel `derivative` makes of the rows at `saved`, or, where it `clamps`, to
 # be 0 where these are. `by_rows`: the derivative needs whole rows. `key`: of its random numbers. `adds`: whether `gradient`
 # adds to what is there where data.adds says so, and is called while the values of a few samples are in the cache. `plain`:
-# whether `gradient` reads nothing but the rows at x and dy.
+# whether `gradient` reads nothing but the rows at x and dy. Where gradients of values are there for a chunk of samples only:
+# elements of a slot and of a sample, else 0 (`dy_base`).
 OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
-    "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain", size=80,
+    "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain",
+    "dy_slot", "dy_sample", "dx_slot", "dx_sample", size=80,
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`.
@@ -74,6 +76,18 @@ def sample_rows(shape):
 def shard_rows(op, data):
     """(first row, rows) of the samples that a gradient is summed over."""
     return data.first_row * op.sample_rows, data.rows * op.sample_rows
+
+
+@inner
+def dy_base(op, data):
+    """Offset in `work` of row 0 of dY: of the batch, or of the chunk that `data` is about, in the slot of who works on it."""
+    return op.dy + data.slot * op.dy_slot - data.first_row * op.dy_sample
+
+
+@inner
+def dx_base(op, data):
+    """The same of dX."""
+    return op.dx + data.slot * op.dx_slot - data.first_row * op.dx_sample
 
 
 def op_signature(real, record=OP):
@@ -158,6 +172,9 @@ class Layer(Spec):
     takes_sparse = False  # whether as the first layer it reads a CSR matrix itself (builder.sparse), not rows made dense
     takes_ids = False  # the same of integers, which then never become floats
     takes_packed = False  # whether as the first layer it reads pixels that stand side by side, without padding
+    passing_gradients = (
+        False  # whether its kernels find gradients by `dy_base` and `dx_base`, so that they can be there for a chunk
+    )
     takes_windows = False  # whether it needs scratch of its own (`builder.new_scratch`) or moments of whole samples
     needs_batch = False  # whether all rows of a batch must be there at once: it has a sync kernel
     affine = None  # (scale, offset) where that is all it does: samples of 8 or 16 bits are scaled as they become floats

@@ -5,7 +5,7 @@ from .._rows import add, add_scaled, block_op, row_op, scaled
 from .._simd import copy, doubles_at, offset, pointer_at, real, where
 from ..specs import check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import BLOCK, ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
+from .base import BLOCK, ZEROS, Layer, Parameter, dx_base, fields, op_kernel, shard_rows
 
 # Offsets: in `params` gamma, beta behind it; in `state` the running mean, the variance behind it; in `work` the moments and
 # sums of blocks, two rows each, and at `mean` those of the batch. Address of epsilon and momentum. Whether it is the running
@@ -80,7 +80,6 @@ class BatchNorm(Layer):
             activated(op, builder, get_activation(self.activation))
             return
         samples = max(1, BLOCK // builder.sample_rows)
-        builder.keep_together(samples)
         op.block = samples * builder.sample_rows
         blocks = -(-builder.rows // samples)
         op.y, op.dy = builder.new_rows(n), builder.new_deltas(n)
@@ -102,7 +101,7 @@ class BatchMoments(Layer):
     """The first half of a `BatchNorm`: moments of blocks of rows on the way forward, the input's gradient on the way back."""
 
     name = "moments"
-    internal = True
+    internal = passing_gradients = True
 
 
 # Rows of the block at `mean`: mean, 1 / sqrt(var + epsilon), (1 / rows or 0), sum of dY, sum of dY times the normalized X.
@@ -290,7 +289,7 @@ def moments_backward(op, data, params, grads, work, start, lo, n):
     if op.dx >= 0:
         _input_gradient(
             offset(work, op.x + lo * ld), offset(work, op.dy + lo * ld), mean, offset(mean, ld), gamma, offset(mean, 3 * ld),
-            offset(mean, 4 * ld), offset(work, op.dx + lo * ld), offset(mean, 2 * ld)[0], n, ld, op.n_out
+            offset(mean, 4 * ld), offset(work, dx_base(op, data) + lo * ld), offset(mean, 2 * ld)[0], n, ld, op.n_out
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from ..gemm import CLAMP, MASK, new_product, padded, whole_blocks, whole_columns
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ZEROS, Layer, Parameter, op_kernel
+from .base import ZEROS, Layer, Parameter, dx_base, dy_base, op_kernel
 from .conv_products import (
     CONV,
     add_columns,
@@ -40,6 +40,7 @@ class Conv(Layer):
     """Base of the convolutions: what they are told, and their parameters, in any number of dimensions."""
 
     record = CONV
+    passing_gradients = True
     takes_windows = takes_packed = True
     dims = 2
     paddings = "valid", "same"
@@ -248,7 +249,7 @@ def conv_backward(op, data, params, grads, work, start, lo, n):
     dY *= f' first where no layer after this one did it.
     """
     ld, pixels = op.ld_out, op.out_height * op.out_width
-    dy = offset(work, op.dy + lo * pixels * ld)
+    dy = offset(work, dy_base(op, data) + lo * pixels * ld)
     if op.derivative:
         columns = op.n_out if op.by_rows else whole_columns(op.n_out)
         call_on_tile(op.derivative, dy, offset(work, op.saved + lo * pixels * ld), n * pixels, columns, ld, ld)
@@ -257,10 +258,10 @@ def conv_backward(op, data, params, grads, work, start, lo, n):
         apart = whole_blocks(op.large) if op.ragged else op.ld_in
         p.flags, p.epilogue = MASK if op.clamps_before else 0, op.derivative_before
         for i in range(lo, lo + n):
-            dx, saved = offset(work, op.dx + i * op.sample), offset(work, op.saved_before + i * op.sample)
+            dx, saved = offset(work, dx_base(op, data) + i * op.sample), offset(work, op.saved_before + i * op.sample)
             for group in range(op.groups):
                 at = group * op.large
-                small = small_image(op, data, work, offset(work, op.dy + i * pixels * ld), ld, group)
+                small = small_image(op, data, work, offset(work, dy_base(op, data) + i * pixels * ld), ld, group)
                 matrix = offset(pointer_at(op.turned, work), group * places * op.small * op.ld_turned)
                 if op.aside:
                     aside = slot_scratch(op, data, work, op.aside)
@@ -282,7 +283,7 @@ def conv_gradient(op, data, params, grads, work, start, lo, n):
         return
     target = offset(grads, op.weight)
     for i in range(data.first_row, data.first_row + data.rows):
-        image, dy = offset(work, op.x + i * op.sample), offset(work, op.dy + i * pixels * ld)
+        image, dy = offset(work, op.x + i * op.sample), offset(work, dy_base(op, data) + i * pixels * ld)
         adds = data.adds or i > data.first_row
         for group in range(op.groups):
             large, at = large_image(op, data, work, image, group), group * op.small

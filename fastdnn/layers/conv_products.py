@@ -30,7 +30,7 @@ from ..gemm import (
     whole_blocks,
     whole_columns,
 )
-from .base import ONE, ZEROS, fields, shard_rows
+from .base import ONE, ZEROS, dy_base, fields, shard_rows
 from .windows import WINDOW_FIELDS, copy_inside, slot_scratch
 
 # Kernels; offsets in `params`; the address of the turned kernel, elements between its rows; groups; channels of a group of
@@ -239,7 +239,9 @@ def bias_gradient(op, data, work, grads, rows_of_sample):
     plain(p, 1, whole_columns(op.n_out), rows * rows_of_sample, 0, ld, ld)
     p.csa, p.ld_init = 0, ld if data.adds else 0
     init = target if data.adds else offset(work, ZEROS)
-    call_gemm(op.gemm, offset(work, ONE), offset(work, op.dy + first * rows_of_sample * ld), target, init, target, p)
+    call_gemm(
+        op.gemm, offset(work, ONE), offset(work, dy_base(op, data) + first * rows_of_sample * ld), target, init, target, p
+    )
 
 
 @inner

@@ -22,7 +22,7 @@ from ..gemm import (
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ONE, ZEROS, Layer, Parameter, fields, op_kernel, sample, shard_rows
+from .base import ONE, ZEROS, Layer, Parameter, dx_base, dy_base, fields, op_kernel, sample, shard_rows
 
 # Kernels: of products, of the transpose, of the activation. Offsets in `params` of the weights and the bias (-1: none); the
 # address of the transposed weights. Of the layer before, what dX is to be multiplied by. Kernel of products that add.
@@ -78,6 +78,7 @@ class Dense(Layer):
     """
 
     name, record = "dense", DENSE
+    passing_gradients = True
     takes_sparse = True
     older_names = MappingProxyType({"rate": "learning_rate_factor"})
 
@@ -163,12 +164,12 @@ def dense_backward(op, data, params, grads, work, start, lo, n):
     W^T : (n_out, n_in), stride ld_in, as `dense_refresh` left it     dY *= f' first where no layer after this one did it
     """
     ldx, ldy = op.ld_in, op.ld_out
-    dy = offset(work, op.dy + lo * ldy)
+    dy = offset(work, dy_base(op, data) + lo * ldy)
     if op.derivative:
         columns = op.n_out if op.by_rows else whole_columns(op.n_out)
         call_on_tile(op.derivative, dy, offset(work, op.saved + lo * ldy), n, columns, ldy, ldy)
     if op.dx >= 0:
-        dx, saved = offset(work, op.dx + lo * ldx), offset(work, op.saved_before + lo * ldx)
+        dx, saved = offset(work, dx_base(op, data) + lo * ldx), offset(work, op.saved_before + lo * ldx)
         p = new_product()
         plain(p, n, whole_columns(op.n_in), op.n_out, ldy, ldx, ldx)
         p.flags, p.epilogue = MASK if op.clamps_before else 0, op.derivative_before
@@ -196,7 +197,7 @@ def sum_over_rows(op, data, work, grads, lo, n):
     if lo >= op.n_in:
         x, target = offset(work, ONE), offset(grads, op.bias)
         p.m, p.rsa, p.csa = 1, 0, 0
-    dy = offset(work, op.dy + first * ldy)
+    dy = offset(work, dy_base(op, data) + first * ldy)
     if op.adds and data.adds:
         p.ld_init = ldy
         call_gemm(op.gemm_adds, x, dy, target, target, target, p)

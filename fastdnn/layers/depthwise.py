@@ -11,7 +11,7 @@ from ..gemm import CLAMP, MASK, gemm_of_segments, whole_columns
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ZEROS, Layer, Parameter, fields, op_kernel
+from .base import ZEROS, Layer, Parameter, dx_base, dy_base, fields, op_kernel
 from .conv_products import axis_phases, bias_gradient, small_border
 from .dense import DENSE, dense_op
 from .depthwise_rows import depthwise_row, nine_gradients, one_gradient, three_gradients
@@ -61,6 +61,7 @@ class DepthwiseConv2D(Layer):
     """
 
     name, record = "depthwise_conv2d", DEPTHWISE
+    passing_gradients = True
     takes_windows = True
     kernel_name = "kernel"
 
@@ -245,6 +246,7 @@ class Pointwise(Layer):
     """
 
     name, record = "pointwise", DENSE
+    passing_gradients = True
 
     def __init__(self, separable):
         self.separable = separable
@@ -323,16 +325,16 @@ def depthwise_backward(op, data, params, grads, work, start, lo, n):
     """dX from dY for samples lo..lo+n, times f' of the layer before; writes its own samples of dX (and dY)."""
     ld, columns, pixels = op.ld_out, whole_columns(op.n_out), op.out_height * op.out_width
     if op.derivative:
-        dy, saved = offset(work, op.dy + lo * pixels * ld), offset(work, op.saved + lo * pixels * ld)
+        dy, saved = offset(work, dy_base(op, data) + lo * pixels * ld), offset(work, op.saved + lo * pixels * ld)
         call_on_tile(op.derivative, dy, saved, n * pixels, op.n_out if op.by_rows else columns, ld, ld)
     if op.dx < 0:
         return
     w, zeros = offset(params, op.weight), offset(work, ZEROS)
     for i in range(lo, lo + n):
-        dy, dx = slot_scratch(op, data, work, op.out_scratch), offset(work, op.dx + i * op.sample)
+        dy, dx = slot_scratch(op, data, work, op.out_scratch), offset(work, dx_base(op, data) + i * op.sample)
         saved = offset(work, op.saved_before + i * op.sample)
         for r in range(op.out_height):
-            source = offset(work, op.dy + (i * pixels + r * op.out_width) * ld)
+            source = offset(work, dy_base(op, data) + (i * pixels + r * op.out_width) * ld)
             copy(source, offset(dy, op.out_inside + r * op.out_pitch), op.out_width * ld)
         target = slot_scratch(op, data, work, op.aside) if op.multiplier > 1 else dx
         for f in range(op.n_phases):
@@ -374,7 +376,7 @@ def depthwise_gradient(op, data, params, grads, work, start, lo, n):
     x_step, x_row, dy_row = op.stride_w * ld, op.stride_h * op.pitch, op.out_width * ld
     for i in range(data.first_row, data.first_row + data.rows):
         x = bordered_input(op, data, work, offset(work, op.x + i * op.sample))
-        dy, t = offset(work, op.dy + i * pixels * ld), 0
+        dy, t = offset(work, dy_base(op, data) + i * pixels * ld), 0
         while t < places:
             taps, rows, width = op.places + 16 * t, op.out_height, op.out_width
             if places - t >= 9:

@@ -5,7 +5,7 @@ import math
 from .._jit import inner
 from .._rows import add, row_op, scaled
 from .._simd import copy, doubles_at, offset, real, where
-from .base import ZEROS, Layer, fields, op_kernel
+from .base import ZEROS, Layer, dx_base, dy_base, fields, op_kernel
 from .windows import WINDOW_FIELDS, Axis, axes_of, check_image, check_padding, check_sizes, window_op
 
 # Whether windows overlap, and whether each pixel is in one. Offset of the number of the place that the largest came from,
@@ -18,6 +18,7 @@ class Pool(Layer):
     """Base of the pooling layers."""
 
     record = POOL
+    passing_gradients = True
     takes_windows = True
     dims = 2
     kernels = ()  # forward, backward, and forward in inference
@@ -50,6 +51,7 @@ class GlobalPool(Layer):
     """Base of the layers that pool all pixels of an image, or all steps of a series, into one."""
 
     record = POOL
+    passing_gradients = True
     takes_windows = True
     dims = 2
     kernels = ()
@@ -202,13 +204,13 @@ def max_pool_backward(op, data, params, grads, work, start, lo, n):
     if op.dx < 0:
         return
     for i in range(lo, lo + n):
-        image, at = offset(work, op.dx + i * op.sample), i * op.out_height * op.out_width
+        image, at = offset(work, dx_base(op, data) + i * op.sample), i * op.out_height * op.out_width
         if op.overlaps or not op.covers:
             clear_sample(op, work, image)
         for r in range(op.out_height):
             for c in range(op.out_width):
                 out = (at + r * op.out_width + c) * ld
-                dy, y, chosen = offset(work, op.dy + out), offset(work, op.y + out), offset(work, op.chosen + out)
+                dy, y, chosen = offset(work, dy_base(op, data) + out), offset(work, op.y + out), offset(work, op.chosen + out)
                 first_i, end_i, first_j, end_j, whole = window_at(op, r, c)
                 if whole and op.kernel_height == 2 and op.kernel_width == 2 and not op.overlaps:
                     dx = offset(image, (first_i * op.width + first_j) * ld)
@@ -249,17 +251,17 @@ def avg_pool_backward(op, data, params, grads, work, start, lo, n):
     if op.dx < 0:
         return
     for i in range(lo, lo + n):
-        image, at = offset(work, op.dx + i * op.sample), i * op.out_height * op.out_width
+        image, at = offset(work, dx_base(op, data) + i * op.sample), i * op.out_height * op.out_width
         clear_sample(op, work, image)
         for r in range(op.out_height):
             for c in range(op.out_width):
-                dy = offset(work, op.dy + (at + r * op.out_width + c) * ld)
+                dy = offset(work, dy_base(op, data) + (at + r * op.out_width + c) * ld)
                 first_i, end_i, first_j, end_j, _ = window_at(op, r, c)
                 share = real(work, 1.0 / ((end_i - first_i) * (end_j - first_j)))
                 for k in range(first_i, end_i):
                     for m in range(first_j, end_j):
                         pixel = i * op.sample + (k * op.width + m) * ld
-                        dx = offset(work, op.dx + pixel)
+                        dx = offset(work, dx_base(op, data) + pixel)
                         _mean_back(dy, offset(work, op.x + pixel), dx, dx, share, nothing, columns)
 
 
