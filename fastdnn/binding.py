@@ -11,8 +11,10 @@ from .layout import aligned
 from .norms import judge_norm, limit_norms
 from .optimizers.base import CONTROL, add, average, limit, norm
 from .program import share
+from .shards import late_gradient, shard_through
 from .tables import PART, SETTINGS, TRAIN
 
+SHARD_ROUTINES = shard_through, late_gradient
 CHANGING = slice(TRAIN.time, TRAIN.scalars + 1)  # entries of the table that are set for each call
 
 
@@ -57,7 +59,7 @@ class Binding:
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count
-        for routine in engine.ROUTINES:
+        for routine in (*engine.ROUTINES, *(SHARD_ROUTINES if training.by_shards else ())):
             self.job[getattr(TRAIN, routine.__name__)] = routine.address
         return {
             TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,

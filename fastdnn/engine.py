@@ -9,14 +9,13 @@ Where no share is without a shard, each sums the gradients of its own shards in 
 the cores and not activations, which are more in small networks, and whole matrices are one product instead of a product
 for each part. The sums are the same.
 
-Both loops look at the clock and return when their time is up, wherever they are: who called them goes on from there.
+The loop looks at the clock and returns when its time is up, wherever it is: who called it goes on from there.
 """
 
 import math
 
 from numba import types
 
-from . import _atomic
 from ._jit import driver, inner, routine
 from ._phases import (
     OVER,
@@ -40,9 +39,9 @@ from .optimizers.base import (
     norm_signature,
     update_signature,
 )
-from .tables import INFER, PART, SEGMENT, SETTINGS, TRAIN
+from .tables import PART, SEGMENT, SETTINGS, TRAIN
 
-_train_at, _infer_at, _data_at, _op_at = TRAIN.view, INFER.view, DATA.view, OP.view
+_train_at, _data_at, _op_at = TRAIN.view, DATA.view, OP.view
 _part_at, _segment_at, _settings_at, _control_at = PART.view, SEGMENT.view, SETTINGS.view, CONTROL.view
 
 REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
@@ -50,16 +49,18 @@ REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
 # Numba takes numbers from globals, not from the attributes of objects.
 FORWARD, BACKWARD, GRADIENT, REFRESH, OP_SIZE = OP.forward, OP.backward, OP.gradient, OP.refresh, OP.size
 DATA_BYTES, SEGMENT_BYTES, SCALARS_BYTES, FACTORS_BYTES = (8 * r.size for r in (DATA, SEGMENT, SCALARS, FACTORS))
-STOPPED, NEXT_PIECE = 8 * INFER.stopped, 8 * INFER.next_piece
 
 share_signature = types.void(TRAIN.type, types.intp)  # (job, share)
 loss_signature = types.float64(TRAIN.type, types.intp, types.intp, types.intp)  # (job, batch, base, rows)
 step_signature = types.void(TRAIN.type, types.intp, types.float64)  # (job, batch, loss)
+shard_signature = types.void(TRAIN.type, types.intp, types.intp)  # (job, share, shard)
+late_signature = types.int64(TRAIN.type, types.intp, types.intp)  # (job, part, share)
 _call_share = caller(lambda _: share_signature, 2)
 _call_loss, _call_step = caller(lambda _: loss_signature, 4), caller(lambda _: step_signature, 3)
-_call_op = caller(op_signature, 8)
+_call_shard, _call_late = caller(lambda _: shard_signature, 3), caller(lambda _: late_signature, 3)
+call_op = caller(op_signature, 8)
 _call_update = caller(update_signature, 9)
-_call_add = caller(add_signature, 4)
+call_add = caller(add_signature, 4)
 _call_norm = caller(norm_signature, 3)
 call_average = caller(average_signature, 5)
 
@@ -71,7 +72,7 @@ def run(job, kind, o, data, work, start, lo, n):
     if kernel:
         op = _op_at(job.program, o)
         rows = op.sample_rows
-        _call_op(kernel, op, _data_at(data, 0), job.params, 0, work, start * rows, lo * rows, n * rows)
+        call_op(kernel, op, _data_at(data, 0), job.params, 0, work, start * rows, lo * rows, n * rows)
 
 
 @inner
@@ -87,7 +88,7 @@ def run_units(job, kind, o, data, grads, start, lo, n):
     """Call GRADIENT or REFRESH of op o, if it has one, for units lo..lo+n of its parameters; data and grads are addresses."""
     kernel = integers_at(job.program, o * OP_SIZE)[kind]
     if kernel:
-        _call_op(kernel, _op_at(job.program, o), _data_at(data, 0), job.params, grads, job.work, start, lo, n)
+        call_op(kernel, _op_at(job.program, o), _data_at(data, 0), job.params, grads, job.work, start, lo, n)
 
 
 # ---------------------------------------------------------------- the first phase: rows
@@ -118,100 +119,15 @@ def shard_gradients(job, data, grads):
 
 
 @inner
-def op_gradient(job, o, data, grads, work, start):
-    """The gradient of the parameters of op o over the samples of the shard `data`, which stand in `work`."""
-    kernel = integers_at(job.program, o * OP_SIZE)[GRADIENT]
-    p = 0
-    while p < job.n_parts and kernel:
-        first, units = _part_at(job.parts, p), 0
-        while p < job.n_parts and _part_at(job.parts, p).entry == first.entry:
-            units += _part_at(job.parts, p).units
-            p += 1
-        if first.op == o:
-            _call_op(
-                kernel, _op_at(job.program, o), _data_at(data, 0), job.params, grads, work, start, first.first_unit, units
-            )
-
-
-@inner
-def back_by_chunks(job, data_at, grads, work, start, lo, n):
-    """A segment's ops that work on chunks, back for samples lo..lo+n, and the gradients of those that can add them up."""
-    segment, data = _segment_at(job.segment, 0), _data_at(data_at, 0)
-    chunks = (n + job.chunk - 1) // job.chunk
-    for c in range(chunks - 1, -1, -1):  # the last chunk forward is still in the cache
-        first = lo + c * job.chunk
-        rows = min(job.chunk, lo + n - first)
-        data.first_row, data.rows, data.adds = first, rows, 1 if c < chunks - 1 else 0
-        for o in range(min(segment.backward, job.whole - 1), segment.backward_end - 1, -1):
-            run(job, BACKWARD, o, data_at, work, start, first, rows)
-            if _op_at(job.program, o).adds:
-                op_gradient(job, o, data_at, grads, work, start)
-    data.first_row, data.rows, data.adds = lo, n, 0
-
-
-@inner
-def shard_through(job, share, s):
-    """The samples of shard s through one segment, forward, back, and to the gradients of the ops that it goes back through.
-
-    Ops before `whole` take a chunk at a time, so that one finds in the cache what another has left there; those behind it
-    all samples of the shard at once, so that their weights are read once.
-    """
-    segment, data, data_at = _segment_at(job.segment, 0), shard(job, s), job.data + s * DATA_BYTES
-    lo, n, start, work, grads = data.first_row, data.rows, job.start, job.work, job.own_grads + s * job.own
-    first_row = lo
-    data.slot = share
-    if job.work_bytes:  # the workspace holds the samples of one shard; each share has its own
-        start, work, data.slot, lo = start + lo, work + share * job.work_bytes, 0, 0
-        data.first_row = 0
-    for first in range(lo, lo + n, job.chunk):
-        rows = min(job.chunk, lo + n - first)
-        for o in range(segment.forward, min(segment.forward_end, job.whole)):
-            run(job, FORWARD, o, data_at, work, start, first, rows)
-    for o in range(max(segment.forward, job.whole), segment.forward_end):
-        run(job, FORWARD, o, data_at, work, start, lo, n)
-    for o in range(segment.backward, max(segment.backward_end, job.whole) - 1, -1):
-        run(job, BACKWARD, o, data_at, work, start, lo, n)
-    back_by_chunks(job, data_at, grads, work, start, lo, n)
-    for o in range(segment.backward, segment.backward_end - 1, -1):
-        if is_late(job, o):
-            keep_rows(job, o, work, first_row, n)
-        elif o >= job.whole or not _op_at(job.program, o).adds:
-            op_gradient(job, o, data_at, grads, work, start)
+def shard(job, s):
+    """Table `DATA` of shard s."""
+    return _data_at(job.data, s)
 
 
 @inner
 def is_late(job, o):
     """Whether the gradient of op o is that of all rows at once, after all shards."""
     return job.by_shards and o >= job.whole and _op_at(job.program, o).plain != 0
-
-
-@inner
-def keep_rows(job, o, work, first, n):
-    """What the gradient of op o reads of a shard's n samples, from its workspace to rows `first`.. of that of all of them."""
-    if job.work_bytes and _op_at(job.program, o).gradient:
-        op, late, size = _op_at(job.program, o), _op_at(job.late, o), job.itemsize
-        for here, there, ld in ((op.x, late.x, op.ld_in), (op.dy, late.dy, op.ld_out)):
-            copy_bytes(work + here * size, job.late_work + (there + first * ld) * size, n * ld * size)
-
-
-@inner
-def late_gradient(job, part, share):
-    """The gradient of a part that `is_late`; returns the address of the array that holds it."""
-    more, data = job.start > job.begin, job.data + job.n_shards * DATA_BYTES
-    scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
-    kernel, target = integers_at(job.late, part.op * OP_SIZE)[GRADIENT], scratch if more else job.grads
-    if kernel:
-        op, work = _op_at(job.late, part.op), job.late_work
-        _call_op(kernel, op, _data_at(data, 0), job.params, target, work, job.start, part.first_unit, part.units)
-        if more:
-            _call_add(job.add, job.grads, scratch, part.first_param, part.n_params)
-    return job.grads
-
-
-@inner
-def shard(job, s):
-    """Table `DATA` of shard s."""
-    return _data_at(job.data, s)
 
 
 @routine(share_signature)
@@ -221,7 +137,7 @@ def rows_of_share(job, share):
     if job.by_shards:
         for s in range(job.n_shards * share // shares, job.n_shards * (share + 1) // shares):
             if shard(job, s).rows > 0:
-                shard_through(job, share, s)
+                _call_shard(job.shard_through, job, share, s)
     elif job.own:
         first, end = job.n_shards * share // shares, job.n_shards * (share + 1) // shares
         lo = shard(job, first).first_row
@@ -257,7 +173,7 @@ def part_gradient(job, part, share):
                     target, data = scratch if more else grads, job.data + s * DATA_BYTES
                     run_units(job, GRADIENT, part.op, data, target, job.start, part.first_unit, part.units)
                 if more:
-                    _call_add(job.add, grads, source, part.first_param, part.n_params)
+                    call_add(job.add, grads, source, part.first_param, part.n_params)
                 elif source != grads and job.own:
                     at = part.first_param * job.itemsize
                     copy_bytes(source + at, grads + at, part.n_params * job.itemsize)
@@ -290,7 +206,8 @@ def parts_of_share(job, share):
         if job.kind == REFRESH_ALL:
             run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
         elif job.kind == GRADIENTS:
-            grads = late_gradient(job, part, share) if is_late(job, part.op) else part_gradient(job, part, share)
+            late = is_late(job, part.op)
+            grads = _call_late(job.late_gradient, job, p, share) if late else part_gradient(job, part, share)
             if job.final and job.norm:
                 squares[p] = _call_norm(job.norm, grads, part.first_param, part.n_params)
             elif job.final and job.fine:
@@ -465,37 +382,3 @@ def train(job_at):
             break
     job.first, job.skip = b, skip
     end_phases(job)
-
-
-# ---------------------------------------------------------------- inference
-
-
-@driver
-def infer(job_at):
-    """Samples job.first..job.last forward through all ops, the last of which writes results, in job.pieces pieces.
-
-    Each thread has a workspace of its own, work_bytes after that of the one before it, and takes the next piece that nobody
-    has taken until there is none or the time is up; job.next_piece is then where to go on.
-    """
-    job = _infer_at(job_at, 0)
-    number, count, pieces = arrive(job), job.last - job.first, job.pieces
-    if number >= job.shares:
-        return
-    work = job.work + number * job.work_bytes
-    until = ticks(job) + job.time if number == 0 else 0
-    while not _atomic.load(job_at + STOPPED):
-        piece = _atomic.add(job_at + NEXT_PIECE, 1)
-        if piece >= pieces:
-            return
-        start = job.first + count * piece // pieces
-        n = job.first + count * (piece + 1) // pieces - start
-        if n > 0:
-            for first in range(0, n if job.whole else 0, job.chunk):
-                rows = min(job.chunk, n - first)
-                for o in range(job.whole):
-                    run(job, FORWARD, o, job.data, work, start + first, 0, rows)
-                copy_bytes(work + job.made, work + job.taken + first * job.sample_bytes, rows * job.sample_bytes)
-            for o in range(job.whole, job.ops):
-                run(job, FORWARD, o, job.data, work, start, 0, n)
-        if number == 0 and ticks(job) >= until:
-            _atomic.store(job_at + STOPPED, 1)

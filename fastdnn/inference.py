@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 
-from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
+from .forward import infer
 from .layers.base import DATA
 from .program import Program, value_size
 from .tables import INFER
@@ -109,7 +109,7 @@ class Inference:
         job[_CHANGING] = self._call_of_few[1]
         gate.fill(0)
         self._flag[0] = 0
-        engine.infer(1, address)
+        infer(1, address)
         return results[:n].copy(), not self._flag[0]
 
     def _take_few(self):
@@ -134,7 +134,7 @@ class Inference:
         pieces = min(last - first, -(-pieces // threads) * threads)  # as many for each thread, all of about the same size
         gate[:] = 0
         job[_CHANGING] = int(seconds * ticks_per_second()), first, last, pieces, 0, 0
-        engine.infer(threads, address)
+        infer(threads, address)
         return first + (last - first) * min(int(job[INFER.next_piece]), pieces) // pieces
 
     def _bound(self, threads):
@@ -142,7 +142,7 @@ class Inference:
         return self._jobs.get(threads) or self._bind(threads)
 
     def _bind(self, threads):
-        engine.infer.prepare(threads)
+        infer.prepare(threads)
         job, program = np.zeros(INFER.size, np.int64), self._program
         gate, *kept = prepare_phases(job, threads)
         most = max(threads, *self._jobs, 1)

@@ -137,6 +137,10 @@ class Layout:
         inputs = [shape for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if not layer.reshapes]
         return max(map(sample_rows, [*inputs, self.shapes[-1]]))
 
+    def is_trained(self, number):
+        """Whether a leaf has parameters that move: those with a learning_rate_factor of 0 need no gradient."""
+        return any(e.parameter.learning_rate_factor != 0 for e in self.entries if e.layer == number)
+
     @property
     def unit(self):
         """Samples that no split of a batch may part: those whose rows a layer that `needs_batch` sums up before others."""

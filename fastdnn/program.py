@@ -263,12 +263,14 @@ class Program:
             if not self.with_gradient and number + 1 == self.whole:
                 self.boundary = builder.input, late[2], value_size(shape)
                 self.blocks, builder.input = late[:2], late[2]
-            builder.d_input = int(self.table[number, OP.dy]) if number or input_gradient else -1
+            wanted = input_gradient or any(layout.is_trained(before) for before in range(number))
+            builder.d_input = int(self.table[number, OP.dy]) if wanted else -1
             if folded[number]:  # of several reshapes one after the other the last one does it all
                 builder.in_place(op)
                 continue
             builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.emit(op, builder)
+            op.gradient *= layout.is_trained(number)
             op.dy_slot, op.dy_sample = builder.slots.get(op.dy, (0, 0))
             op.dx_slot, op.dx_sample = builder.slots.get(op.dx, (0, 0))
             shape = shapes[number + 1]

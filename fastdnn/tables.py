@@ -14,9 +14,11 @@ CALL = Record("program", "ops", "data", "params", "work", "time", "first", "last
 TRAIN = Record(
     "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
     "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
-    "n_params", "scratch", "scratch_bytes", "itemsize", "own", "own_grads", "by_shards",
-    "whole", "work_bytes", "unit", "late", "late_work", "add", "norm", "average", "averaged", "limit", "limits",
-    "n_limits", "most", "factors", "skip_nonfinite", "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
+    "n_params", "scratch", "scratch_bytes", "itemsize", "own", "own_grads", "add", "norm", "average",
+    "averaged", "limit", "limits", "n_limits", "most", "factors", "skip_nonfinite",
+    "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
+    # of networks of images and series: whether a shard goes through all ops before the next, see `shards`
+    "by_shards", "whole", "work_bytes", "unit", "late", "late_work", "shard_through", "late_gradient",
     # routines of the engine's own
     "together", "rows_of_share", "parts_of_share", "forward_and_back", "gradients_and_update", "judge_norm", "limit_norms",
     # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer

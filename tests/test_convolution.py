@@ -6,6 +6,7 @@ from goldens import from_pytorch
 
 from fastdnn import DNNClassifier, Model, config_context, layers, losses
 from fastdnn.layers import ACTIVATIONS
+from fastdnn.layers.base import OP
 from fastdnn.optimizers import SGD, Adam
 
 # ---------------------------------------------------------------- against PyTorch
@@ -410,6 +411,9 @@ def test_frozen_layers_stay_and_cost_no_gradient():
     before = model.weights["0.conv2d.kernel"].copy()
     model.fit(X, y, epochs=2, batch_size=10)
     np.testing.assert_array_equal(model.weights["0.conv2d.kernel"], before)
+    run = model.bind(X, y, None, 10)
+    assert not run.program.table[1, [OP.gradient, OP.refresh]].any()  # nothing is computed for it
+    assert run.program.table[2, OP.dx] == -1
 
 
 # ---------------------------------------------------------------- shapes and errors

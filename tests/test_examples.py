@@ -142,13 +142,29 @@ def test_fashion_mnist(tmp_path, capsys):
     assert example("fashion_mnist").main(tmp_path, epochs=10, hidden=(32,)) > 0.9
 
 
-def write_images(tmp_path):
-    """Files in Fashion-MNIST's format whose classes are easy to tell."""
+@pytest.mark.parametrize("network", ["small", "augmented", "separable", "residual"])
+def test_images(network, tmp_path, capsys):
+    write_images(tmp_path, stripes=True)
+    assert example("images").main(tmp_path, network, epochs=6, verbose=0) > 0.6
+    assert "parameters" in capsys.readouterr().out
+
+
+def test_image_pictures(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert example("image_pictures").main(tmp_path, epochs=5) > 0.9
+    assert (tmp_path / "images.png").stat().st_size > 10_000
+
+
+def write_images(tmp_path, stripes=False):
+    """Files in Fashion-MNIST's format whose classes are easy to tell: by a row, or by how far apart bright rows are."""
     rng = np.random.default_rng(0)
     for name, rows in (("train", 600), ("t10k", 200)):
         labels = np.arange(rows, dtype=np.uint8) % 10
         images = rng.integers(0, 60, (rows, 28, 28), dtype=np.uint8)
         images[np.arange(rows), labels * 2] = 250  # a bright row tells the class
+        for image, label in zip(images if stripes else (), labels, strict=False):
+            image[...] = 30
+            image[:: label + 2] = 220
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (tmp_path / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
@@ -162,4 +178,5 @@ def test_fashion_mnist_refuses_other_files(tmp_path):
 
 def test_every_example_is_tested():
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures"}
+    assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures",
+                              "images", "image_pictures"}  # fmt: skip

@@ -120,4 +120,4 @@ def test_shards_are_a_matter_of_the_network_and_its_batch():
     model = Model([layers.Dense(10)]).build(100)
     X, y = np.zeros((64, 100)), np.zeros((64, 10))
     run = model.bind(X, y, batch_size=64)
-    assert len(run.data) == SHARDS
+    assert run.plan.shards == SHARDS

@@ -88,7 +88,7 @@ def test_predictions_end_when_their_time_is_up(monkeypatch):
     model = network()
     expected, calls = model.predict(X), []
     monkeypatch.setattr(ThreadChoice, "next", lambda choice: (choice.most, 0.0))
-    driver = type(engine.infer)
+    driver = type(engine.train)
     call = driver.__call__
     monkeypatch.setattr(driver, "__call__", lambda self, *args: [calls.append(args), call(self, *args)])
     many = np.tile(X, (40, 1))
