@@ -37,6 +37,7 @@ ORDER = [
     "layers.batch_norm",
     "layers.windows",
     "layers.conv_products",
+    "layers.narrow_products",
     "layers.conv",
     "layers.conv_transpose",
     "layers.depthwise_rows",

@@ -281,6 +281,29 @@ def test_ten_steps_as_in_pytorch(optimizer):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("settings", [{}, {"strides": 2}, {"dilation_rate": 2}, {"use_bias": False}], ids=str)
+@pytest.mark.parametrize(("channels", "filters"), [(16, 16), (5, 12), (24, 3), (16, 40)])
+def test_narrow_products_give_the_same_numbers(channels, filters, settings, dtype, monkeypatch):
+    """Pixels in the lanes, where channels are too few for them: sums in the same order."""
+    X, y = np.random.default_rng(0).standard_normal((3, 11, 9, channels)).astype(dtype), np.zeros((3, 2))
+    stack = [
+        L.Activation("relu"),
+        L.Conv2D(filters, (3, 4), padding="same", activation="relu", **settings),
+        L.Flatten(),
+        L.Dense(2),
+    ]
+    found = []
+    for least in (1, 10**9):
+        monkeypatch.setattr("fastdnn.layers.narrow_products.LEAST", least)
+        model = Model(stack, dtype=dtype, random_state=0).build(X.shape[1:])
+        scores, gradient = model.forward(X), model.loss_and_grad(X, y)[1].copy()
+        found.append((scores, gradient, model.input_gradient(X, y)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    for narrow, wide in zip(found[0][1:], found[1][1:], strict=True):
+        np.testing.assert_allclose(narrow, wide, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+
+
 # ---------------------------------------------------------------- bits, rows, numbers
 
 

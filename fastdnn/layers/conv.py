@@ -24,6 +24,7 @@ from .conv_products import (
     turned_op,
 )
 from .dense import DENSE, dense_op
+from .narrow_products import narrow_correlate, narrow_kernel_gradient, narrow_op, narrow_spread
 from .windows import (
     axes_of,
     check_channels_last,
@@ -121,7 +122,7 @@ class Conv(Layer):
         op.weight, op.adds = builder.parameter("kernel"), 1
         op.bias = builder.parameter("bias") if self.use_bias else -1
         op.ld_turned = padded(op.large)
-        conv_op(op, builder, axes, op.large, op.small * op.ld_turned)
+        conv_op(op, builder, axes, op.large, op.small * op.ld_turned, narrow_op)
         activated(op, builder, get_activation(self.activation), axes[0].out * axes[1].out, apart=op.ragged)
         if builder.with_gradient and op.dx >= 0:
             op.refresh = conv_refresh.address(builder.dtype)
@@ -228,7 +229,9 @@ def conv_forward(op, data, params, grads, work, start, lo, n):
         for group in range(op.groups):
             large, at = large_image(op, data, work, image, group), group * op.small
             matrix = offset(params, op.weight + at)
-            if op.ragged:
+            if op.narrow_small:
+                narrow_correlate(op, data, work, large, matrix, ld, z, bias, CLAMP if op.clamps else 0)
+            elif op.ragged:
                 aside, apart = slot_scratch(op, data, work, op.aside), whole_blocks(op.small)
                 p.flags, p.epilogue = 0, 0
                 correlate(op, p, large, matrix, ld, aside, apart, zeros, aside)
@@ -238,7 +241,7 @@ def conv_forward(op, data, params, grads, work, start, lo, n):
         if op.ragged:
             for r in range(pixels):
                 add(offset(z, r * ld), bias, offset(z, r * ld), op.n_out)
-        if op.activation and (op.by_rows or op.ragged):
+        if op.activation and (op.by_rows or op.ragged or op.narrow_small):
             call_on_tile(op.activation, z, y, pixels, op.n_out, ld, ld)
 
 
@@ -263,7 +266,11 @@ def conv_backward(op, data, params, grads, work, start, lo, n):
                 at = group * op.large
                 small = small_image(op, data, work, offset(work, dy_base(op, data) + i * pixels * ld), ld, group)
                 matrix = offset(pointer_at(op.turned, work), group * places * op.small * op.ld_turned)
-                if op.aside:
+                if op.narrow_large:
+                    narrow_spread(op, data, work, small, matrix, op.ld_turned, dx, saved, zeros, p.flags)
+                    if op.derivative_before:
+                        call_on_tile(op.derivative_before, dx, saved, op.height * op.width, op.large, apart, apart)
+                elif op.aside:
                     aside = slot_scratch(op, data, work, op.aside)
                     spread(op, p, small, matrix, op.ld_turned, aside, apart, zeros, aside, zeros)
                     for r in range(op.height):
@@ -287,7 +294,9 @@ def conv_gradient(op, data, params, grads, work, start, lo, n):
         adds = data.adds or i > data.first_row
         for group in range(op.groups):
             large, at = large_image(op, data, work, image, group), group * op.small
-            if op.ragged:
+            if op.narrow_kernel:
+                narrow_kernel_gradient(op, data, work, large, dy, ld, target, adds, zeros)
+            elif op.ragged:
                 sums, apart = slot_scratch(op, data, work, op.aside), whole_blocks(op.small)
                 kernel_gradient(op, large, offset(dy, at), ld, sums, apart, False, zeros)
                 add_columns(sums, apart, offset(target, at), ld, rows, op.small, adds)

@@ -43,12 +43,15 @@ CONV = fields(
     "large_pixel", "pitch", "inside", "small_pitch", "small_inside", "small_scratch", "direct", "phases",
     "n_phases", "ragged", "aside",
     "saved_before", "clamps_before", "derivative_before",
+    # of `narrow_products`: whether they are taken; their scratch, elements of a plane, pixels of a product, where that is
+    "narrow_small", "narrow_large", "narrow_kernel", "planes", "plane", "lanes", "turned_out",
+    "transpose_planes", "small_height",
 )  # fmt: skip
 
 # Places of the large image that see the same places of the kernel: the first, and how many; the first element of the small
 # bordered image and of the kernel's matrix; places of the kernel, and the steps from one to the next in both.
 PHASE = Record("row", "column", "rows", "columns", "a", "b", "taps_h", "taps_w", "a1", "a2", "b1", "b2")
-_phase_at = PHASE.view
+phase_at = PHASE.view
 
 
 # ---------------------------------------------------------------- geometry
@@ -86,8 +89,10 @@ def phases_of(axes, pitch, inside, small, tap):
     return np.array(table, np.int64)
 
 
-def conv_op(op, builder, axes, large_pixel, tap):
+def conv_op(op, builder, axes, large_pixel, tap, narrow=None):
     """Fill in the products of an op whose geometry, groups and channels are there.
+
+    narrow : `narrow_products.narrow_op` where the op may be such
 
     large_pixel : elements from pixel to pixel of the bordered large image
     tap : elements of the matrix that `spread` reads, from one place of the kernel to the next
@@ -102,7 +107,8 @@ def conv_op(op, builder, axes, large_pixel, tap):
     (top, bottom), (left, right) = (small_border(a) for a in axes)
     op.small_scratch, op.small_pitch = size, (left + columns.out + right) * op.small
     op.small_inside = top * op.small_pitch + left * op.small
-    size += (top + rows.out + bottom) * op.small_pitch + 2 * ALIGN
+    op.small_height = top + rows.out + bottom
+    size += op.small_height * op.small_pitch + 2 * ALIGN
     op.ragged = op.groups > 1 and (op.large % COLUMNS or op.small % COLUMNS) != 0
     if op.ragged or builder.packed:
         op.aside, large, small = size, padded(op.large), padded(op.small)
@@ -112,6 +118,9 @@ def conv_op(op, builder, axes, large_pixel, tap):
             rows.kernel * columns.kernel * op.large * small,
         )
         size += max(sizes)
+    if narrow:
+        size = -(-size // ALIGN) * ALIGN
+        op.planes, size = size, size + narrow(op, builder, axes)
     builder.new_scratch(op, size)
     phases = phases_of(axes, op.small_pitch, op.small_inside, op.small, tap)
     op.phases, op.n_phases = builder.integers(phases), len(phases)
@@ -176,7 +185,7 @@ def spread(op, p, small, matrix, ldb, large, ldc, init, y, zeros):
     """
     flags, epilogue = p.flags, p.epilogue
     for f in range(op.n_phases):
-        phase = _phase_at(op.phases, f)
+        phase = phase_at(op.phases, f)
         first = (phase.row * op.width + phase.column) * ldc
         plain(p, phase.columns, columns_of(op, op.large), op.small, op.small, ldb, op.stride_w * ldc)
         p.flags, p.epilogue = flags, epilogue
