@@ -24,17 +24,21 @@ MANY_SHARDS, SHARD_SAMPLES = 8, 8
 PIECE_BYTES = 1 << 27  # of values and their gradients that are there at once, unless BLOCK samples take more
 # Of those that go forward and back together, of samples of several rows, and rows that a product should have.
 CHUNK_BYTES, CHUNK_ROWS = 512 * 1024, 64
-SHARD_BYTES = 1 << 24  # of the values of a shard and their gradients
+SHARD_BYTES = 1 << 22  # of the values of a shard and their gradients: larger ones are not faster
 NO_SCALARS = np.zeros((1, SCALARS.size))  # what a batch without an update reads
 STEPS = 65536  # most steps whose scalars are made ahead
+
+
+def shard_samples(layout):
+    """Samples that a shard of a network of images or series has at the least."""
+    dense = sum(e.rows * e.stride for e in layout.entries if e.layer + 1 >= layout.first_whole)
+    return 1 if dense <= SHARD_SIZE else SHARD_SAMPLES if dense <= 16 * SHARD_SIZE else 2 * SHARD_SAMPLES
 
 
 def n_shards(layout, rows):
     """Shards of `rows` samples that the gradient of a network is summed over: fixed by the network, not by the threads."""
     if layout.first_whole:
-        dense = sum(e.rows * e.stride for e in layout.entries if e.layer + 1 >= layout.first_whole)
-        samples = 1 if dense <= SHARD_SIZE else SHARD_SAMPLES if dense <= 16 * SHARD_SIZE else 2 * SHARD_SAMPLES
-        return max(1, min(MANY_SHARDS, rows // samples))
+        return max(1, min(MANY_SHARDS, rows // shard_samples(layout)))
     return SHARDS if layout.size <= SHARD_SIZE and rows >= SHARD_ROWS else 1
 
 
@@ -66,7 +70,7 @@ def value_bytes(layout, itemsize):
 def plan(layout, itemsize, batch_size, piece=None):
     """The `Plan` for a network; piece: rows of a batch that go through it at once, where the caller decides that."""
     by_shards, size = layout.first_whole > 0, value_bytes(layout, itemsize)
-    most = MANY_SHARDS * max(SHARD_SAMPLES // 2, SHARD_BYTES // size) if by_shards else PIECE_BYTES // size
+    most = MANY_SHARDS * max(shard_samples(layout), SHARD_BYTES // size) if by_shards else PIECE_BYTES // size
     capacity = min(batch_size, piece or min(PIECE, max(BLOCK, most)))
     whole = any(layer.needs_batch for _, layer in layout.leaves)  # all rows must be there at once
     capacity = batch_size if whole and not piece else capacity
