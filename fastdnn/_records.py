@@ -120,6 +120,17 @@ def _write(context, builder, signature, args, name):
     builder.store(value, _entry(builder, kind, args[0], name))
 
 
+@intrinsic
+def copy_record(typingctx, source, target, n):
+    """Copy the first n entries of a record to another of the same kind."""
+
+    def codegen(context, builder, signature, a):
+        cgutils.raw_memcpy(builder, a[1], a[0], a[2], 8)
+        return context.get_dummy_value()
+
+    return types.void(source, target, types.intp), codegen
+
+
 def _view_of(kind, size):
     def view(typingctx, address, n):
         def codegen(context, builder, signature, a):

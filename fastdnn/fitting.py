@@ -13,7 +13,9 @@ from .callbacks.base import check_callbacks
 from .convergence import judged
 from .history import History
 from .inputs import class_factors, times
+from .layout import Layout
 from .minimizing import check_network, fit_lbfgs
+from .mixing import Mixing, check_mixing, soft_targets
 from .network import Best
 from .progress import reporter
 from .schedules import get_schedule
@@ -291,7 +293,7 @@ class Fit:
 def prepare(
     model, X, y, *, epochs, batch_size, sample_weight=None, validation_data=None, callbacks=(), verbose=0, shuffle=True,
     class_weight=None, validation_fraction=None, validation_split="random", groups=None, scoring=None, accumulate=1,
-    resume=False, judge=None, strata=None, estimator=None, factors=None,
+    resume=False, judge=None, strata=None, estimator=None, factors=None, mixup=0.0, cutmix=0.0,
 ):  # fmt: skip
     """A `Fit` from what `Model.fit` takes, all of it checked before the model is changed in any way.
 
@@ -340,9 +342,18 @@ def prepare(
             raise ValueError(f"validation_data: {error}") from error
     if validation_fraction is None:
         weights = times(weights, factors)
-    training = model.bind(source, y, weights, batch_size, piece=piece if accumulate > 1 else None)
+    mixing = any(check_mixing(mixup, cutmix))
+    if mixing and model.optimizer.full_batch:
+        raise ValueError("mixup and cutmix need an optimizer that takes steps, not LBFGS")
+    if mixing:
+        y = soft_targets(model.loss, y, (model.layout or Layout(model.layers, source.shape)).shapes[-1][-1])
+    training = model.bind(source, y, weights, batch_size, piece=piece if accumulate > 1 else None, mixes=mixing)
+    if mixing:
+        mixing = Mixing(mixup, cutmix, training, training.program.sample_shape)
     judged = judge(held_out) if judge is not None and scorers else None
-    return Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
+    run = Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
+    run.mixing = mixing
+    return run
 
 
 def fit(run):
@@ -368,7 +379,10 @@ def fit_steps(run):
         run.begin_epoch()
         training.rate_factor = model.trained.rate_factors
         with lock:  # another thread that saves the model waits for a whole epoch
-            loss = training.epoch(run.order())
+            order = run.order()
+            if run.mixing:
+                run.mixing.draw(model.seed, model.epochs, order)
+            loss = training.epoch(order)
             if not training.done:  # stopped within the first batch
                 break
             norm = training.gradient_norm

@@ -32,8 +32,9 @@ IN_FLIGHT = 1024  # elements of the rows to come that are asked for ahead of tim
 NARROW = {"u1", "i1", "u2", "i2", "f2"}
 
 # Rows of a sample stand in n_in. Offset of a row that has NaN where a number was not finite; address of what integers and
-# float16 are multiplied by, and what is added.
-INPUT = fields("watched", "constants")
+# float16 are multiplied by, and what is added. Of samples that are mixed: the kernel that gathers them, where those that
+# they are mixed with stand, elements from row to row and from pixel to pixel of an image.
+INPUT = fields("watched", "constants", "gather", "mixed", "row_step", "pixel_step")
 
 
 def input_op(op, builder, kind, gradient=False, affine=(1.0, 0.0)):

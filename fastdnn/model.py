@@ -83,14 +83,14 @@ class Model(Steps, Files):
 
     def bind(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 32, training: bool = True,
-        piece: int | None = None,
+        piece: int | None = None, mixes: bool = False,
     ) -> Training:  # fmt: skip
         """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
         source, targets, weights = self.check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:
             self.build(source.shape)
-        return Training(self, source, targets, weights, batch_size, training=training, piece=piece)
+        return Training(self, source, targets, weights, batch_size, training=training, piece=piece, mixes=mixes)
 
     # ------------------------------------------------------------ training
 
@@ -113,6 +113,8 @@ class Model(Steps, Files):
         scoring: Any = None,
         accumulate: int = 1,
         resume: bool = False,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
     ) -> History:
         """Train for a number of epochs.
 
@@ -156,6 +158,15 @@ class Model(Steps, Files):
             Whether to go on with the last fit of this model, loaded from a file perhaps, up to `epochs` in all. Saved after
             an epoch (by `ModelCheckpoint`, say) it goes on as if it had not ended, bit for bit; a schedule without a number
             of steps of its own needs the same `epochs` as before for that. A model without a fit starts one.
+
+        mixup : float, default=0.0
+            Each sample is mixed with another of the epoch, its share drawn from Beta(mixup, mixup), and so are their
+            targets; 0: not. The loss is that of the mixed targets. Losses: cross_entropy, log_loss, those of numbers.
+            Reference: Zhang et al. 2018, arXiv:1710.09412.
+        cutmix : float, default=0.0
+            A box of each image is that of another, 1 - its share drawn from Beta(cutmix, cutmix) large, and so much of its
+            target; 0: none. With mixup, too, each sample draws which of the two. Reference: Yun et al. 2019,
+            arXiv:1905.04899.
 
         Returns
         -------
@@ -203,6 +214,8 @@ class Model(Steps, Files):
                 scoring=scoring,
                 accumulate=accumulate,
                 resume=resume,
+                mixup=mixup,
+                cutmix=cutmix,
             )
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import rng
 from .gather import INPUT, NARROW, input_op
+from .gather_mixed import gather_mixed
 from .gemm import ALIGN, padded
 from .layers.base import ONE, OP, ZEROS, sample_rows
 from .layout import aligned
@@ -204,6 +205,9 @@ class Program:
     chunk : int or None
         Inference: samples that the ops before `whole` take at once, always in the same rows of the workspace; None: rows.
 
+    mixes : bool
+        Whether samples are mixed with others as they are gathered.
+
     Attributes
     ----------
     loss_rows : int
@@ -220,12 +224,26 @@ class Program:
         elements of a sample.
     unit : int
         `Layout.unit`.
+    sample_shape : tuple
+        Of a sample as it is gathered: behind the first layers that only reshape or rescale it.
     work : flat array
         Workspace of one thread, or of all in training.
     """
 
     def __init__(
-        self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False, slots=1, chunk=None
+        self,
+        layout,
+        loss,
+        kind,
+        dtype,
+        rows,
+        kernel=None,
+        training=False,
+        seed=0,
+        input_gradient=False,
+        slots=1,
+        chunk=None,
+        mixes=False,
     ):
         self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
         self.dtype, self.kept = np.dtype(dtype), []
@@ -253,8 +271,10 @@ class Program:
             early = wide[: len(wide) - len(late) + 1] if late else wide
             self.blocks = [self.reserve((chunk if self.whole else rows) * max(map(value_size, early))) for _ in range(2)]
             late = [self.reserve(rows * max(map(value_size, late))) for _ in range(3 if late else 0)]
-        builder.input_shape = gathered
+        builder.input_shape, self.sample_shape = gathered, shape
         input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
+        if mixes:
+            self._mix(INPUT.on(self.table[0]), builder, kind, shape, packed)
         for number, (_, layer) in enumerate(leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
@@ -286,6 +306,16 @@ class Program:
         self._size = padded(self._size)
         self.n_work = self._size
         self.work = None
+
+    @staticmethod
+    def _mix(op, builder, kind, shape, packed):
+        """The input's op as that of samples that are mixed; `shape` is that of one, packed or not."""
+        if builder.reads or kind == "csr":
+            raise ValueError("mixup and cutmix need dense samples of numbers")
+        op.gather, op.forward = op.forward, gather_mixed.address(builder.dtype)
+        op.mixed = builder.new_rows(op.n_out)
+        pixel = shape[-1] if packed else op.ld_out
+        op.pixel_step, op.row_step = pixel, op.ld_out if packed else math.prod(shape[1:2]) * op.ld_out
 
     def _passes(self, layout, number, first):
         """Whether the gradient of a layer's output is there for a chunk only: who makes and who takes it stand side by side.

@@ -107,6 +107,8 @@ class Training:
         Whether the gradient of the samples is written to data.dx, which the caller sets.
     loss : Loss or None
         In place of the model's.
+    mixes : bool
+        Whether samples are mixed with others, see `mixing.Mixing`.
 
     Attributes
     ----------
@@ -120,7 +122,7 @@ class Training:
 
     def __init__(
         self, model, source, targets, sample_weight, batch_size, as_sklearn=False, training=True, piece=None,
-        input_gradient=False, loss=None,
+        input_gradient=False, loss=None, mixes=False,
     ):  # fmt: skip
         self.model, self.as_sklearn = model, as_sklearn
         self.watch, self.done, self.rate = None, 0, math.nan
@@ -135,7 +137,7 @@ class Training:
         self.plan = plan(model.layout, model.dtype.itemsize, self.batch_size, piece)
         self.capacity, self.by_shards, self.apart = self.plan.capacity, self.plan.by_shards, self.plan.apart
         made = model.layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
-        self.program = self._program(*made, self.plan.slots, self.plan.chunk)
+        self.program = self._program(*made, self.plan.slots, self.plan.chunk, mixes)
         rows = self.capacity
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()

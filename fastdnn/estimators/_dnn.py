@@ -47,6 +47,8 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "accumulate": [Interval(Integral, 1, None, closed="left")],
+        "mixup": [Interval(Real, 0, None, closed="left")],
+        "cutmix": [Interval(Real, 0, None, closed="left")],
         "shuffle": ["boolean"],
         "early_stopping": ["boolean"],
         "patience": [Interval(Integral, 1, None, closed="left")],
@@ -126,7 +128,8 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         callbacks = self._callbacks(raw_X, raw_y, metadata, incremental)
         run = prepare(
             model, source, self._targets(y, loss), sample_weight=sample_weight, batch_size=self._batch_size(len(y)),
-            accumulate=self.accumulate, shuffle=self.shuffle, verbose=self.verbose, estimator=self, factors=factors,
+            accumulate=self.accumulate, mixup=self.mixup, cutmix=self.cutmix,
+            shuffle=self.shuffle, verbose=self.verbose, estimator=self, factors=factors,
             **self._epochs(model, incremental),
             **self._validation((raw_X, X), raw_y, y, loss, dtype, validation, groups, incremental),
             callbacks=callbacks,

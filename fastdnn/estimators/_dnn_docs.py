@@ -27,6 +27,9 @@ PARAMETERS = """layers : list of Layer or None, default=None
     accumulate : int, default=1
         Batches whose gradients add up to one step.
 
+    mixup, cutmix : float, default=0.0
+        Samples and their targets are mixed with others, images by boxes, see `Model.fit`; 0: not.
+
     shuffle : bool, default=True
         Whether each epoch takes the samples in another random order.
 

@@ -76,6 +76,8 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
         epochs: int = 200,
         batch_size: int | str = "auto",
         accumulate: int = 1,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         shuffle: bool = True,
         early_stopping: bool = False,
         patience: int = 10,

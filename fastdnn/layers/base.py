@@ -47,10 +47,12 @@ OP = Record(
     "dy_slot", "dy_sample", "dx_slot", "dx_sample", size=80,
 )  # fmt: skip
 
-# What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`.
+# What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`;
+# what samples are mixed with, by their positions, see `mixing`.
 DATA = Record(
     "x", "x_row", "x_column", "indptr", "indices", "order", "y", "sample_weight", "scale", "losses", "result",
-    "rows", "first_row", "base", "flag", "step", "state", "training", "dx", "slot", "adds", size=24,
+    "rows", "first_row", "base", "flag", "step", "state", "training", "dx", "slot", "adds",
+    "partners", "shares", "boxes", size=32,
 )  # fmt: skip
 
 # Rows that a kernel before a sync kernel sums up; threads split rows at its multiples, so a batch of 32 in two.
