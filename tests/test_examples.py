@@ -155,6 +155,16 @@ def test_image_pictures(tmp_path, capsys):
     assert (tmp_path / "images.png").stat().st_size > 10_000
 
 
+def test_time_series(tmp_path, capsys):
+    rng, time = np.random.default_rng(0), np.linspace(0, 6, 50)
+    for part, rows in (("TRAIN", 40), ("TEST", 60)):
+        labels = np.arange(rows) % 2 + 1
+        series = np.sin(time * (1 + labels[:, None]) + rng.random((rows, 1))) + 0.1 * rng.standard_normal((rows, 50))
+        np.savetxt(tmp_path / f"Waves_{part}.tsv", np.column_stack([labels, series]), delimiter="\t")
+    assert example("time_series").main(tmp_path, ["Waves"], seeds=1, epochs=10) > 0.9
+    assert "Waves" in capsys.readouterr().out
+
+
 def write_images(tmp_path, stripes=False):
     """Files in Fashion-MNIST's format whose classes are easy to tell: by a row, or by how far apart bright rows are."""
     rng = np.random.default_rng(0)
@@ -179,4 +189,4 @@ def test_fashion_mnist_refuses_other_files(tmp_path):
 def test_every_example_is_tested():
     names = {path.stem for path in FOLDER.glob("*.py")}
     assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures",
-                              "images", "image_pictures"}  # fmt: skip
+                              "images", "image_pictures", "time_series"}  # fmt: skip
