@@ -4,8 +4,8 @@
 
 FOLDER holds <SET>_TRAIN.tsv and <SET>_TEST.tsv (or .tsv.gz) of https://www.cs.ucr.edu/~eamonn/time_series_data_2018: in each
 line a label and a series. Without names, all sets of the folder. The network is that of Wang, Yan & Oates (2017),
-arXiv:1611.06455, with half the filters; it sees the slope of a series beside its values, so that it learns in a twentieth of
-their 2000 epochs. Test series are looked at once, when all epochs are done.
+arXiv:1611.06455, with half the filters and the slope of a series beside its values, trained for 100 epochs, more on the
+smallest sets, in place of their 2000. Test series are looked at once, when all epochs are done.
 """
 
 import argparse
