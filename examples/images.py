@@ -51,7 +51,7 @@ NETWORKS = {  # name: (layers, epochs, samples of a batch, largest learning rate
     "augmented": (
         [layers.RandomFlip("horizontal"), layers.RandomTranslation(0.08, 0.08, "constant", fill_value=-0.81),
          *conv(32), *conv(32), layers.MaxPool2D(), *conv(64), *conv(64), layers.MaxPool2D(), *conv(96), *conv(96), *END],
-        24, 128, 6e-3,
+        30, 128, 6e-3,
     ),
     # 25,000 parameters
     "separable": (

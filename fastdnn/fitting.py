@@ -13,9 +13,8 @@ from .callbacks.base import check_callbacks
 from .convergence import judged
 from .history import History
 from .inputs import class_factors, times
-from .layout import Layout
 from .minimizing import check_network, fit_lbfgs
-from .mixing import Mixing, check_mixing, soft_targets
+from .mixing import Mixing, check_mixing, mixable
 from .network import Best
 from .progress import reporter
 from .schedules import get_schedule
@@ -72,6 +71,8 @@ class Fit:
         What callbacks keep of their best epochs, in the order of the callbacks.
     error : BaseException or None
         What ended the fit, once it has, if something did.
+    mixing : Mixing or None
+        What samples are mixed with, where they are.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Fit:
         self.scores, self.resumes = [*(f"val_{name}" for name in self.scorers), *scores], resume
         if validation is not None and judged is None:
             self.judged = scored(model), *validation[:2]
-        self.began, self._fresh = False, not resume or model.history is None
+        self.began, self._fresh, self.mixing = False, not resume or model.history is None, None
         self.history = History() if self._fresh else model.history
         self.epoch = 0 if self._fresh else model.epochs - model.trained.fit_start[1]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
@@ -315,7 +316,7 @@ def prepare(
         raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
     if validation_fraction is None and (groups is not None or validation_split != "random"):
         raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
-    source, _, weights = model.check(model.network, X, y, sample_weight)
+    source, targets, weights = model.check(model.network, X, y, sample_weight)
     factors = class_factors(class_weight, y, weights) if factors is None else factors
     rows, held_out = None, None
     if validation_fraction is not None:
@@ -342,17 +343,12 @@ def prepare(
             raise ValueError(f"validation_data: {error}") from error
     if validation_fraction is None:
         weights = times(weights, factors)
-    mixing = any(check_mixing(mixup, cutmix))
-    if mixing and model.optimizer.full_batch:
-        raise ValueError("mixup and cutmix need an optimizer that takes steps, not LBFGS")
-    if mixing:
-        y = soft_targets(model.loss, y, (model.layout or Layout(model.layers, source.shape)).shapes[-1][-1])
-    training = model.bind(source, y, weights, batch_size, piece=piece if accumulate > 1 else None, mixes=mixing)
-    if mixing:
-        mixing = Mixing(mixup, cutmix, training, training.program.sample_shape)
+    mixes = any(check_mixing(mixup, cutmix))
+    soft = mixable(model, source, y, targets, cutmix) if mixes else y
+    training = model.bind(source, soft, weights, batch_size, piece=piece if accumulate > 1 else None, mixes=mixes)
     judged = judge(held_out) if judge is not None and scorers else None
     run = Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
-    run.mixing = mixing
+    run.mixing = Mixing(mixup, cutmix, training, training.program.sample_shape) if mixes else None
     return run
 
 

@@ -1,6 +1,7 @@
 """The kernel that gathers samples and mixes each with another one, see `mixing`."""
 
 import functools
+import math
 
 from ._math import fma
 from ._records import copy_record
@@ -12,6 +13,19 @@ from .layers.base import DATA, OP, op_kernel, op_signature
 OP_SIZE, DATA_SIZE = OP.size, DATA.size
 _call_gather = caller(functools.partial(op_signature, record=INPUT), 8)
 _new_op, _new_data = INPUT.local, DATA.local
+
+
+def mix_op(op, builder, shape, packed):
+    """Make the input's op, as `input_op` has filled it in, that of samples that are mixed.
+
+    shape : that of a sample as the first layer gets it     packed : whether its pixels stand side by side, without padding
+    """
+    if not op.forward:
+        raise ValueError("mixup and cutmix need dense samples of numbers, got some that the first layer reads itself")
+    op.gather, op.forward = op.forward, gather_mixed.address(builder.dtype)
+    op.mixed = builder.new_rows(op.n_out)
+    op.pixel_step = shape[-1] if packed else op.ld_out
+    op.row_step = op.ld_out if packed else math.prod(shape[1:2]) * op.ld_out
 
 
 @row_op(2, 1, scalars=2)

@@ -158,15 +158,15 @@ class Model(Steps, Files):
             Whether to go on with the last fit of this model, loaded from a file perhaps, up to `epochs` in all. Saved after
             an epoch (by `ModelCheckpoint`, say) it goes on as if it had not ended, bit for bit; a schedule without a number
             of steps of its own needs the same `epochs` as before for that. A model without a fit starts one.
-
         mixup : float, default=0.0
-            Each sample is mixed with another of the epoch, its share drawn from Beta(mixup, mixup), and so are their
-            targets; 0: not. The loss is that of the mixed targets. Losses: cross_entropy, log_loss, those of numbers.
-            Reference: Zhang et al. 2018, arXiv:1710.09412.
+            In [0, inf); 0 turns it off. Each sample of a batch becomes share * sample + (1 - share) * another one of the
+            epoch, and its target the same mixture; the share is drawn from Beta(mixup, mixup). Reference: Zhang et al.
+            2018, arXiv:1710.09412.
         cutmix : float, default=0.0
-            A box of each image is that of another, 1 - its share drawn from Beta(cutmix, cutmix) large, and so much of its
-            target; 0: none. With mixup, too, each sample draws which of the two. Reference: Yun et al. 2019,
-            arXiv:1905.04899.
+            In [0, inf); 0 turns it off. A box of each image (height, width, channels) is taken from another one of the
+            epoch. Its center is drawn uniformly, its part of the area is 1 - share, the share being drawn from Beta(cutmix,
+            cutmix); it is cut off at the border, and targets are mixed by the area that is left. Reference: Yun et al.
+            2019, arXiv:1905.04899.
 
         Returns
         -------
@@ -194,6 +194,11 @@ class Model(Steps, Files):
 
         A schedule without a number of steps of its own (``OneCycle(0.01)``) runs once through each fit; one that needs none,
         or has its own (``OneCycle(0.01, total=5000)``), goes on from fit to fit until another optimizer is assigned.
+
+        With both mixup and cutmix each sample draws one of the two with equal probability. They take dense samples, a loss of
+        numbers, cross_entropy or log_loss, and an optimizer of batches. "loss" is that of the mixed targets; what is
+        validated or evaluated is not mixed. A sample's weight is its own, whatever it is mixed with. Samples are mixed before
+        the first layer, but after a Reshape there.
         """
         return fit(
             prepare(

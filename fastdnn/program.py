@@ -7,7 +7,7 @@ import numpy as np
 
 from . import rng
 from .gather import INPUT, NARROW, input_op
-from .gather_mixed import gather_mixed
+from .gather_mixed import mix_op
 from .gemm import ALIGN, padded
 from .layers.base import ONE, OP, ZEROS, sample_rows
 from .layout import aligned
@@ -40,20 +40,13 @@ class Builder:
     """
 
     def __init__(self, program, dtype, rows, with_gradient, training, seed):
-        self._program, self.dtype, self.rows, self.with_gradient, self.training = (
-            program,
-            dtype,
-            rows,
-            with_gradient,
-            training,
-        )
+        self._program, self.dtype, self.rows = program, dtype, rows
+        self.with_gradient, self.training = with_gradient, training
         self.input, self.d_input, self.input_shape, self.reads, self.packed = -1, -1, (), "", False
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
         self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
-        self.passing, self.slots = (
-            False,
-            {},
-        )  # whether the gradient of the output goes with the chunk; of those that do, sizes
+        # Whether the gradient of the output goes with the chunk; of those that do, sizes.
+        self.passing, self.slots = False, {}
         self.open_skips = []  # rows of the ops where ways around other layers start
 
     @property
@@ -177,6 +170,18 @@ def value_size(shape):
     return sample_rows(shape) * padded(shape[-1])
 
 
+def done_by_gather(leaves, kind, input_gradient=False):
+    """(number of first layers that the gather does, (scale, offset)): samples come in the shape and range these give."""
+    first, affine = 0, None
+    while kind not in ("csr", "ids") and first < len(leaves):
+        layer = leaves[first][1]
+        scales = layer.affine if kind in NARROW and affine is None and not input_gradient else None
+        if not layer.reshapes and scales is None:
+            break
+        first, affine = first + 1, scales or affine
+    return first, affine or (1.0, 0.0)
+
+
 class Program:
     """The program table of a network for one float type and number of rows, with its workspace.
 
@@ -204,9 +209,8 @@ class Program:
         Threads that work in one workspace at once, each with scratch of its own.
     chunk : int or None
         Inference: samples that the ops before `whole` take at once, always in the same rows of the workspace; None: rows.
-
     mixes : bool
-        Whether samples are mixed with others as they are gathered.
+        Whether samples are mixed with others as they are gathered, see `gather_mixed`.
 
     Attributes
     ----------
@@ -231,20 +235,9 @@ class Program:
     """
 
     def __init__(
-        self,
-        layout,
-        loss,
-        kind,
-        dtype,
-        rows,
-        kernel=None,
-        training=False,
-        seed=0,
-        input_gradient=False,
-        slots=1,
-        chunk=None,
+        self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False, slots=1, chunk=None,
         mixes=False,
-    ):
+    ):  # fmt: skip
         self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
         self.dtype, self.kept = np.dtype(dtype), []
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
@@ -253,7 +246,7 @@ class Program:
         reads = {"csr": leaves[0][1].takes_sparse, "ids": leaves[0][1].takes_ids}
         builder.reads = kind if reads.get(kind) else ""
         self.table[:, OP.sample_rows] = 1
-        first, affine = self._done_by_gather(leaves, kind, input_gradient)
+        first, affine = done_by_gather(leaves, kind, input_gradient)
         folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
         folded[:first] = [True] * first
         shape = shapes[first]
@@ -274,7 +267,7 @@ class Program:
         builder.input_shape, self.sample_shape = gathered, shape
         input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
         if mixes:
-            self._mix(INPUT.on(self.table[0]), builder, kind, shape, packed)
+            mix_op(INPUT.on(self.table[0]), builder, shape, packed)
         for number, (_, layer) in enumerate(leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
@@ -307,16 +300,6 @@ class Program:
         self.n_work = self._size
         self.work = None
 
-    @staticmethod
-    def _mix(op, builder, kind, shape, packed):
-        """The input's op as that of samples that are mixed; `shape` is that of one, packed or not."""
-        if builder.reads or kind == "csr":
-            raise ValueError("mixup and cutmix need dense samples of numbers")
-        op.gather, op.forward = op.forward, gather_mixed.address(builder.dtype)
-        op.mixed = builder.new_rows(op.n_out)
-        pixel = shape[-1] if packed else op.ld_out
-        op.pixel_step, op.row_step = pixel, op.ld_out if packed else math.prod(shape[1:2]) * op.ld_out
-
     def _passes(self, layout, number, first):
         """Whether the gradient of a layer's output is there for a chunk only: who makes and who takes it stand side by side.
 
@@ -344,18 +327,6 @@ class Program:
         work = aligned(size, self.dtype)
         work[ONE] = 1
         return table, work
-
-    @staticmethod
-    def _done_by_gather(leaves, kind, input_gradient):
-        """(number of first layers that the gather does, (scale, offset)): samples come in the shape and range these give."""
-        first, affine = 0, None
-        while kind not in ("csr", "ids") and first < len(leaves):
-            layer = leaves[first][1]
-            scales = layer.affine if kind in NARROW and affine is None and not input_gradient else None
-            if not layer.reshapes and scales is None:
-                break
-            first, affine = first + 1, scales or affine
-        return first, affine or (1.0, 0.0)
 
     def _end(self, op, builder, loss, kernel):
         """Fill in the op of the loss, or of its link."""

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
-from fastdnn import DNNClassifier, Model, config_context, layers, rng
+from fastdnn import DNNClassifier, DNNRegressor, Model, config_context, layers, losses, rng
 from fastdnn.layers.base import OP
 from fastdnn.mixing import Mixing
+from fastdnn.sources import Source
 
 L = layers
 STACK = [L.Conv2D(4, 3, activation="relu"), L.Flatten(), L.Dense(3)]
@@ -58,6 +61,37 @@ def test_samples_and_targets(mixup, cutmix, dtype, packed, monkeypatch):
     assert cuts.any() == bool(cutmix)
 
 
+@pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_loss_is_that_of_the_mixed_samples_and_validation_is_not_mixed(settings):
+    X, y = images(dtype="uint8")
+    stack = [L.Rescaling(1 / 255), *STACK]
+    model = Model(stack, loss="cross_entropy", dtype="float64", random_state=3)
+    history = model.fit(X, y, batch_size=40, shuffle=False, validation_data=(X, y), **settings)
+    same = Model(stack, loss="cross_entropy", dtype="float64", random_state=3).build(X.shape[1:])
+    training = same.bind(X, np.eye(3)[y], None, 40, mixes=True)
+    mixing = Mixing(settings.get("mixup", 0.0), settings.get("cutmix", 0.0), training, X.shape[1:])
+    mixing.draw(same.seed, 0, None)
+    partners, shares, boxes = mixing._kept
+    expected = shares[:, None, None, None] * X + (1 - shares[:, None, None, None]) * X[partners]
+    for i in np.flatnonzero(boxes[:, 0] >= 0):
+        top, bottom, left, right = boxes[i]
+        expected[i] = X[i]
+        expected[i, top:bottom, left:right] = X[partners[i], top:bottom, left:right]
+    targets = shares[:, None] * np.eye(3)[y] + (1 - shares[:, None]) * np.eye(3)[y[partners]]
+    assert history["loss"][0] == pytest.approx(same.loss_and_grad(expected, targets)[0], rel=1e-10)
+    assert history["val_loss"][0] == model.evaluate(X, y)["loss"]
+
+
+def test_any_source_of_dense_samples():
+    X, y = images()
+    sources = X, np.asfortranarray(X), Source.of_chunks([X[:7], X[7:30], X[30:]], "float32"), X.astype(np.float64)
+    results = set()
+    for source in sources:
+        model = Model(STACK, loss="cross_entropy", random_state=0)
+        results.add((model.fit(source, y, batch_size=16, mixup=0.4, cutmix=1.0)["loss"][0], model.params.tobytes()))
+    assert len(results) == 1
+
+
 def test_shares_are_those_of_a_beta_distribution():
     X, y = np.zeros((4000, 2)), np.arange(4000) % 3
     model = Model([L.Dense(3)], loss="cross_entropy", random_state=0).build(2)
@@ -87,6 +121,13 @@ def test_same_bits_on_any_number_of_threads_and_resumed(monkeypatch, tmp_path):
     half = Model.load(tmp_path / "m")
     half.fit(X, y, epochs=2, **settings)
     np.testing.assert_array_equal(half.params, model.params)
+    half = Model([L.Rescaling(1 / 255), *STACK], loss="cross_entropy", random_state=0)
+    half.fit(X, y, epochs=2, **settings)
+    half.save(tmp_path / "m")
+    half = Model.load(tmp_path / "m")
+    history = half.fit(X, y, epochs=4, resume=True, **settings)
+    np.testing.assert_array_equal(half.params, model.params)
+    assert history["loss"] == loss
 
 
 def test_off_is_as_before_and_on_is_not():
@@ -109,18 +150,72 @@ def test_dense_networks_numbers_and_two_classes():
     assert clone(clf).get_params()["mixup"] == 0.2
 
 
+def test_parameters_of_the_estimators():
+    X, y = images(60)
+    grid = {"mixup": [0.0, 0.3], "cutmix": [0.0, 0.5]}
+    clf = DNNClassifier([L.Conv2D(4, 3), L.Flatten()], epochs=2, random_state=0)
+    search = GridSearchCV(clf, grid, cv=2).fit(X / 255, y)
+    assert set(search.best_params_) == set(grid)
+    assert len(search.cv_results_["params"]) == 4
+    found = {
+        DNNRegressor([L.Conv2D(4, 3), L.Flatten()], epochs=1, random_state=0, **one).fit(X / 255, y).history_["loss"][0]
+        for one in ({}, {"mixup": 0.3}, {"cutmix": 0.5})
+    }
+    assert len(found) == 3
+
+
+def test_as_many_samples_as_classes():
+    X = np.random.default_rng(0).random((3, 4))
+    assert np.isfinite(Model([L.Dense(3)], loss="cross_entropy", random_state=0).fit(X, [0, 1, 2], mixup=1.0)["loss"]).all()
+
+
+class Kept(losses.SquaredError):
+    """Takes its targets as they are."""
+
+    given = np.zeros(50 + 64, np.float32)
+
+    def check_targets(self, y, n_out, dtype):
+        return self.given
+
+
+def test_targets_that_are_the_users_stay_as_they_are():
+    before = np.linspace(0, 1, 114, dtype=np.float32)
+    Kept.given[:] = before
+    X = np.random.default_rng(0).random((50, 4))
+    Model([L.Dense(1)], loss=Kept(), random_state=0).fit(X, np.zeros(50), epochs=2, mixup=1.0)
+    np.testing.assert_array_equal(Kept.given, before)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [
         (lambda X, y: Model(STACK, loss="cross_entropy").fit(X, y, mixup=-1), "mixup must be a number in"),
         (lambda X, y: Model([L.Dense(3)], loss="cross_entropy").fit(X[:, 0, 0], y, cutmix=1), "cutmix needs images"),
-        (lambda X, y: Model(STACK, loss="hinge").fit(X, y, mixup=1), "need cross_entropy, log_loss or a loss of numbers"),
-        (lambda X, y: Model(STACK, loss="cross_entropy", optimizer="lbfgs").fit(X, y, mixup=1), "not LBFGS"),
+        (
+            lambda X, y: Model(STACK, loss="hinge").fit(X, y, mixup=1),
+            "need loss='cross_entropy', 'log_loss' or one of numbers",
+        ),
+        (lambda X, y: Model(STACK, loss="focal").fit(X, y, cutmix=1), "got Focal"),
+        (lambda X, y: Model(STACK, loss="cross_entropy", optimizer="lbfgs").fit(X, y, mixup=1), "an optimizer of batches"),
+        (lambda X, y: Model([L.Conv2D(2, 1)]).fit(X, X, cutmix=1), "cutmix needs one target a sample"),
+        (
+            lambda X, y: Model([L.Dense(3)], loss="cross_entropy").fit(scipy.sparse.csr_array(X[:, 0, 0]), y, mixup=1),
+            r"got a sparse X; use X.toarray\(\)",
+        ),
     ],
 )
 def test_errors_say_what_to_do(act, message):
     with pytest.raises(ValueError, match=message):
         act(*images())
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_errors_come_before_anything_is_changed(dense):
+    X, y = images()
+    model, X = Model([L.Dense(3)], loss="cross_entropy"), X[:, 0, 0]
+    with pytest.raises(ValueError, match="cutmix needs images" if dense else "sparse X"):
+        model.fit(X if dense else scipy.sparse.csr_array(X), y, cutmix=1.0)
+    assert model.layout is None
 
 
 def test_streams_are_of_their_own():

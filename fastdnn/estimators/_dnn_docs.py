@@ -28,7 +28,10 @@ PARAMETERS = """layers : list of Layer or None, default=None
         Batches whose gradients add up to one step.
 
     mixup, cutmix : float, default=0.0
-        Samples and their targets are mixed with others, images by boxes, see `Model.fit`; 0: not.
+        In [0, inf); 0 turns it off. In training each sample and its target are mixed with another one's, by shares drawn
+        from Beta(mixup, mixup) or, of images, by a box whose area is drawn from Beta(cutmix, cutmix); with both, each
+        sample draws which with equal probability. See `Model.fit`; of the losses they take cross_entropy, log_loss and
+        those of numbers.
 
     shuffle : bool, default=True
         Whether each epoch takes the samples in another random order.
