@@ -7,6 +7,7 @@ import numpy as np
 
 from .gemm import ALIGN, padded
 from .layers.base import BLOCK, Parameter, sample_rows
+from .layers.windows import check_channels_last
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
 PART_SIZES = 1024, 8192  # least parameters in a part, and where more than the least number of parts is worth it
@@ -109,11 +110,13 @@ class Layout:
     def __init__(self, layers, input_shape):
         self.leaves = [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{i}.{layer.name}")]
         self.entries, self.states, self.shapes, ways, self.flops = [], [], [tuple(input_shape)], [], 0
+        as_given = len(self.shapes[0]) == 3  # whether samples have the shape still that users gave them
         for number, (key, layer) in enumerate(self.leaves):
             shape = self.shapes[-1]
             try:
-                if number == 0:
-                    layer.check_samples(shape)
+                if layer.takes_windows and as_given:
+                    check_channels_last(shape)
+                as_given = as_given and not (layer.reshapes or layer.takes_windows)
                 output = tuple(layer.output_shape(shape))
                 wanted = layer.parameters(shape)
                 if layer.opens_skip:

@@ -184,6 +184,28 @@ def test_layer_same_as_pytorch(case, first):
     same_as_pytorch(f"windows {layer!r} {shape} {first}", [*before, (layer, network)], shape)
 
 
+GROUPS = [L.Conv2D(16, 3, padding="same", groups=2, activation=f) for f in ("tanh", "gelu", "relu")]
+GROUPS += [L.Conv2D(64, 1, groups=4), L.Conv2D(48, 3, 2, groups=2, activation="elu"), L.Conv2D(24, 3, groups=3)]
+
+
+@pytest.mark.parametrize("case", [*TORCH_CASES, *((g, (5, 4, 48), None) for g in GROUPS)], ids=lambda c: f"{c[0]!r} {c[1]}")
+def test_layer_in_float32(case):
+    """Vectors of float32 have twice the lanes: what is written too much goes farther."""
+    layer, shape, _ = case
+    X = np.random.default_rng(5).standard_normal((5, *shape)).astype("float32")
+    found = []
+    for dtype in ("float32", "float64"):
+        before = L.Dense(shape[-1], activation="tanh", initializer="orthogonal")
+        model = Model([before, layer, L.Flatten(), L.Dense(3)], dtype=dtype, random_state=0).build(shape)
+        if found:
+            model.params = found[0][0]
+        loss, gradient = model.loss_and_grad(X.astype(dtype), np.ones((5, 3)))
+        found.append((model.params.astype(float), loss, gradient, model.forward(X.astype(dtype))))
+    (_, *single), (_, *double) = found
+    for a, b in zip(single, double, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4 * np.abs(b).max())
+
+
 RELU = L.Activation("relu"), lambda x, w: x.relu()
 CHAINS = {
     "relu before a stride": [(L.Conv2D(20, 3, padding=1, activation="relu"), conv(ONE)),

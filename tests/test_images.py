@@ -31,6 +31,7 @@ def test_same_bits_on_any_number_of_threads(stack, batch_size, monkeypatch):
     for threads in (1, 2, 3, 4):
         monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
         monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
+        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
         with config_context(n_threads=threads):
             model = Model(stack, loss="cross_entropy", random_state=0)
             loss = model.fit(X, y, epochs=2, batch_size=batch_size)["loss"]
@@ -70,6 +71,13 @@ def test_of_equal_numbers_the_first_gets_the_gradient():
     X, y = np.ones((1, 4, 4, 1)), np.zeros((1, 2, 2, 1))
     found = model.input_gradient(X, y)[0, :, :, 0] != 0
     np.testing.assert_array_equal(found, np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], bool))
+
+
+@pytest.mark.parametrize("pool", [L.MaxPool2D(), L.AvgPool2D(), L.GlobalAvgPool2D(), L.MaxPool2D(3, 1, "same")], ids=repr)
+def test_zeros_get_their_gradient_where_no_relu_made_them(pool):
+    model = Model([pool, L.Flatten()], dtype="float64").build((4, 4, 1))
+    n_out = model.layout.shapes[-1][0]
+    assert model.input_gradient(np.zeros((1, 4, 4, 1)), np.ones((1, n_out))).sum() == pytest.approx(-n_out)
 
 
 @pytest.mark.parametrize("pool", [L.MaxPool2D(), L.MaxPool2D(3, 1, "same"), L.GlobalMaxPool2D()])
@@ -174,11 +182,16 @@ def test_output_shapes(layer, shape, out):
         (lambda: L.Conv2D(4, 0), "kernel_size must be an integer >= 1, got 0"),
         (lambda: L.Conv2D(4, (3, 3, 3)), "kernel_size must be an integer or 2 of them"),
         (lambda: L.Conv2D(4, 3, strides=0), "strides must be an integer >= 1"),
-        (lambda: L.Conv2D(4, 3, padding="causal"), "padding must be 'valid', 'same', an integer or pairs, got 'causal'"),
+        (
+            lambda: L.Conv2D(4, 3, padding="causal"),
+            "padding must be 'valid', 'same', an integer, or 2 integers or pairs, got 'causal'",
+        ),
         (lambda: L.Conv2D(4, 3, padding=-1), "padding must be an integer >= 0, got -1"),
         (lambda: L.Conv2D(4, 3, padding=(1, 2, 3)), "padding must be"),
         (lambda: L.Conv2D(4, 3, groups=3), "filters must be a multiple of groups, got 4 and 3"),
         (lambda: L.Conv2D(4, 3, activation="rellu"), "activation must be one of"),
+        (lambda: L.ZeroPadding2D("same"), "padding must be an integer, or 2 integers or pairs, got 'same'"),
+        (lambda: Model([L.Rescaling(2.0), L.DepthwiseConv2D(3)]).build((3, 8, 8)), "look like .channels, height, width"),
         (lambda: L.MaxPool2D(2, padding=2), "padding must be less than pool_size"),
         (lambda: L.Conv2DTranspose(4, 3, 2, output_padding=2), "output_padding must be less than strides"),
         (

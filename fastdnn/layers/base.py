@@ -192,9 +192,6 @@ class Layer(Spec):
         """Shape of one sample after the layer, for one of `input_shape`; raises ValueError if that does not fit."""
         return input_shape
 
-    def check_samples(self, shape):
-        """ValueError unless samples of that shape, as users give them, are such as the first layer is likely to mean."""
-
     def parameters(self, input_shape):
         """The `Parameter` arrays of the layer."""
         return []

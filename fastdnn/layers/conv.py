@@ -27,7 +27,6 @@ from .dense import DENSE, dense_op
 from .narrow_products import narrow_correlate, narrow_kernel_gradient, narrow_op, narrow_spread
 from .windows import (
     axes_of,
-    check_channels_last,
     check_image,
     check_padding,
     check_sizes,
@@ -85,9 +84,6 @@ class Conv(Layer):
                 f"the channels of a sample, the last of {tuple(input_shape)}, must be a multiple of groups={self.groups}"
             )
         return axes_of(input_shape, self.kernel_size, self.strides, self.dilation_rate, self.padding)
-
-    def check_samples(self, shape):
-        check_channels_last(shape)
 
     def output_shape(self, input_shape):
         return (*(a.out for a in self.axes(input_shape)[-self.dims :]), self.filters)

@@ -19,7 +19,6 @@ from .._records import Record
 from .._simd import copy, offset, pointer_at
 from ..gemm import (
     ALIGN,
-    COLUMNS,
     call_gemm,
     call_transpose,
     gemm_of_segments,
@@ -36,7 +35,7 @@ from .windows import WINDOW_FIELDS, copy_inside, slot_scratch
 # Kernels; offsets in `params`; the address of the turned kernel, elements between its rows; groups; channels of a group of
 # the large and of the small image. Bordered images: elements from pixel to pixel of the large one, from row to row, the
 # first inside, where they stand in the scratch; whether the large one is read where it is. Address and number of the phases.
-# Whether channels of groups are no multiples of 8, so that products of one would write over those of another, and where in
+# Whether channels of groups are no multiples of 16, so that products of one would write over those of another, and where in
 # the scratch these stand first. Of the layer before, what dX is to be multiplied by.
 CONV = fields(
     *WINDOW_FIELDS, "gemm", "transpose", "activation", "weight", "bias", "turned", "ld_turned", "groups", "large", "small",
@@ -109,7 +108,7 @@ def conv_op(op, builder, axes, large_pixel, tap, narrow=None):
     op.small_inside = top * op.small_pitch + left * op.small
     op.small_height = top + rows.out + bottom
     size += op.small_height * op.small_pitch + 2 * ALIGN
-    op.ragged = op.groups > 1 and (op.large % COLUMNS or op.small % COLUMNS) != 0
+    op.ragged = op.groups > 1 and (op.large % ALIGN or op.small % ALIGN) != 0
     if op.ragged or builder.packed:
         op.aside, large, small = size, padded(op.large), padded(op.small)
         sizes = (
@@ -131,7 +130,7 @@ def conv_op(op, builder, axes, large_pixel, tap, narrow=None):
 
 @inner
 def columns_of(op, n):
-    """n channels rounded up to what a product writes; groups of multiples of 8 leave each other's alone."""
+    """n channels rounded up to what a product writes; groups of multiples of 16 leave each other's alone."""
     return whole_blocks(n) if op.groups > 1 else whole_columns(n)
 
 

@@ -210,7 +210,7 @@ class SeparableConv2D(Layer):
         learning_rate_factor=1.0,
         max_norm=None,
     ):
-        self.filters, self.max_norm = check_count("filters", filters), max_norm
+        self.filters = check_count("filters", filters)
         spatial = Depthwise(
             kernel_size, strides, padding, depth_multiplier, dilation_rate, "identity", False, initializer, "zeros", l1, l2,
             learning_rate_factor,

@@ -19,7 +19,7 @@ def pool_op(op, builder, axes, kernels):
     window_op(op, builder, axes, builder.input_shape[-1])
     op.overlaps = any(a.kernel > a.stride for a in axes)
     op.covers = all(a.kernel >= a.stride and (a.out - 1) * a.stride + a.kernel >= a.before + a.size for a in axes)
-    masks = builder.with_gradient and op.dx >= 0 and builder.take_mask()
+    masks = builder.with_gradient and op.dx >= 0 and builder.take_mask() >= 0
     op.constants = builder.constants(0.0 if masks else math.nan)
     forward, backward, infer = kernels
     op.forward, op.backward = builder.addresses(forward if builder.with_gradient else infer, backward)

@@ -55,15 +55,18 @@ def check_sizes(name, given, dims, least=1):
 
 def check_padding(padding, dims, words=("valid", "same")):
     """A padding as it is kept: one of the words, or a pair (before, after) of integers >= 0 for each axis."""
+    allowed = "".join(f"{word!r}, " for word in words) + (
+        f"an integer, or {dims} integers or pairs" if dims > 1 else "an integer or a pair"
+    )
     if isinstance(padding, str):
         if padding not in words:
-            raise ValueError(f"padding must be {', '.join(map(repr, words))}, an integer or pairs, got {padding!r}")
+            raise ValueError(f"padding must be {allowed}, got {padding!r}")
         return padding
     each = padding if isinstance(padding, (tuple, list)) else (padding,) * dims
     if dims == 1 and len(each) == 2 and not isinstance(each[0], (tuple, list)):
         each = (tuple(each),)
     if len(each) != dims:
-        raise ValueError(f"padding must be one of {words}, an integer, or {dims} integers or pairs, got {padding!r}")
+        raise ValueError(f"padding must be {allowed}, got {padding!r}")
     return tuple(check_sizes("padding", pair, 2, 0) for pair in each)
 
 
