@@ -216,6 +216,7 @@ def test_same_bits_on_any_number_of_threads(monkeypatch):
         results = set()
         for threads in (1, 2, 3, 4):
             monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
+            monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
             with config_context(n_threads=threads):
                 stack = [CASES[0], layers.Conv2D(4, 3, padding="same"), *norm, *CASES[1:], layers.Flatten(), layers.Dense(3)]
                 model = Model(stack, random_state=1)

@@ -136,6 +136,7 @@ def test_same_bits_on_any_number_of_threads(case, shape, monkeypatch):
     results = set()
     for threads in (1, 2, 3, 4):
         monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
+        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
         monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
         with config_context(n_threads=threads):
             model = around(case, False, "float32", shape)
