@@ -131,6 +131,7 @@ class Layout:
                 target.append(Entry(f"{key}.{p.name}", number, p, target[-1].end if target else 0))
             self.shapes.append(output)
             self.flops += layer.flops(shape)
+        self._trained = {e.layer for e in self.entries if e.parameter.learning_rate_factor != 0}
         self.size = self.entries[-1].end if self.entries else 0
         self.state_size = self.states[-1].end if self.states else 0
 
@@ -142,7 +143,7 @@ class Layout:
 
     def is_trained(self, number):
         """Whether a leaf has parameters that move: those with a learning_rate_factor of 0 need no gradient."""
-        return any(e.parameter.learning_rate_factor != 0 for e in self.entries if e.layer == number)
+        return number in self._trained
 
     @property
     def unit(self):

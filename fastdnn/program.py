@@ -255,29 +255,24 @@ class Program:
         wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
         self._size = self.head = ZEROS + max(padded(s[-1]) for s in wide)
         self.whole, self.unit = layout.first_whole, layout.unit
-        self.boundary, self.chunk = (0, 0, 0), chunk or rows
-        chunk = self.chunk
+        self.boundary, self.chunk, self._late_blocks = (0, 0, 0), chunk or rows, []
         if not self.with_gradient:
-            if self.whole > len(leaves):
-                self.whole = len(self.table)
-            late = shapes[self.whole - 1 :] if 0 < self.whole < len(self.table) else []
-            early = wide[: len(wide) - len(late) + 1] if late else wide
-            self.blocks = [self.reserve((chunk if self.whole else rows) * max(map(value_size, early))) for _ in range(2)]
-            late = [self.reserve(rows * max(map(value_size, late))) for _ in range(3 if late else 0)]
+            self._reserve_blocks(wide, shapes, len(leaves))
         builder.input_shape, self.sample_shape = gathered, shape
         input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
         if mixes:
             mix_op(INPUT.on(self.table[0]), builder, shape, packed)
+        wanted = input_gradient  # whether somebody wants the gradient of a layer's input
         for number, (_, layer) in enumerate(leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
             builder.packed = packed and number == first
             builder.passing = self._passes(layout, number, first)
             if not self.with_gradient and number + 1 == self.whole:
-                self.boundary = builder.input, late[2], value_size(shape)
-                self.blocks, builder.input = late[:2], late[2]
-            wanted = input_gradient or any(layout.is_trained(before) for before in range(number))
+                *self.blocks, taken = self._late_blocks
+                self.boundary, builder.input = (builder.input, taken, value_size(shape)), taken
             builder.d_input = int(self.table[number, OP.dy]) if wanted else -1
+            wanted = wanted or layout.is_trained(number)
             if folded[number]:  # of several reshapes one after the other the last one does it all
                 builder.in_place(op)
                 continue
@@ -290,15 +285,23 @@ class Program:
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
-            if (op.sync_forward or op.sync_backward) and not any(layer.needs_batch for _, layer in leaves):
-                raise ValueError(f"{layer!r} has a kernel that needs all rows of a batch: its class says needs_batch = True")
+        if self.table[:, [OP.sync_forward, OP.sync_backward]].any() and not any(layer.needs_batch for _, layer in leaves):
+            raise ValueError("a layer has a kernel that needs all rows of a batch: its class says needs_batch = True")
         builder.input_shape = shapes[-1]
         self.loss_rows = builder.sample_rows
         self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
         self.segments = self._cut()
-        self._size = padded(self._size)
-        self.n_work = self._size
-        self.work = None
+        self.n_work, self.work = padded(self._size), None
+
+    def _reserve_blocks(self, wide, shapes, n_layers):
+        """Inference: two blocks that values take in turns, behind the chunks two more, and one for what is between them."""
+        if self.whole > n_layers:
+            self.whole = len(self.table)
+        late = shapes[self.whole - 1 :] if 0 < self.whole < len(self.table) else []
+        early = wide[: len(wide) - len(late) + 1] if late else wide
+        rows = self.chunk if self.whole else self.rows
+        self.blocks = [self.reserve(rows * max(map(value_size, early))) for _ in range(2)]
+        self._late_blocks = [self.reserve(self.rows * max(map(value_size, late))) for _ in range(3 if late else 0)]
 
     def _passes(self, layout, number, first):
         """Whether the gradient of a layer's output is there for a chunk only: who makes and who takes it stand side by side.

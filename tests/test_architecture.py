@@ -31,6 +31,7 @@ ORDER = [
     "layers.base",
     "layers.activation_function",
     "layers.activations",
+    "layers.weighted",
     "layers.dense",
     "layers.elementwise",
     "layers.noise",

@@ -6,6 +6,7 @@ import pytest
 from fastdnn import DNNClassifier, Model, config_context, layers, losses
 from fastdnn.layers import ACTIVATIONS
 from fastdnn.layers.base import OP
+from fastdnn.optimizers import SGD
 
 L = layers
 
@@ -131,6 +132,16 @@ def test_images_of_rows_in_a_pipeline():
     search = GridSearchCV(make_pipeline(MinMaxScaler(), clf), {"dnnclassifier__batch_size": [32, 64]}, cv=3)
     search.fit(X[:1200], y[:1200])
     assert search.score(X[1200:], y[1200:]) > 0.93
+
+
+def test_max_norm_of_a_depthwise_kernel():
+    X, y = images(40)
+    stack = [L.DepthwiseConv2D(3, depth_multiplier=2, max_norm=0.3), L.Flatten(), L.Dense(3)]
+    model = Model(stack, loss="cross_entropy", optimizer=SGD(0.5), random_state=0)
+    model.fit(X, y, epochs=3, batch_size=10)
+    norms = np.sqrt((model.weights["0.depthwise_conv2d.kernel"] ** 2).sum(axis=(0, 1)))
+    assert norms.max() <= 0.3 + 1e-6
+    assert norms.max() > 0.29
 
 
 def test_frozen_layers_stay_and_cost_no_gradient():

@@ -3,6 +3,7 @@
 What is drawn depends on the model's seed, the layer, the step and the row of the sample, never on the threads.
 """
 
+import abc
 import math
 
 from numba import types
@@ -61,9 +62,9 @@ class Geometric(Augmentation):
     record = WARP
     fill_mode, interpolation, fill_value = "nearest", "nearest", 0.0
 
+    @abc.abstractmethod
     def ranges(self, height, width):
         """dict of the entries of `MAP` that are not those of the identity; an entry with an end is given as a pair."""
-        raise NotImplementedError
 
     def flops(self, input_shape):
         return 8 * math.prod(input_shape) + 32 * math.prod(input_shape[:-1])  # and to find the four pixels

@@ -5,10 +5,9 @@ import math
 from .._rows import add
 from .._simd import offset, pointer_at
 from ..gemm import CLAMP, MASK, new_product, padded, whole_blocks, whole_columns
-from ..initializers import check_initializer
-from ..specs import check_count, check_number
-from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ZEROS, Layer, Parameter, dx_base, dy_base, op_kernel
+from ..specs import check_count
+from .activation_function import activated, call_on_tile, get_activation
+from .base import ZEROS, dx_base, dy_base, op_kernel
 from .conv_products import (
     CONV,
     add_columns,
@@ -25,6 +24,7 @@ from .conv_products import (
 )
 from .dense import DENSE, dense_op
 from .narrow_products import narrow_correlate, narrow_kernel_gradient, narrow_op, narrow_spread
+from .weighted import Weighted
 from .windows import (
     axes_of,
     check_image,
@@ -36,7 +36,7 @@ from .windows import (
 )
 
 
-class Conv(Layer):
+class Conv(Weighted):
     """Base of the convolutions: what they are told, and their parameters, in any number of dimensions."""
 
     record = CONV
@@ -69,12 +69,7 @@ class Conv(Layer):
         self.dilation_rate = check_sizes("dilation_rate", dilation_rate, self.dims)
         if self.filters % self.groups:
             raise ValueError(f"filters must be a multiple of groups, got {self.filters} and {self.groups}")
-        self.activation, self.use_bias = check_activation(activation), bool(use_bias)
-        self.initializer = None if initializer is None else check_initializer(initializer)
-        self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
-        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
 
     def axes(self, input_shape):
         """The `Axis` of each axis of samples of that shape; ValueError if they do not fit."""
@@ -89,15 +84,9 @@ class Conv(Layer):
         return (*(a.out for a in self.axes(input_shape)[-self.dims :]), self.filters)
 
     def parameters(self, input_shape):
-        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
-        places, inputs, factor = math.prod(self.kernel_size), input_shape[-1] // self.groups, self.learning_rate_factor
-        kernel = Parameter(
-            "kernel", (*self.kernel_size, inputs, self.filters), initializer, True, l1=self.l1, l2=self.l2,
-            max_norm=self.max_norm, learning_rate_factor=factor,
-            fans=(places * inputs, places * self.filters // self.groups),
-        )  # fmt: skip
-        bias = Parameter("bias", (self.filters,), self.bias_initializer, decays=False, learning_rate_factor=factor)
-        return [kernel, bias] if self.use_bias else [kernel]
+        places, inputs = math.prod(self.kernel_size), input_shape[-1] // self.groups
+        fans = places * inputs, places * self.filters // self.groups
+        return self._kernel_and_bias("kernel", (*self.kernel_size, inputs, self.filters), fans)
 
     def flops(self, input_shape):
         inputs = math.prod(self.kernel_size) * input_shape[-1] // self.groups

@@ -4,10 +4,9 @@ import math
 
 from .._simd import offset, pointer_at
 from ..gemm import ALIGN, CLAMP, MASK, new_product, padded, whole_columns
-from ..initializers import check_initializer
-from ..specs import check_count, check_number
-from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ZEROS, Layer, Parameter, op_kernel
+from ..specs import check_count
+from .activation_function import activated, call_on_tile, get_activation
+from .base import ZEROS, op_kernel
 from .conv_products import (
     CONV,
     bias_gradient,
@@ -21,10 +20,11 @@ from .conv_products import (
     turned_gradient,
     turned_op,
 )
+from .weighted import Weighted
 from .windows import Axis, check_image, check_padding, check_sizes
 
 
-class Conv2DTranspose(Layer):
+class Conv2DTranspose(Weighted):
     """Transposed convolution of images (height, width, channels): the input gradient of a `Conv2D` as a way forward.
 
     Parameters
@@ -34,8 +34,9 @@ class Conv2DTranspose(Layer):
     kernel_size, strides, dilation_rate
         As in `Conv2D`; strides are steps of the output.
     padding : {"valid", "same"}, int or pairs of int, default="valid"
-        "valid": outputs (n - 1) stride + max(extent of the kernel, stride); "same": n stride, as Keras has them; a number or
-        pairs: that many places are left out at the ends, (n - 1) stride + extent - before - after, as in PyTorch.
+        "valid": outputs (n - 1) stride + max(extent of the kernel, stride), output_padding added; "same": n stride, as Keras
+        has them; a number or pairs: that many places are left out at the ends, (n - 1) stride + extent - before - after, as
+        in PyTorch.
     output_padding : int or pair of int, default=0
         Rows and columns more at the end, less than the stride (PyTorch's); with "same" none.
     activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
@@ -85,12 +86,7 @@ class Conv2DTranspose(Layer):
             raise ValueError(f"output_padding must be less than strides={self.strides}, got {output_padding!r}")
         if self.padding == "same" and any(self.output_padding):
             raise ValueError('output_padding must be 0 with padding="same"; give padding as a number')
-        self.activation, self.use_bias = check_activation(activation), bool(use_bias)
-        self.initializer = None if initializer is None else check_initializer(initializer)
-        self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
-        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
 
     def axes(self, input_shape):
         """The `Axis` of each axis, the output being the image that windows slide over."""
@@ -115,14 +111,9 @@ class Conv2DTranspose(Layer):
         return (*(a.size for a in self.axes(input_shape)), self.filters)
 
     def parameters(self, input_shape):
-        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
-        places, n_in, factor = math.prod(self.kernel_size), input_shape[-1], self.learning_rate_factor
-        kernel = Parameter(
-            "kernel", (*self.kernel_size, n_in, self.filters), initializer, True, l1=self.l1, l2=self.l2,
-            max_norm=self.max_norm, learning_rate_factor=factor, fans=(places * n_in, places * self.filters),
-        )  # fmt: skip
-        bias = Parameter("bias", (self.filters,), self.bias_initializer, decays=False, learning_rate_factor=factor)
-        return [kernel, bias] if self.use_bias else [kernel]
+        places, n_in = math.prod(self.kernel_size), input_shape[-1]
+        shape = *self.kernel_size, n_in, self.filters
+        return self._kernel_and_bias("kernel", shape, (places * n_in, places * self.filters))
 
     def flops(self, input_shape):
         outputs = math.prod(self.output_shape(input_shape))

@@ -19,10 +19,10 @@ from ..gemm import (
     transpose,
     whole_columns,
 )
-from ..initializers import check_initializer
-from ..specs import check_count, check_number
-from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ONE, ZEROS, Layer, Parameter, dx_base, dy_base, fields, op_kernel, sample, shard_rows
+from ..specs import check_count
+from .activation_function import activated, call_on_tile, get_activation
+from .base import ONE, ZEROS, dx_base, dy_base, fields, op_kernel, sample, shard_rows
+from .weighted import Weighted
 
 # Kernels: of products, of the transpose, of the activation. Offsets in `params` of the weights and the bias (-1: none); the
 # address of the transposed weights. Of the layer before, what dX is to be multiplied by. Kernel of products that add.
@@ -32,7 +32,7 @@ DENSE = fields(
 )  # fmt: skip
 
 
-class Dense(Layer):
+class Dense(Weighted):
     """Fully connected layer, y = f(x W + b), on the last axis of samples of any shape.
 
     Parameters
@@ -95,24 +95,13 @@ class Dense(Layer):
         max_norm=None,
     ):
         self.units = check_count("units", units)
-        self.activation = check_activation(activation)
-        self.use_bias = bool(use_bias)
-        self.initializer = None if initializer is None else check_initializer(initializer)
-        self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
-        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
 
     def output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
 
     def parameters(self, input_shape):
-        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
-        shape = input_shape[-1], self.units
-        factor = {"learning_rate_factor": self.learning_rate_factor}
-        kernel = Parameter("kernel", shape, initializer, True, l1=self.l1, l2=self.l2, max_norm=self.max_norm, **factor)
-        bias = Parameter("bias", (self.units,), self.bias_initializer, decays=False, **factor)
-        return [kernel, bias] if self.use_bias else [kernel]
+        return self._kernel_and_bias("kernel", (input_shape[-1], self.units))
 
     def emit(self, op, builder):
         dense_op(op, builder, self, self.units)

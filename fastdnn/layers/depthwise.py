@@ -8,13 +8,13 @@ from .._jit import inner
 from .._records import Record
 from .._simd import copy, offset
 from ..gemm import CLAMP, MASK, gemm_of_segments, whole_columns
-from ..initializers import check_initializer
-from ..specs import check_count, check_number
-from .activation_function import activated, call_on_tile, check_activation, get_activation
-from .base import ZEROS, Layer, Parameter, dx_base, dy_base, fields, op_kernel
+from ..specs import check_count
+from .activation_function import activated, call_on_tile, get_activation
+from .base import ZEROS, Layer, dx_base, dy_base, fields, op_kernel
 from .conv_products import axis_phases, bias_gradient, small_border
 from .dense import DENSE, dense_op
 from .depthwise_rows import depthwise_row, nine_gradients, one_gradient, three_gradients
+from .weighted import Weighted
 from .windows import WINDOW_FIELDS, axes_of, check_image, check_padding, check_sizes, slot_scratch, window_op
 
 # Kernels; offsets in `params`; outputs of a channel. Bordered images, of input and output, each channel as often as it has
@@ -33,7 +33,7 @@ DEPTHWISE_PHASE = Record("row", "column", "rows", "columns", "places", "n_places
 _phase_at = DEPTHWISE_PHASE.view
 
 
-class DepthwiseConv2D(Layer):
+class DepthwiseConv2D(Weighted):
     """Convolution of each channel of an image (height, width, channels) by kernels of its own.
 
     Parameters
@@ -42,7 +42,7 @@ class DepthwiseConv2D(Layer):
         As in `Conv2D`.
     depth_multiplier : int, default=1
         Outputs m of each channel; those of channel c are c m, ..., c m + m - 1.
-    dilation_rate, activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor
+    dilation_rate, activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
         As in `Conv2D`.
 
     Notes
@@ -79,15 +79,12 @@ class DepthwiseConv2D(Layer):
         l1=0.0,
         l2=0.0,
         learning_rate_factor=1.0,
+        max_norm=None,
     ):
         self.kernel_size, self.strides = check_sizes("kernel_size", kernel_size, 2), check_sizes("strides", strides, 2)
         self.padding, self.dilation_rate = check_padding(padding, 2), check_sizes("dilation_rate", dilation_rate, 2)
         self.depth_multiplier = check_count("depth_multiplier", depth_multiplier)
-        self.activation, self.use_bias = check_activation(activation), bool(use_bias)
-        self.initializer = None if initializer is None else check_initializer(initializer)
-        self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
-        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
+        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
 
     def axes(self, input_shape):
         """The `Axis` of each axis of samples of that shape."""
@@ -98,15 +95,9 @@ class DepthwiseConv2D(Layer):
         return (*(a.out for a in self.axes(input_shape)), input_shape[-1] * self.depth_multiplier)
 
     def parameters(self, input_shape):
-        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
-        places, m, factor = math.prod(self.kernel_size), self.depth_multiplier, self.learning_rate_factor
-        kernel = Parameter(
-            self.kernel_name, (*self.kernel_size, input_shape[-1], m), initializer, True, l1=self.l1, l2=self.l2,
-            learning_rate_factor=factor, fans=(places, places * m), last_axes=2,
-        )  # fmt: skip
-        channels = input_shape[-1] * m
-        bias = Parameter("bias", (channels,), self.bias_initializer, decays=False, learning_rate_factor=factor)
-        return [kernel, bias] if self.use_bias else [kernel]
+        places, channels, m = math.prod(self.kernel_size), input_shape[-1], self.depth_multiplier
+        shape = *self.kernel_size, channels, m
+        return self._kernel_and_bias(self.kernel_name, shape, (places, places * m), channels * m, last_axes=2)
 
     def flops(self, input_shape):
         return math.prod(self.output_shape(input_shape)) * (2 * math.prod(self.kernel_size) + 1)
@@ -162,7 +153,7 @@ def depthwise_op(op, builder, axes):
     op.phases, op.n_phases = builder.integers(phases), len(phases)
 
 
-class SeparableConv2D(Layer):
+class SeparableConv2D(Weighted):
     """`DepthwiseConv2D` without bias, then a convolution of single pixels: y = f(depthwise(x) P + b).
 
     Parameters
@@ -211,16 +202,11 @@ class SeparableConv2D(Layer):
         max_norm=None,
     ):
         self.filters = check_count("filters", filters)
-        spatial = Depthwise(
-            kernel_size, strides, padding, depth_multiplier, dilation_rate, "identity", False, initializer, "zeros", l1, l2,
-            learning_rate_factor,
-        )  # fmt: skip
-        for setting in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier", "initializer", "l1", "l2"):
+        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
+        settings = kernel_size, strides, padding, depth_multiplier, dilation_rate, "identity", False, initializer, "zeros"
+        spatial = Depthwise(*settings, l1, l2, learning_rate_factor)
+        for setting in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier"):
             setattr(self, setting, getattr(spatial, setting))
-        self.learning_rate_factor = spatial.learning_rate_factor
-        self.activation, self.use_bias = check_activation(activation), bool(use_bias)
-        self.bias_initializer = check_initializer(bias_initializer)
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
         self._spatial = spatial
 
     def leaves(self, key):
@@ -258,15 +244,8 @@ class Pointwise(Layer):
         return (*input_shape[:-1], self.separable.filters)
 
     def parameters(self, input_shape):
-        layer, n_in = self.separable, input_shape[-1]
-        initializer = layer.initializer if layer.initializer is not None else get_activation(layer.activation).initializer
-        factor = layer.learning_rate_factor
-        kernel = Parameter(
-            "pointwise", (1, 1, n_in, layer.filters), initializer, True, l1=layer.l1, l2=layer.l2, max_norm=layer.max_norm,
-            learning_rate_factor=factor, fans=(n_in, layer.filters),
-        )  # fmt: skip
-        bias = Parameter("bias", (layer.filters,), layer.bias_initializer, decays=False, learning_rate_factor=factor)
-        return [kernel, bias] if layer.use_bias else [kernel]
+        n_in, filters = input_shape[-1], self.separable.filters
+        return self.separable._kernel_and_bias("pointwise", (1, 1, n_in, filters), (n_in, filters))
 
     def emit(self, op, builder):
         dense_op(op, builder, self.separable, self.separable.filters, "pointwise")

@@ -1,0 +1,32 @@
+"""What layers that multiply by a kernel have in common: activation, bias, initializers, penalties, and the two parameters."""
+
+from ..initializers import check_initializer
+from ..specs import check_number
+from .activation_function import check_activation, get_activation
+from .base import Layer, Parameter
+
+
+class Weighted(Layer):
+    """Base of layers y = f(kernel applied to x + b)."""
+
+    def _weigh(
+        self, activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
+    ):  # fmt: skip
+        """Keep what the constructor was told of the parameters, checked; see `Dense`."""
+        self.activation, self.use_bias = check_activation(activation), bool(use_bias)
+        self.initializer = None if initializer is None else check_initializer(initializer)
+        self.bias_initializer = check_initializer(bias_initializer)
+        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
+        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
+        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+
+    def _kernel_and_bias(self, name, shape, fans=None, n_out=None, last_axes=1):
+        """The parameters: a kernel of that name and shape, whose last axis is the outputs unless n_out is, and the bias."""
+        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
+        factor = self.learning_rate_factor
+        kernel = Parameter(
+            name, shape, initializer, True, l1=self.l1, l2=self.l2, max_norm=self.max_norm, learning_rate_factor=factor,
+            fans=fans, last_axes=last_axes,
+        )  # fmt: skip
+        bias = Parameter("bias", (n_out or shape[-1],), self.bias_initializer, decays=False, learning_rate_factor=factor)
+        return [kernel, bias] if self.use_bias else [kernel]
