@@ -12,7 +12,7 @@ from ._math import fma
 from ._simd import INT64, Emit, Vec, copy, intrinsic_of, offset, where
 
 
-def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
+def row_op(inputs, outputs, scalars=0, reduce=None, whole=False, exact=False):
     """Decorator: a function of vectors becomes an intrinsic that runs it along rows.
 
     The body gets `inputs` vectors and `scalars` splatted scalars and returns a tuple of `outputs` vectors or numbers,
@@ -20,7 +20,8 @@ def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
     called from compiled code as `op(in pointers..., out pointers..., scalars..., n)`; all pointers are to one float type; it
     returns the reduced scalar, or nothing. Rows are read and written in whole vectors: they must be padded to a multiple of
     16 elements. Lanes from n on are written as 0 and do not count in the reduction; with `whole` there are none (n is a
-    multiple of 16), which saves the masks.
+    multiple of 16), which saves the masks. With `exact` they keep what is there: rows may stand side by side, anywhere, with
+    room for a vector behind the last one; rows that are read and written may be the same, not overlap otherwise.
     """
 
     def wrap(body):
@@ -28,7 +29,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
             real = args[0].dtype
 
             def codegen(context, builder, signature, values):
-                result = _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, values)
+                result = _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, exact, values)
                 return context.get_dummy_value() if result is None else result
 
             pointers = [types.CPointer(real)] * (inputs + outputs)
@@ -41,7 +42,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
             kinds = [pointer] * (inputs + outputs) + [pointer.pointee] * scalars + [INT64]
             function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), kinds), "row")
             builder = ir.IRBuilder(function.append_basic_block("entry"))
-            _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, function.args)
+            _emit_row(Emit(builder, real), body, inputs, outputs, reduce, whole, exact, function.args)
             builder.ret_void()
             return hashlib.sha256(str(function).encode()).hexdigest()[:16]
 
@@ -56,7 +57,7 @@ def row_op(inputs, outputs, scalars=0, reduce=None, whole=False):
 _COMBINE = {"sum": (0.0, lambda a, b: a + b), "max": (-math.inf, lambda a, b: where(a > b, a, b))}  # max: NaN may pass
 
 
-def _emit_row(e, body, inputs, outputs, reduce, whole, values):
+def _emit_row(e, body, inputs, outputs, reduce, whole, exact, values):
     b = e.builder
     pointers, n = values[: inputs + outputs], values[-1]
     constants = [Vec(e, e.splat(s)) for s in values[inputs + outputs : -1]]
@@ -73,7 +74,8 @@ def _emit_row(e, body, inputs, outputs, reduce, whole, values):
             raise TypeError(f"{body.__name__} must return {outputs + bool(reduce)} vectors, got {len(result)}")
         result = [e.value(x) for x in result]
         for p, x in zip(pointers[inputs:], result, strict=False):
-            e.store(x if whole else where(mask, x, 0.0), e.at(p, j))
+            rest = e.load(e.at(p, j)) if exact else 0.0
+            e.store(x if whole else where(mask, x, rest), e.at(p, j))
         if reduce:
             value = result[-1] if whole else where(mask, result[-1], start)
             b.store(combine(Vec(e, b.load(total)), value).v, total)

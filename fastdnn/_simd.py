@@ -264,6 +264,17 @@ def integers_at(typingctx, address, n):
 
 
 @intrinsic
+def bytes_at(typingctx, address, n):
+    """Pointer to byte number n of the array of uint8 that starts at the int64 `address`."""
+    kind = types.CPointer(types.uint8)
+
+    def codegen(context, builder, signature, a):
+        return builder.gep(builder.inttoptr(a[0], context.get_value_type(kind)), [a[1]])
+
+    return kind(types.int64, types.intp), codegen
+
+
+@intrinsic
 def real(typingctx, like, value):
     """The float64 `value` in the float type that pointer `like` points to: an untyped literal would widen float32."""
 

@@ -29,7 +29,7 @@ from ._phases import (
     ticks,
 )
 from ._simd import caller, doubles_at, integers_at
-from .layers.base import BLOCK, DATA, OP, op_signature
+from .layers.base import BLOCK, DATA, OP, TOUCHED, op_signature
 from .optimizers.base import (
     CONTROL,
     FACTORS,
@@ -42,6 +42,7 @@ from .optimizers.base import (
 from .tables import PART, SEGMENT, SETTINGS, TRAIN
 
 _train_at, _data_at, _op_at = TRAIN.view, DATA.view, OP.view
+_touched_at = TOUCHED.view
 _part_at, _segment_at, _settings_at, _control_at = PART.view, SEGMENT.view, SETTINGS.view, CONTROL.view
 
 REFRESH_ALL, THROUGH, GRADIENTS, UPDATES = range(4)  # kinds of phases
@@ -115,7 +116,8 @@ def shard_gradients(job, data, grads):
         while p < job.n_parts and _part_at(job.parts, p).entry == first.entry:
             units += _part_at(job.parts, p).units
             p += 1
-        run_units(job, GRADIENT, first.op, data, grads, job.start, first.first_unit, units)
+        if _op_at(job.program, first.op).touched == 0:
+            run_units(job, GRADIENT, first.op, data, grads, job.start, first.first_unit, units)
 
 
 @inner
@@ -127,7 +129,8 @@ def shard(job, s):
 @inner
 def is_late(job, o):
     """Whether the gradient of op o is that of all rows at once, after all shards."""
-    return job.by_shards and o >= job.whole and _op_at(job.program, o).plain != 0
+    op = _op_at(job.program, o)
+    return job.by_shards and (op.touched != 0 or (o >= job.whole and op.plain != 0))
 
 
 @routine(share_signature)
@@ -164,6 +167,8 @@ def part_gradient(job, part, share):
     """The gradient of one part, over all shards; returns the address of the array that holds it."""
     scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
     grads = job.grads if job.grads else scratch + job.scratch_bytes
+    if _op_at(job.program, part.op).touched:
+        return touched_gradient(job, part, job.program, job.work, grads)
     if _op_at(job.program, part.op).gradient:
         for s in range(job.n_shards):
             if shard(job, s).rows > 0:
@@ -181,15 +186,61 @@ def part_gradient(job, part, share):
 
 
 @inner
+def touched_gradient(job, part, program, work, grads):
+    """The gradient of one part of a matrix of which a batch uses few rows, of all samples at once; the others get none."""
+    kernel, data = integers_at(program, part.op * OP_SIZE)[GRADIENT], job.data + job.n_shards * DATA_BYTES
+    if kernel:
+        op = _op_at(program, part.op)
+        call_op(kernel, op, _data_at(data, 0), job.params, grads, work, job.start, part.first_unit, part.units)
+    return grads
+
+
+@inner
+def rows_touched(job, part):
+    """The `TOUCHED` of a part's op: what is done with the part is done with the rows that are used; 0 if with all of it."""
+    return _op_at(job.program, part.op).touched if job.n_shards and job.update else 0
+
+
+@inner
+def part_norm(job, part, grads):
+    """Sum of the squares of the gradient of one part."""
+    at = rows_touched(job, part)
+    if at == 0:
+        return _call_norm(job.norm, grads, part.first_param, part.n_params)
+    touched, total, stride = _touched_at(at, 0), 0.0, part.n_params // part.units
+    for k in range(integers_at(touched.counts, part.first_unit)[0]):
+        row = integers_at(touched.numbers, part.first_unit + k)[0] - part.first_unit
+        total += _call_norm(job.norm, grads, part.first_param + row * stride, stride)
+    return total
+
+
+@inner
+def update_rows(job, part, factors, grads, decay):
+    """Update a part, or the rows of it that the batch uses; returns its penalty, before the update."""
+    at = rows_touched(job, part)
+    if at == 0:
+        return _call_update(
+            job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params, part.first_param,
+            part.n_params, decay
+        )  # fmt: skip
+    touched, total, stride = _touched_at(at, 0), 0.0, part.n_params // part.units
+    for k in range(integers_at(touched.counts, part.first_unit)[0]):
+        row = integers_at(touched.numbers, part.first_unit + k)[0] - part.first_unit
+        total += _call_update(
+            job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params,
+            part.first_param + row * stride, stride, decay
+        )  # fmt: skip
+    return total
+
+
+@inner
 def part_update(job, p, grads):
     """Update part p and refresh what is derived from it; returns its penalty, before the update."""
     part, factors = _part_at(job.parts, p), job.factors + p * FACTORS_BYTES
     if not _op_at(job.program, part.op).gradient:  # an op without a gradient is frozen
         return 0.0
-    penalty = _call_update(
-        job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params, part.first_param, part.n_params,
-        _settings_at(job.settings, 0).decay * part.decays + doubles_at(factors)[0]
-    )  # fmt: skip
+    decay = _settings_at(job.settings, 0).decay * part.decays + doubles_at(factors)[0]
+    penalty = update_rows(job, part, factors, grads, decay)
     if job.averaged and not job.n_limits:
         decay = _control_at(job.control, 0).average_decay
         call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
@@ -209,7 +260,7 @@ def parts_of_share(job, share):
             late = is_late(job, part.op)
             grads = _call_late(job.late_gradient, job, p, share) if late else part_gradient(job, part, share)
             if job.final and job.norm:
-                squares[p] = _call_norm(job.norm, grads, part.first_param, part.n_params)
+                squares[p] = part_norm(job, part, grads)
             elif job.final and job.fine:
                 squares[p] = part_update(job, p, grads)
         else:
@@ -277,6 +328,7 @@ def forward_and_back(job, b, base, rows):
         data.base = base
     everything = shard(job, job.n_shards)
     everything.first_row, everything.rows, everything.base = 0, rows, base
+    everything.adds, everything.whole_gradient = 1 if base > job.begin else 0, 0 if job.update else 1
     doubles_at(job.scale)[0] = doubles_at(job.batch_scales)[b]
     job.start, job.rows = base, rows
     for g in range(job.n_segments):

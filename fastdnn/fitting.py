@@ -279,8 +279,8 @@ class Fit:
         model.epochs += 1
         self.epoch_is_over = True
         if self.validation is not None and finite:
-            X, y, weights = self.validation
-            values.update((f"val_{key}", value) for key, value in model.evaluate(X, y, weights).items())
+            X, y, weights, lengths = self.validation
+            values.update((f"val_{key}", value) for key, value in model.evaluate(X, y, weights, lengths).items())
             for name, scorer in self.scorers.items():
                 values[f"val_{name}"] = score(name, scorer, *self.judged, weights)
         values.update(figures, seconds=time.perf_counter() - self._began)
@@ -294,7 +294,7 @@ class Fit:
 def prepare(
     model, X, y, *, epochs, batch_size, sample_weight=None, validation_data=None, callbacks=(), verbose=0, shuffle=True,
     class_weight=None, validation_fraction=None, validation_split="random", groups=None, scoring=None, accumulate=1,
-    resume=False, judge=None, strata=None, estimator=None, factors=None, mixup=0.0, cutmix=0.0,
+    resume=False, lengths=None, judge=None, strata=None, estimator=None, factors=None, mixup=0.0, cutmix=0.0,
 ):  # fmt: skip
     """A `Fit` from what `Model.fit` takes, all of it checked before the model is changed in any way.
 
@@ -316,7 +316,7 @@ def prepare(
         raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
     if validation_fraction is None and (groups is not None or validation_split != "random"):
         raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
-    source, targets, weights = model.check(model.network, X, y, sample_weight)
+    source, targets, weights = model.check(model.network, X, y, sample_weight, lengths=lengths)
     factors = class_factors(class_weight, y, weights) if factors is None else factors
     rows, held_out = None, None
     if validation_fraction is not None:
@@ -324,7 +324,7 @@ def prepare(
         rows, held_out = hold_out(
             validation_fraction, validation_split, source.n, y if strata is None else strata, groups, split_seed
         )
-        validation_data = source.take(held_out), take(y, held_out), None if weights is None else weights[held_out]
+        validation_data = source.take(held_out), take(y, held_out), None if weights is None else weights[held_out], None
         weights = times(weights, factors)
         for part, what in ((rows, "left to train on"), (held_out, "held out")):
             if weights is not None and not weights[part].any():
@@ -338,7 +338,7 @@ def prepare(
     elif validation_data is not None:
         validation_data = check_validation_data(validation_data, np.shape(X))
         try:
-            model.check(model.network, *validation_data)
+            model.check(model.network, *validation_data[:3], lengths=validation_data[3])
         except ValueError as error:
             raise ValueError(f"validation_data: {error}") from error
     if validation_fraction is None:

@@ -36,6 +36,8 @@ class Inference:
         Float type of the network.
     kind : str
         Of the source of the samples, see `Source.kind`.
+    masked : bool
+        Whether it has a mask.
 
     Notes
     -----
@@ -43,14 +45,15 @@ class Inference:
     to ask NumPy for the address of an array takes 0.8 us, to copy a row 0.2, and the network with 64-100-10 units itself 1.
     """
 
-    def __init__(self, network, dtype, kind):
+    def __init__(self, network, dtype, kind, masked=False):
         layout = network.layout
         widest = max(map(value_size, layout.shapes[kind in ("csr", "ids") :]))
         least = max(1, 32 // layout.most_rows)
         self._chunk, whole = (max(least, size // (2 * widest * dtype.itemsize)) for size in (CHUNK_BYTES, PIECE_BYTES))
         self.capacity = min(256, whole if 0 < layout.first_whole <= len(layout.leaves) else self._chunk)
-        self.kind, self.itemsize, self.flops_per_row = kind, dtype.itemsize, max(1, layout.flops)
-        self._program = Program(layout, network.loss, kind, dtype, self.capacity, chunk=min(self._chunk, self.capacity))
+        self.kind, self.masked, self.itemsize, self.flops_per_row = kind, masked, dtype.itemsize, max(1, layout.flops)
+        chunk = min(self._chunk, self.capacity)
+        self._program = Program(layout, network.loss, kind, dtype, self.capacity, chunk=chunk, masked=masked)
         self.data, self._flag = np.zeros(DATA.size, np.int64), np.zeros(1, np.int64)
         self.data[DATA.flag] = self._flag.ctypes.data
         self._arrays = network.params, network.state
@@ -192,7 +195,7 @@ def plain(network, X, kernel):
 
 def results(network, source, kernel):
     """What `kernel` makes of the scores of the samples of a `Source`."""
-    if source.kind == "float":
+    if source.kind == "float" and source.mask is None:
         return plain(network, source.arrays[0], kernel)[0]
     result = np.empty((source.n, *network.layout.shapes[-1]), network.params.dtype)
     run_all(network, source, kernel, {DATA.result: result.ctypes.data})
@@ -201,18 +204,18 @@ def results(network, source, kernel):
 
 def run_all(network, source, kernel, arrays):
     """Take all samples forward and end with `kernel`; arrays {entry of data: address} are what it reads and writes."""
-    inference = borrowed(network, source.kind)
+    inference = borrowed(network, source.kind, source.mask is not None)
     source.fill(inference.data)
     inference.run(source.n, kernel.address(network.params.dtype), arrays)
     network.idle.append(inference)
 
 
-def borrowed(network, kind):
+def borrowed(network, kind, masked=False):
     """An `Inference` that no other Python thread uses meanwhile."""
     try:
         inference = network.idle.pop()
-        if inference.kind == kind:
+        if (inference.kind, inference.masked) == (kind, masked):
             return inference
     except IndexError:
         pass
-    return Inference(network, network.params.dtype, kind)
+    return Inference(network, network.params.dtype, kind, masked)

@@ -27,7 +27,12 @@ def check_initializer(given):
 
 
 def draw(given, generator, shape, fan_in, fan_out):
-    """Values by an initializer's name, or all equal to a number."""
+    """Values by an initializer's name, or all equal to a number; by several, each for its share of the columns."""
+    if isinstance(given, np.ndarray):
+        return given
+    if isinstance(given, tuple):
+        part = (*shape[:-1], shape[-1] // len(given))
+        return np.concatenate([draw(each, generator, part, fan_in, fan_out) for each in given], axis=-1)
     if isinstance(given, float):
         return np.full(shape, given)
     return INITIALIZERS[given](generator, shape, fan_in, fan_out)

@@ -34,7 +34,8 @@ def as_array(a, name):
             raise
         some = " and ".join(map(str, sorted(shapes, key=str)[:2]))
         raise ValueError(
-            f"{name} must hold samples of one shape, got a list of {some}: crop, pad or resize them before"
+            f"{name} must hold samples of one shape, got a list of {some}: crop, pad or resize them before; "
+            "fastdnn.preprocessing.pad_sequences pads sequences"
         ) from error
 
 
@@ -184,3 +185,10 @@ def by_rows(y, shape):
     if y.shape[1 : len(shape)] != shape[:-1]:
         raise ValueError(f"y must have shape (n, {', '.join(map(str, shape[:-1]))}, ...) for scores {shape}, got {y.shape}")
     return y.reshape(-1, *y.shape[len(shape) :])
+
+
+def filled(targets, counts):
+    """Targets, an array with a row for each of `counts`, in which the first that counts stands where a row does not."""
+    targets = np.array(targets)
+    targets[~counts] = targets[np.argmax(counts)]
+    return targets

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +26,11 @@ def realigned(a):
     copied = aligned(len(a), a.dtype)
     copied[...] = a
     return copied
+
+
+def keeps_steps(layer, before, after):
+    """Whether what a layer makes of samples of shape `before` has the same steps, so that a mask of them goes on."""
+    return not (layer.mixes_steps or layer.reshapes) and len(after) == 2 and before[0] == after[0]
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,11 @@ class Layout:
             if several or inside:
                 whole, inside = number + 2, open_ways > 0
         return whole
+
+    @property
+    def gives_steps(self):
+        """Whether a mask of the steps of samples is one of the rows of scores, too."""
+        return all(keeps_steps(layer, *pair) for (_, layer), pair in zip(self.leaves, pairwise(self.shapes), strict=True))
 
     def views(self, flat):
         """Views into `flat` by key, in layer order."""

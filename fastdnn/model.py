@@ -113,6 +113,7 @@ class Model(Steps, Files):
         scoring: Any = None,
         accumulate: int = 1,
         resume: bool = False,
+        lengths: ArrayLike | None = None,
         mixup: float = 0.0,
         cutmix: float = 0.0,
     ) -> History:
@@ -130,7 +131,7 @@ class Model(Steps, Files):
             Samples in a step; the last one of an epoch may have fewer.
         sample_weight : array-like of shape (n,) or None
             Weights >= 0 of the samples.
-        validation_data : tuple (X, y) or (X, y, sample_weight) or None
+        validation_data : tuple (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), or None
             Evaluated after each epoch.
         callbacks : sequence of Callback or callable, default=()
             See `fastdnn.callbacks`. A function is called after each epoch as ``f(model, history)``; a true result ends the
@@ -158,6 +159,11 @@ class Model(Steps, Files):
             Whether to go on with the last fit of this model, loaded from a file perhaps, up to `epochs` in all. Saved after
             an epoch (by `ModelCheckpoint`, say) it goes on as if it had not ended, bit for bit; a schedule without a number
             of steps of its own needs the same `epochs` as before for that. A model without a fit starts one.
+        lengths : array-like of int, shape (n,), or None, default=None
+            Steps of each sequence that count, 1 to time; those behind them are padding, whatever finite numbers (or ids)
+            stand there. They keep the state of recurrent layers, whose output there is 0, and count in no loss, no metric, no
+            batch statistics and no global pooling (see `layers.Masking` for where a mask ends). A batch takes time by its
+            lengths.
         mixup : float, default=0.0
             In [0, inf); 0 turns it off. Each sample of a batch becomes share * sample + (1 - share) * another one of the
             epoch, and its target the same mixture; the share is drawn from Beta(mixup, mixup). Reference: Zhang et al.
@@ -219,6 +225,7 @@ class Model(Steps, Files):
                 scoring=scoring,
                 accumulate=accumulate,
                 resume=resume,
+                lengths=lengths,
                 mixup=mixup,
                 cutmix=cutmix,
             )
@@ -226,7 +233,7 @@ class Model(Steps, Files):
 
     # ------------------------------------------------------------ inference
 
-    def forward(self, X: Any, layer: int | None = None) -> np.ndarray:
+    def forward(self, X: Any, layer: int | None = None, lengths: ArrayLike | None = None) -> np.ndarray:
         """Raw scores, before the loss's link: ndarray of shape (n, n_out). NaN in a sample gives NaN in its scores.
 
         Parameters
@@ -236,9 +243,11 @@ class Model(Steps, Files):
         layer : int or None, default=None
             Number of the layer (negative ones count from the end) whose output is wanted, in place of the last one's: then
             of shape (n, *shape of that output).
+        lengths : array-like of shape (n,) or None
+            As for `fit`.
         """
         if layer is None:
-            return self._infer(self._built(), X, scores=True)
+            return self._infer(self._built(), X, True, lengths)
         whole = self._built()
         if (
             isinstance(layer, bool)
@@ -249,9 +258,9 @@ class Model(Steps, Files):
         layers = whole.layers[: layer % len(self.layers) + 1]
         layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
         part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
-        return self._infer(part, X, scores=True)
+        return self._infer(part, X, True, lengths)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, lengths: ArrayLike | None = None) -> np.ndarray:
         """Predictions, the loss's link applied: probabilities, means.
 
         Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
@@ -260,6 +269,8 @@ class Model(Steps, Files):
         ----------
         X : array-like or sparse matrix of shape (n, features), or (n, ...)
             Samples; NaN in one gives NaN in its predictions.
+        lengths : array-like of shape (n,) or None
+            As for `fit`. What is predicted for steps behind the end means nothing.
 
         Returns
         -------
@@ -270,20 +281,22 @@ class Model(Steps, Files):
         ValueError
             If the model is not built, or X not of its shape.
         """
-        return self._infer(self._built(), X, scores=False)
+        return self._infer(self._built(), X, False, lengths)
 
-    def _infer(self, network, X, scores):
+    def _infer(self, network, X, scores, lengths=None):
         kernel = scores_link if scores else network.loss.link_for(network.n_out)
-        if is_plain(network, X):
+        if lengths is None and is_plain(network, X):
             return plain(network, X, kernel)[0]
-        return results(network, self._source(X, network.layout, finite=False), kernel)
+        return results(network, self._source(X, network.layout, False, lengths), kernel)
 
     def predict_plain(self, X):
         """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""
         network = self._built()
         return plain(network, X, network.loss.link_for(network.n_out)) if is_plain(network, X) else (None, False)
 
-    def evaluate(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+    def evaluate(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, lengths: ArrayLike | None = None
+    ) -> dict[str, float]:
         """Loss and metrics of the samples.
 
         Parameters
@@ -303,7 +316,7 @@ class Model(Steps, Files):
             If the model is not built, or the samples and targets do not fit it.
         """
         network = self._built()
-        source, targets, weights = self.check(network, X, y, sample_weight, finite=False)
+        source, targets, weights = self.check(network, X, y, sample_weight, False, lengths)
         if source.n == 0:
             raise ValueError("X has no samples")
         return evaluate(network, source, targets, y, weights)

@@ -10,7 +10,7 @@ from .gather import INPUT, NARROW, input_op
 from .gather_mixed import mix_op
 from .gemm import ALIGN, padded
 from .layers.base import ONE, OP, ZEROS, sample_rows
-from .layout import aligned
+from .layout import aligned, keeps_steps
 from .losses.base import LOSS
 
 
@@ -47,6 +47,7 @@ class Builder:
         self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
         # Whether the gradient of the output goes with the chunk; of those that do, sizes.
         self.passing, self.slots = False, {}
+        self.masked = self.stateful = False
         self.open_skips = []  # rows of the ops where ways around other layers start
 
     @property
@@ -80,9 +81,19 @@ class Builder:
         self._program.kept.append(np.ascontiguousarray(table, np.int64))
         return self._program.kept[-1].ctypes.data
 
-    def key(self):
-        """Key of this op's random numbers."""
-        return rng.key(self._seed, self.number)
+    def new_table(self, rows, columns):
+        """An int64 array of zeros, kept as long as the program."""
+        self._program.kept.append(np.zeros((rows, columns), np.int64))
+        return self._program.kept[-1]
+
+    def key(self, *path):
+        """Key of this op's random numbers, or of one of several kinds of them."""
+        return rng.key(self._seed, self.number, *path)
+
+    @property
+    def samples(self):
+        """Samples that an op before `whole` gets at once, at the most."""
+        return self.rows if self.with_gradient else self._program.chunk
 
     @staticmethod
     def stride(n):
@@ -211,6 +222,10 @@ class Program:
         Inference: samples that the ops before `whole` take at once, always in the same rows of the workspace; None: rows.
     mixes : bool
         Whether samples are mixed with others as they are gathered, see `gather_mixed`.
+    masked : bool
+        Whether there is a mask of the steps of sequences, see `DATA`.
+    stateful : bool
+        Inference: whether recurrent layers go on from the states that the call before has left.
 
     Attributes
     ----------
@@ -228,6 +243,8 @@ class Program:
         elements of a sample.
     unit : int
         `Layout.unit`.
+    masked : bool
+        Whether a mask reaches the loss.
     sample_shape : tuple
         Of a sample as it is gathered: behind the first layers that only reshape or rescale it.
     work : flat array
@@ -236,12 +253,13 @@ class Program:
 
     def __init__(
         self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False, slots=1, chunk=None,
-        mixes=False,
+        mixes=False, masked=False, stateful=False,
     ):  # fmt: skip
         self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
         self.dtype, self.kept = np.dtype(dtype), []
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
+        builder.masked, builder.stateful = masked, stateful
         leaves, shapes = layout.leaves, layout.shapes
         reads = {"csr": leaves[0][1].takes_sparse, "ids": leaves[0][1].takes_ids}
         builder.reads = kind if reads.get(kind) else ""
@@ -253,7 +271,8 @@ class Program:
         packed = not builder.reads and first < len(leaves) and leaves[first][1].takes_packed and shape[-1] % ALIGN != 0
         gathered = (math.prod(shape[:-2]), shape[-2] * shape[-1]) if packed else shape
         wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
-        self._size = self.head = ZEROS + max(padded(s[-1]) for s in wide)
+        zeros = max(layer.widest_row(shape) for (_, layer), shape in zip(leaves, shapes, strict=False))
+        self._size = self.head = ZEROS + max(padded(zeros), *(padded(s[-1]) for s in wide))
         self.whole, self.unit = layout.first_whole, layout.unit
         self.boundary, self.chunk, self._late_blocks = (0, 0, 0), chunk or rows, []
         if not self.with_gradient:
@@ -282,6 +301,7 @@ class Program:
             op.dy_slot, op.dy_sample = builder.slots.get(op.dy, (0, 0))
             op.dx_slot, op.dx_sample = builder.slots.get(op.dx, (0, 0))
             shape = shapes[number + 1]
+            builder.masked = builder.masked and keeps_steps(layer, shapes[number], shape)
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
@@ -290,6 +310,7 @@ class Program:
         builder.input_shape = shapes[-1]
         self.loss_rows = builder.sample_rows
         self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
+        self.masked = bool(builder.masked)
         self.segments = self._cut()
         self.n_work, self.work = padded(self._size), None
 
@@ -323,10 +344,12 @@ class Program:
         rows that they read are kept in a workspace of their own, where this table has them.
         """
         table, size = self.table.copy(), self.head
-        for row in table[self.whole :]:
+        for number, (row, here) in enumerate(zip(table, self.table, strict=True)):
             op = OP.on(row)
-            if op.plain and op.gradient:
-                op.x, op.dy, size = size, size + capacity * op.ld_in, size + capacity * (op.ld_in + op.ld_out)
+            if op.gradient and (op.touched or (op.plain and number >= self.whole)):
+                kept = 0 if op.touched else op.ld_in, op.kept_out or op.ld_out
+                op.x, op.dy, size = size, size + capacity * kept[0], size + capacity * sum(kept)
+                here[[OP.kept_in, OP.kept_out]] = row[[OP.kept_in, OP.kept_out]] = kept
         work = aligned(size, self.dtype)
         work[ONE] = 1
         return table, work
@@ -339,6 +362,7 @@ class Program:
         self.kept.append(of_outputs)
         op.of_outputs, op.constants = of_outputs.ctypes.data, builder.constants(*loss.hyper(n_out, self.dtype))
         op.n_in, op.ld_in, op.x, op.sample_rows = n_out, padded(n_out), before.y, self.loss_rows
+        op.masked = builder.masked
         if self.with_gradient:
             op.backward, op.dx = kernel.address(self.dtype), before.dy
         if not self.with_gradient or op.dx < 0:  # evaluation, or nothing to train: gradients go to a block that nobody reads

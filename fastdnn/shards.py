@@ -19,6 +19,7 @@ from .engine import (
     run,
     shard,
     shard_signature,
+    touched_gradient,
 )
 from .layers.base import DATA, OP
 from .tables import PART, SEGMENT
@@ -93,8 +94,8 @@ def keep_rows(job, o, work, first, n):
     """What the gradient of op o reads of a shard's n samples, from its workspace to rows `first`.. of that of all of them."""
     if job.work_bytes and _op_at(job.program, o).gradient:
         op, late, size = _op_at(job.program, o), _op_at(job.late, o), job.itemsize
-        for here, there, ld in ((op.x, late.x, op.ld_in), (op.dy, late.dy, op.ld_out)):
-            copy_bytes(work + here * size, job.late_work + (there + first * ld) * size, n * ld * size)
+        for here, there, kept in ((op.x, late.x, op.kept_in), (op.dy, late.dy, op.kept_out)):
+            copy_bytes(work + here * size, job.late_work + (there + first * kept) * size, n * kept * size)
 
 
 @routine(late_signature)
@@ -102,6 +103,8 @@ def late_gradient(job, p, share):
     """The gradient of a part that `is_late`; returns the address of the array that holds it."""
     part = _part_at(job.parts, p)
     more, data = job.start > job.begin, job.data + job.n_shards * DATA_BYTES
+    if _op_at(job.program, part.op).touched:
+        return touched_gradient(job, part, job.late, job.late_work, job.grads)
     scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
     kernel, target = integers_at(job.late, part.op * OP_SIZE)[GRADIENT], scratch if more else job.grads
     if kernel:

@@ -34,6 +34,8 @@ class Source:
         What the kernels are chosen by: "float", "strided" (not side by side), "csr", "ids", "chunks", or one of `NARROW`.
     n, shape : int, tuple
         Number of samples, and the shape of one.
+    mask : ndarray of shape (n, time), uint8, or None
+        1 where a step of a sequence counts, see `Source.leave_out`.
     arrays : tuple of ndarray
         What is read, kept alive as long as this.
 
@@ -44,7 +46,7 @@ class Source:
     """
 
     def __init__(self, X, dtype, ids=False):
-        self.dtype, self.kind = np.dtype(dtype), "ids" if ids else "float"
+        self.dtype, self.kind, self.mask = np.dtype(dtype), "ids" if ids else "float", None
         self.entries = np.zeros(5, np.int64)  # x, x_row, x_column, indptr, indices of `DATA`
         if scipy.sparse.issparse(X):
             self._keep_sparse(X, dtype)
@@ -125,8 +127,38 @@ class Source:
                 if part.dtype.kind == "f" and not np.isfinite(part.sum()):
                     assert_all_finite(part, input_name="X")
 
+    def mask_by(self, rule):
+        """What `Layer.mask` says of the samples, a bool array (n, time) or None for all steps."""
+        parts = self.arrays[:-2] if self.kind == "chunks" else self.arrays[:1]
+        found = [rule(part.reshape(len(part), *self.shape)) for part in parts if self.kind != "csr"]
+        return None if not found or found[0] is None else np.concatenate(found)
+
+    def leave_out(self, mask, lengths=None):
+        """Let steps of sequences count where the bool array (n, time) says so, and up to each sequence's length.
+
+        ValueError if lengths do not fit, or no step of a sequence counts.
+        """
+        if lengths is not None:
+            first = np.arange(self.shape[0]) < check_lengths(lengths, self.n, self.shape)[:, None]
+            mask = first if mask is None else mask & first
+        if mask is not None:
+            empty = np.flatnonzero(~mask.any(axis=1))
+            if len(empty):
+                raise ValueError(f"no step of row {empty[0]} of X counts, all of them are padding; remove such rows")
+            self.mask = np.ascontiguousarray(mask, np.uint8)
+
+    @property
+    def steps(self):
+        """(n,) float64: how many steps of each sample count."""
+        return self.mask.sum(axis=1, dtype=np.float64)
+
     def take(self, rows):
         """A new `Source` of some of the samples, copied."""
+        taken = self._take(rows)
+        taken.mask = None if self.mask is None else np.ascontiguousarray(self.mask[rows])
+        return taken
+
+    def _take(self, rows):
         if self.kind == "csr":
             values, indptr, indices = self.arrays
             return Source(scipy.sparse.csr_array((values, indices, indptr), (self.n, *self.shape))[rows], self.dtype)
@@ -153,11 +185,25 @@ class Source:
     def fill(self, data):
         """Write the addresses into tables `data`; the arrays live as long as this object."""
         data[..., DATA.x : DATA.indices + 1] = self.entries
+        data[..., DATA.mask] = 0 if self.mask is None else self.mask.ctypes.data
+
+
+def check_lengths(lengths, n, shape):
+    """Lengths of n sequences of samples of that shape as int64; ValueError unless each is 1 to the number of steps."""
+    if len(shape) > 2:
+        raise ValueError(f"lengths are of sequences (time, features) or ids (time,), got samples of shape {shape}")
+    found = as_array(lengths, "lengths")
+    if found.shape != (n,) or found.dtype.kind not in "iu":
+        raise ValueError(f"lengths must be {n} integers, one for each sample, got {found.dtype} of shape {found.shape}")
+    if n and (found.min() < 1 or found.max() > shape[0]):
+        row = np.flatnonzero((found < 1) | (found > shape[0]))[0]
+        raise ValueError(f"lengths must be 1 to the {shape[0]} steps of X, got {found[row]} for row {row}")
+    return found.astype(np.int64)
 
 
 def as_ids(X):
     """X as int64; ValueError unless it holds integers."""
-    X = np.asarray(X)
+    X = as_array(X, "X")
     check_missing(X, "X")
     if X.dtype.kind not in "iub" or (X.dtype == np.uint64 and X.size and X.max() >= 1 << 63):
         raise ValueError(f"X must hold integers for a first layer that takes ids, got {X.dtype}; use X.astype(int)")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._guard import guard
-from .inputs import by_rows, check_dense, check_weights
+from .inputs import by_rows, check_dense, check_weights, filled
 from .layers.base import DATA
 from .layout import Layout
 from .losses.base import GivenGradient
@@ -33,20 +33,21 @@ def kept(model, key, make):
     return run
 
 
-def bound(model, X, y, sample_weight, training, input_gradient=False, loss=None):
+def bound(model, X, y, sample_weight, training, input_gradient=False, loss=None, lengths=None):
     """The `Training` with these samples as its one batch, checked; `loss` stands in for the network's.
 
     With `input_gradient`, whoever calls gives data.dx a place.
     """
     network = model.network if loss is None else model.network._replace(loss=loss)
-    source, targets, weights = model.check(network, X, y, sample_weight)
+    source, targets, weights = model.check(network, X, y, sample_weight, lengths=lengths)
     if model.layout is None:
         model.build(source.shape)
     if input_gradient and source.kind in ("csr", "ids"):
         what = "a sparse X are not computed; use X.toarray()" if source.sparse else "ids do not exist"
         raise ValueError(f"gradients with respect to {what}")
     loss = loss or model.loss
-    key = source.n, source.kind, loss.kernel_for(targets, model.n_out), weights is None, training, input_gradient
+    masked = source.mask is not None
+    key = source.n, source.kind, loss.kernel_for(targets, model.n_out), weights is None, training, input_gradient, masked
 
     def make():
         return Training(
@@ -120,12 +121,14 @@ class Steps(Weights):
         """Number of scores of a sample."""
         return self._built().n_out
 
-    def _source(self, X, layout, finite=True):
+    def _source(self, X, layout, finite=True, lengths=None):
         """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
         first = self.layers[0]
         source = X if isinstance(X, Source) else Source(X, self.dtype, ids=first.takes_ids)
-        if source.kind == "ids":
-            first.check_ids(source.arrays[0])
+        if source is not X:
+            if source.kind == "ids":
+                first.check_ids(source.arrays[0])
+            source.leave_out(source.mask_by(first.mask), lengths)
         if finite:
             if source.n == 0:
                 raise ValueError("X has no samples")
@@ -136,24 +139,29 @@ class Steps(Weights):
             raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}{hint}")
         return source
 
-    def check(self, network, X, y, sample_weight, finite=True):
+    def check(self, network, X, y, sample_weight, finite=True, lengths=None):
         """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
-        source = self._source(X, network.layout, finite)
-        shape = (network.layout or Layout(network.layers, source.shape)).shapes[-1]
+        source = self._source(X, network.layout, finite, lengths)
+        layout = network.layout or Layout(network.layers, source.shape)
+        shape = layout.shapes[-1]
         check_dense(y, "y")
         if np.ndim(y) == 0 or len(y) != source.n:
             raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
-        targets = network.loss.check_targets(by_rows(y, shape), shape[-1], self.dtype)
+        rows = by_rows(y, shape)
+        if source.mask is not None and layout.gives_steps:
+            rows = filled(rows, source.mask.ravel() > 0)
+        targets = network.loss.check_targets(rows, shape[-1], self.dtype)
         return source, targets, check_weights(sample_weight, source.n)
 
     def loss_and_grad(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
-    ) -> tuple[float, np.ndarray]:
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Mean loss of the samples and its gradient, without changing the parameters.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, lengths
             As for `fit`.
         training : bool, default=False
             Whether layers behave as in training: dropout, statistics of the batch. The random numbers are those of the next
@@ -165,17 +173,19 @@ class Steps(Weights):
         gradient : ndarray, laid out as `params`
             A copy of `grads`.
         """
-        with guard(self), binding(self, X, y, sample_weight, training) as run:
+        with guard(self), binding(self, X, y, sample_weight, training, lengths=lengths) as run:
             return run.loss_and_grad(), self.grads.copy()
 
-    def train_on_batch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def train_on_batch(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, lengths: ArrayLike | None = None
+    ) -> float:
         """One step of the optimizer with the samples as its batch.
 
         The network is bound to batches of that size in the first call; the next ones cost little beside the step.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, lengths
             As for `fit`.
 
         Returns
@@ -201,7 +211,7 @@ class Steps(Weights):
         """
         if self.optimizer.full_batch:
             raise ValueError(f"{self.optimizer!r} has no steps with single batches; call fit")
-        with guard(self), binding(self, X, y, sample_weight, training=True) as run:
+        with guard(self), binding(self, X, y, sample_weight, training=True, lengths=lengths) as run:
             run.rate_factor = self.trained.rate_factors
             return run.epoch()
 
@@ -224,13 +234,14 @@ class Steps(Weights):
             kept(self, "apply_gradient", lambda: Applying(self))(self, gradient)
 
     def input_gradient(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
-    ) -> np.ndarray:
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False,
+        lengths: ArrayLike | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Gradient of the mean loss of the samples with respect to the samples.
 
         Parameters
         ----------
-        X, y, sample_weight, training
+        X, y, sample_weight, training, lengths
             As for `loss_and_grad`; X dense.
 
         Returns
@@ -246,7 +257,7 @@ class Steps(Weights):
         >>> m.input_gradient([[0.5, 0.0]], [0.0])  # of (x1 + 3 x2)^2 / 2
         array([[0.5, 1.5]])
         """
-        with guard(self), binding(self, X, y, sample_weight, training, input_gradient=True) as run:
+        with guard(self), binding(self, X, y, sample_weight, training, input_gradient=True, lengths=lengths) as run:
             gradient = _place_for_gradient(run)
             run.loss_and_grad()
             return gradient

@@ -10,6 +10,7 @@ import numpy as np
 from .binding import Binding
 from .layers.base import BLOCK, DATA
 from .optimizers.base import CONTROL, SCALARS
+from .ordering import by_length
 from .program import Program, value_size
 from .thread_choice import FLOPS, thread_choice, worthwhile_threads
 
@@ -25,12 +26,20 @@ PIECE_BYTES = 1 << 27  # of values and their gradients that are there at once, u
 # Of those that go forward and back together, of samples of several rows, and rows that a product should have.
 CHUNK_BYTES, CHUNK_ROWS = 512 * 1024, 64
 SHARD_BYTES = 1 << 22  # of the values of a shard and their gradients: larger ones are not faster
+STEP_ROWS = 8  # samples that recurrent layers take through their steps together, at the least: rows of a product each step
 NO_SCALARS = np.zeros((1, SCALARS.size))  # what a batch without an update reads
 STEPS = 65536  # most steps whose scalars are made ahead
 
 
+def goes_by_steps(layout):
+    """Whether there are recurrent layers."""
+    return any(layer.recurrent for _, layer in layout.leaves)
+
+
 def shard_samples(layout):
     """Samples that a shard of a network of images or series has at the least."""
+    if goes_by_steps(layout):
+        return STEP_ROWS
     dense = sum(e.rows * e.stride for e in layout.entries if e.layer + 1 >= layout.first_whole)
     return 1 if dense <= SHARD_SIZE else SHARD_SAMPLES if dense <= 16 * SHARD_SIZE else 2 * SHARD_SAMPLES
 
@@ -76,7 +85,8 @@ def plan(layout, itemsize, batch_size, piece=None):
     capacity = batch_size if whole and not piece else capacity
     shards = n_shards(layout, capacity) if by_shards or not whole else 1
     chunk, unit = max(CHUNK_BYTES // size, CHUNK_ROWS // layout.most_rows, 1), layout.unit
-    return Plan(capacity, shards, by_shards, by_shards and not whole, -(-chunk // unit) * unit)
+    chunk = capacity if goes_by_steps(layout) else -(-chunk // unit) * unit
+    return Plan(capacity, shards, by_shards, by_shards and not whole, chunk)
 
 
 class Training:
@@ -137,7 +147,7 @@ class Training:
         self.plan = plan(model.layout, model.dtype.itemsize, self.batch_size, piece)
         self.capacity, self.by_shards, self.apart = self.plan.capacity, self.plan.by_shards, self.plan.apart
         made = model.layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
-        self.program = self._program(*made, self.plan.slots, self.plan.chunk, mixes)
+        self.program = self._program(*made, self.plan.slots, self.plan.chunk, mixes, source.mask is not None)
         rows = self.capacity
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()
@@ -167,6 +177,10 @@ class Training:
     def take(self, source, targets, sample_weight):
         """Go on with other samples of the same kind: as many as before, the same type of targets, with weights or without."""
         self.source, self.targets, self.sample_weight = source, targets, sample_weight
+        # By what samples count in a batch: with a mask each step counts.
+        self.weights = (
+            source.steps * (1.0 if sample_weight is None else sample_weight) if self.program.masked else sample_weight
+        )
         source.fill(self.data)
         self.data[:, DATA.y] = targets.ctypes.data
         if sample_weight is not None:
@@ -174,17 +188,17 @@ class Training:
 
     def let_go(self):
         """Keep the samples no longer; `take` gives others."""
-        self.source = self.targets = self.sample_weight = None
+        self.source = self.targets = self.sample_weight = self.weights = None
 
     def _shares(self, order, n, batch_size):
         """(1 / sum of the sample weights for each batch, the array's address)"""
-        if self.sample_weight is None:
+        if self.weights is None:
             if self._equal_shares[:2] != (n, batch_size):  # the same from epoch to epoch
                 equal = 1.0 / np.minimum(batch_size, n - np.arange(0, n, batch_size))
                 self._equal_shares = n, batch_size, equal, equal.ctypes.data
             return self._equal_shares[2:]
         starts = np.arange(0, n, batch_size)
-        weights = self.sample_weight if order is None else self.sample_weight[order]
+        weights = self.weights if order is None else self.weights[order]
         sums = np.add.reduceat(weights, starts)
         if self.as_sklearn and not sums.all():
             raise ZeroDivisionError("Weights sum to zero, can't be normalized: a batch has only samples of weight 0")
@@ -207,6 +221,11 @@ class Training:
         n, model = self.source.n if order is None else len(order), self.model
         if model.step:
             model.optimizer.to_training(model.params, model.moments)
+        if self.source.mask is not None and goes_by_steps(model.layout):
+            order = by_length(
+                np.arange(n) if order is None else order, self.source.steps, self.batch_size, self.capacity, self.plan.shards,
+                self.program.unit,
+            )  # fmt: skip
         skipped = model.skipped_steps
         model.trained.control[CONTROL.norms : CONTROL.norm_sum + 1] = 0.0
         try:
@@ -220,13 +239,13 @@ class Training:
         n, values = self.done, values[: -(-self.done // self.batch_size)]
         if not n:
             return math.nan
-        if fine and (self.sample_weight is None or self.as_sklearn):
+        if fine and (self.weights is None or self.as_sklearn):
             *whole, last = values.tolist()  # in scikit-learn's order of operations
             return (math.fsum(whole) * self.batch_size + last * (n - len(whole) * self.batch_size)) / n
         counts = np.full(len(values), float(self.batch_size))
         counts[-1] = n - (len(values) - 1) * self.batch_size
-        if self.sample_weight is not None and not self.as_sklearn:
-            weights = self.sample_weight[:n] if order is None else self.sample_weight[order[:n]]
+        if self.weights is not None and not self.as_sklearn:
+            weights = self.weights[:n] if order is None else self.weights[order[:n]]
             counts = np.add.reduceat(weights, np.arange(0, n, self.batch_size))
         if not fine:
             counts[~np.isfinite(values)] = 0

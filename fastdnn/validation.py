@@ -10,12 +10,12 @@ SPLITS = ("random", "stratified", "grouped", "last")
 
 
 def check_validation_data(given, shape):
-    """(X, y, sample_weight or None) from a tuple of two or three; ValueError if the samples are not of X's shape."""
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise ValueError("validation_data must be a tuple (X, y) or (X, y, sample_weight)")
+    """(X, y, sample_weight, lengths), None where not given; ValueError if the samples are not of X's shape."""
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3, 4):
+        raise ValueError("validation_data must be a tuple (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths)")
     if np.shape(given[0])[1:] != shape[1:]:
         raise ValueError(f"validation_data must hold samples of the shape of X, {shape[1:]}, got {np.shape(given[0])[1:]}")
-    return (*given, None)[:3]
+    return (*given, None, None)[:4]
 
 
 def take(y, rows):

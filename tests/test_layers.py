@@ -63,6 +63,18 @@ IMAGE_CASES = [
     [layers.RandomZoom(0.3)],
     [layers.RandomErasing(0.5)],
 ]
+# Those of sequences; `test_sequences` has more of them, and PyTorch's.
+SEQUENCE_CASES = [
+    [layers.SimpleRNN(4), layers.Reshape((1, 4))],
+    [layers.SimpleRNN(5, "logistic", return_sequences=True, recurrent_dropout=0.3)],
+    [layers.LSTM(5, return_sequences=True)],
+    [layers.LSTM(9, dropout=0.3, recurrent_dropout=0.2)],
+    [layers.GRU(5, return_sequences=True, go_backwards=True)],
+    [layers.GRU(9, return_sequences=True, recurrent_dropout=0.3), layers.BatchNorm(), layers.LSTM(3)],
+    [layers.Bidirectional(layers.GRU(3, return_sequences=True, recurrent_dropout=0.3)), layers.LSTM(4)],
+    [layers.Bidirectional(layers.LSTM(3, dropout=0.2), merge="sum")],
+]
+FIRST = layers.Embedding, layers.Masking  # layers that can only be the first: in `test_sequences`
 SHAPES = [(N_IN,), (5, N_IN), (2, 3, N_IN)]  # of a sample: what works on the last axis works on all of them
 
 
@@ -79,13 +91,14 @@ def shape_behind(case, shape):
 CASES = [(case, shape) for case in LAYER_CASES for shape in SHAPES if shape_behind(case, shape)]
 TORCH_CASES = list(CASES)
 CASES += [(case, shape) for case in IMAGE_CASES for shape in [(7, N_IN), (4, 3, N_IN)] if shape_behind(case, shape)]
+CASES += [(case, shape) for case in SEQUENCE_CASES for shape in [(7, N_IN), (1, N_IN)]]
 CASE_NAMES = [f"{' '.join(layer.name for layer in case)} {shape}" for case, shape in CASES]
 every_case = pytest.mark.parametrize(("case", "shape"), CASES, ids=CASE_NAMES)
 
 
 def test_every_layer_has_a_case():
-    tested = {type(layer) for case in (*LAYER_CASES, *IMAGE_CASES) for layer in case}
-    assert tested >= set(layers.LAYERS.values())
+    tested = {type(layer) for case in (*LAYER_CASES, *IMAGE_CASES, *SEQUENCE_CASES) for layer in case}
+    assert tested | {*FIRST} >= set(layers.LAYERS.values())
 
 
 def around(case, first, dtype="float64", shape=(N_IN,)):

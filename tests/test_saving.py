@@ -21,9 +21,14 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((40, 6)).astype("float32"), RNG.integers(0, 3, 40)
 
 
+IDS = RNG.integers(0, 9, (40, 6))
+
+
 def network(*more, **settings):
     for layer in more:
-        if layer.takes_windows:  # of 5 numbers a series or an image of one row
+        if layer.recurrent:  # of 5 numbers a sequence
+            more = layers.Reshape((5, 1)), layer, layers.Flatten()
+        elif layer.takes_windows:  # of 5 numbers a series or an image of one row
             more = layers.Reshape((5, 1) if layer.name.endswith("1d") else (1, 5, 1)), layer, layers.Flatten()
     settings = {"loss": "cross_entropy", "random_state": 1, **settings}
     return Model([layers.Dense(5, activation="tanh"), *more, layers.Dense(3)], **settings)
@@ -65,6 +70,12 @@ SAMPLES = {
     "random_rotation": layers.RandomRotation(0.1, fill_mode="nearest"),
     "random_zoom": layers.RandomZoom(0.2),
     "random_erasing": layers.RandomErasing(0.5),
+    "embedding": layers.Embedding(9, 3, mask_zero=True, initializer=np.arange(27).reshape(9, 3) / 9),
+    "masking": layers.Masking(0.5),
+    "simple_rnn": layers.SimpleRNN(3, "relu", dropout=0.1),
+    "lstm": layers.LSTM(3, return_sequences=True, recurrent_dropout=0.2, truncate=2),
+    "gru": layers.GRU(3, go_backwards=True, recurrent_initializer="glorot_normal"),
+    "bidirectional": layers.Bidirectional(layers.LSTM(3, return_sequences=True, dropout=0.1), merge="sum"),
 }
 
 
@@ -74,16 +85,20 @@ def test_there_is_a_sample_of_every_layer():
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer(name, tmp_path):
+    first = {"embedding": (IDS, [layers.GRU(4)]), "masking": (X.reshape(40, 3, 2), [layers.GRU(4)])}
+    samples, behind = first.get(name, (X, None))
     model = network(SAMPLES[name])
-    model.fit(X, Y, epochs=3)
+    if behind:
+        model = Model([SAMPLES[name], *behind, layers.Dense(3)], loss="cross_entropy", random_state=1)
+    model.fit(samples, Y, epochs=3)
     model.save(tmp_path / "m.fdnn")
     loaded = Model.load(tmp_path / "m.fdnn")
     assert loaded.layers == model.layers
     np.testing.assert_array_equal(loaded.params, model.params)
     np.testing.assert_array_equal(loaded.state, model.state)
-    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    loaded.fit(X, Y, epochs=2)
-    model.fit(X, Y, epochs=2)
+    np.testing.assert_array_equal(loaded.predict(samples), model.predict(samples))
+    loaded.fit(samples, Y, epochs=2)
+    model.fit(samples, Y, epochs=2)
     np.testing.assert_array_equal(loaded.params, model.params)
 
 

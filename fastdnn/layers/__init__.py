@@ -5,12 +5,17 @@ from .activation_function import ACTIVATIONS, ActivationFunction, activation
 from .augmentation import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer
 from .batch_norm import BatchNorm
+from .bidirectional import Bidirectional
 from .conv import Conv1D, Conv2D
 from .conv_transpose import Conv2DTranspose
 from .dense import Dense
 from .depthwise import DepthwiseConv2D, SeparableConv2D
 from .elementwise import Activation, PReLU
+from .embedding import Embedding
+from .gru import GRU
 from .layer_norm import LayerNorm
+from .lstm import LSTM
+from .masks import Masking
 from .noise import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
 from .pooling import (
     AvgPool1D,
@@ -25,6 +30,7 @@ from .pooling import (
 from .resampling import UpSampling2D, ZeroPadding2D
 from .rescaling import Rescaling
 from .shape import Flatten, Reshape, Residual
+from .simple_rnn import SimpleRNN
 
 LAYERS = {
     layer.name: layer
@@ -62,24 +68,34 @@ LAYERS = {
         RandomRotation,
         RandomZoom,
         RandomErasing,
+        Embedding,
+        Masking,
+        SimpleRNN,
+        LSTM,
+        GRU,
+        Bidirectional,
     )
 }
 
 __all__ = [
     "ACTIVATIONS",
+    "GRU",
     "LAYERS",
+    "LSTM",
     "Activation",
     "ActivationFunction",
     "AlphaDropout",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNorm",
+    "Bidirectional",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool1D",
@@ -88,6 +104,7 @@ __all__ = [
     "GlobalMaxPool2D",
     "Layer",
     "LayerNorm",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "PReLU",
@@ -100,6 +117,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "SeparableConv2D",
+    "SimpleRNN",
     "SpatialDropout",
     "UpSampling2D",
     "ZeroPadding2D",

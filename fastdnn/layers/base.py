@@ -39,21 +39,27 @@ from ..specs import Spec
 # be 0 where these are. `by_rows`: the derivative needs whole rows. `key`: of its random numbers. `adds`: whether `gradient`
 # adds to what is there where data.adds says so, and is called while the values of a few samples are in the cache. `plain`:
 # whether `gradient` reads nothing but the rows at x and dy. Where gradients of values are there for a chunk of samples only:
-# elements of a slot and of a sample, else 0 (`dy_base`).
+# elements of a slot and of a sample, else 0 (`dy_base`). `touched`: of parameters of which a batch uses few rows, the address
+# of `TOUCHED`. Elements of x and of dy of a sample that are kept for a gradient of all samples of a batch at once.
 OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
     "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain",
-    "dy_slot", "dy_sample", "dx_slot", "dx_sample", size=80,
+    "dy_slot", "dy_sample", "dx_slot", "dx_sample", "touched", "kept_in", "kept_out", size=80,
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`;
-# what samples are mixed with, by their positions, see `mixing`.
+# what samples are mixed with, by their positions, see `mixing`; `mask`: a byte for each step of each sample, 0 where it does
+# not count; `whole_gradient`: whether rows of parameters that no sample uses get a gradient of 0, not none.
 DATA = Record(
     "x", "x_row", "x_column", "indptr", "indices", "order", "y", "sample_weight", "scale", "losses", "result",
     "rows", "first_row", "base", "flag", "step", "state", "training", "dx", "slot", "adds",
-    "partners", "shares", "boxes", size=32,
+    "partners", "shares", "boxes", "mask", "whole_gradient", size=32,
 )  # fmt: skip
+
+# Of a matrix of which a batch uses few rows: int64 arrays, an entry a row. Whether the batch uses it; the numbers of those
+# that it does use, of a part of the parameters from the part's first on, and their count at the part's first.
+TOUCHED = Record("used", "numbers", "counts")
 
 # Rows that a kernel before a sync kernel sums up; threads split rows at its multiples, so a batch of 32 in two.
 BLOCK = 16
@@ -122,8 +128,9 @@ class Parameter:
         Last part of its key in `Model.weights`.
     shape : tuple of int
         (n,), or (..., columns): the rows of a matrix, whatever its rank, stand in `params` with a padded stride.
-    initializer : str or float
-        Name in `fastdnn.initializers.INITIALIZERS`, or the number that all values have.
+    initializer : str, float or tuple of them
+        Name in `fastdnn.initializers.INITIALIZERS`, or the number that all values have; of several, each draws as many of the
+        columns by itself.
     decays : bool
         Whether weight decay (L2) applies to it.
     state : bool
@@ -142,7 +149,7 @@ class Parameter:
 
     name: str
     shape: tuple
-    initializer: str | float
+    initializer: str | float | tuple
     decays: bool
     state: bool = False
     l1: float = 0.0
@@ -178,6 +185,8 @@ class Layer(Spec):
         False  # whether its kernels find gradients by `dy_base` and `dx_base`, so that they can be there for a chunk
     )
     takes_windows = False  # whether it needs scratch of its own (`builder.new_scratch`) or moments of whole samples
+    recurrent = False  # whether it takes samples through their steps one after the other: many at once are faster
+    mixes_steps = False  # whether rows of its output are no longer steps of the sequences that it takes
     needs_batch = False  # whether all rows of a batch must be there at once: it has a sync kernel
     affine = None  # (scale, offset) where that is all it does: samples of 8 or 16 bits are scaled as they become floats
     internal = False  # whether it is no layer of a user's, but a part of one
@@ -198,6 +207,14 @@ class Layer(Spec):
 
     def check_ids(self, ids):
         """ValueError unless the integers, an int64 array, are such as the layer takes; of one that `takes_ids`."""
+
+    def mask(self, X):
+        """Which steps of samples X count, a bool array (n, time), or None for all; asked of the first layer."""
+        return None
+
+    def widest_row(self, input_shape):
+        """Numbers of the longest row that its kernels take from `ZEROS`, beyond those of its input and output."""
+        return 0
 
     def flops(self, input_shape):
         """Floating-point operations of the way forward of one sample: what threads and slices are chosen by."""

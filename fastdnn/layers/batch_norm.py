@@ -1,16 +1,21 @@
 """Normalization of a feature over the batch."""
 
+from .._jit import inner
 from .._math import fma, sqrt
 from .._rows import add, add_scaled, block_op, row_op, scaled
-from .._simd import copy, doubles_at, offset, pointer_at, real, where
+from .._simd import copy, doubles_at, integers_at, offset, pointer_at, real, where
 from ..specs import check_number
 from .activation_function import activated, call_on_tile, check_activation, get_activation
 from .base import BLOCK, ZEROS, Layer, Parameter, dx_base, fields, op_kernel, shard_rows
+from .masks import step_counts
 
 # Offsets: in `params` gamma, beta behind it; in `state` the running mean, the variance behind it; in `work` the moments and
 # sums of blocks, two rows each, and at `mean` those of the batch. Address of epsilon and momentum. Whether it is the running
-# statistics that are normalized with.
-BATCH_NORM = fields("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "block", "activation")
+# statistics that are normalized with. Address of the numbers of rows of the blocks; steps of a sample, where a mask leaves
+# some out, and room for those of a block that it does not.
+BATCH_NORM = fields(
+    "gamma", "running", "moments", "sums", "mean", "constants", "frozen", "block", "activation", "counts", "steps", "aside"
+)
 
 
 class BatchNorm(Layer):
@@ -88,9 +93,24 @@ class BatchNorm(Layer):
             batch_norm_forward, batch_norm_backward, batch_norm_gradient, batch_norm_sums
         )
         op.mean, op.moments, op.sums = (builder.new_block(k * ld) for k in (5, 2 * blocks, 2 * blocks))
-        op.frozen = not builder.training
+        op.frozen, op.counts = not builder.training, builder.new_table(1, blocks).ctypes.data
+        op.steps = builder.sample_rows if builder.masked and builder.training else 0
+        op.aside = builder.new_rows(n) if op.steps else 0
         moments = BATCH_NORM.on(builder.before)  # the op of `BatchMoments`: the same statistics, and the way back ends there
-        for name in ("gamma", "running", "moments", "sums", "mean", "constants", "frozen", "block", "dy"):
+        for name in (
+            "gamma",
+            "running",
+            "moments",
+            "sums",
+            "mean",
+            "constants",
+            "frozen",
+            "block",
+            "dy",
+            "counts",
+            "steps",
+            "aside",
+        ):
             setattr(moments, name, getattr(op, name))
         moments.forward, moments.backward, moments.sync_forward = builder.addresses(
             moments_forward, moments_backward, moments_sync
@@ -165,6 +185,18 @@ def _input_gradient(x, dy, mean, inverse, gamma, sums, products, factor):
     return gamma * inverse * (dy - factor * fma((x - mean) * inverse, products, sums))
 
 
+@inner
+def rows_that_count(op, data, work, start, first, rows):
+    """(those of `rows` rows from `first` on that a mask lets count, one below the other, and how many they are)."""
+    ld, count = op.ld_out, 0
+    aside = offset(work, op.aside + first * ld)
+    for r in range(first, first + rows):
+        if step_counts(data, start + r, op.steps):
+            copy(offset(work, op.x + r * ld), offset(aside, count * ld), ld)
+            count += 1
+    return aside, count
+
+
 @op_kernel(BATCH_NORM)
 def moments_forward(op, data, params, grads, work, start, lo, n):
     """Mean and sum of squared differences of each block of rows in lo..lo+n, lo a multiple of op.block, at `moments`."""
@@ -174,6 +206,13 @@ def moments_forward(op, data, params, grads, work, start, lo, n):
     for first in range(lo, lo + n, op.block):
         rows = min(op.block, lo + n - first)
         x, mean = offset(work, op.x + first * ld), offset(work, op.moments + first // op.block * 2 * ld)
+        if op.steps:
+            x, rows = rows_that_count(op, data, work, start, first, rows)
+        integers_at(op.counts, first // op.block)[0] = rows
+        if rows == 0:
+            copy(offset(work, ZEROS), mean, ld)
+            copy(offset(work, ZEROS), offset(mean, ld), ld)
+            continue
         _sum(x, mean, rows, ld, columns)
         scaled(mean, mean, real(work, 1.0 / rows), columns)
         _sum_of_squares(x, mean, offset(mean, ld), rows, ld, columns)
@@ -186,7 +225,10 @@ def moments_sync(op, data, params, grads, work, start, lo, n):
     mean = offset(work, op.mean)
     inverse, share = offset(mean, ld), offset(mean, 2 * ld)
     running = offset(pointer_at(data.state, work), op.running)
-    if op.frozen or n == 1:
+    total = 0
+    for first in range(0, n if op.frozen == 0 else 0, op.block):
+        total += integers_at(op.counts, first // op.block)[0]
+    if op.frozen or total <= 1:
         copy(running, mean, ld)
         _inverse_root(offset(running, ld), inverse, real(work, 1.0), real(work, numbers[0]), columns)
         share[0] = real(work, 0.0)
@@ -195,17 +237,18 @@ def moments_sync(op, data, params, grads, work, start, lo, n):
     copy(offset(work, ZEROS), inverse, ld)
     for first in range(0, n, op.block):
         block = offset(work, op.moments + first // op.block * 2 * ld)
-        add_scaled(block, mean, mean, real(work, min(op.block, n - first) / n), columns)
+        add_scaled(block, mean, mean, real(work, integers_at(op.counts, first // op.block)[0] / total), columns)
     for first in range(0, n, op.block):
         block = offset(work, op.moments + first // op.block * 2 * ld)
         add(inverse, offset(block, ld), inverse, columns)
-        _plus_scaled_square(block, mean, inverse, inverse, real(work, float(min(op.block, n - first))), columns)
+        rows = real(work, float(integers_at(op.counts, first // op.block)[0]))
+        _plus_scaled_square(block, mean, inverse, inverse, rows, columns)
     if data.training:
         momentum = real(work, numbers[1])
         _moved(running, mean, running, real(work, 1.0), momentum, columns)
-        _moved(offset(running, ld), inverse, offset(running, ld), real(work, 1.0 / (n - 1)), momentum, columns)
-    _inverse_root(inverse, inverse, real(work, 1.0 / n), real(work, numbers[0]), columns)
-    share[0] = real(work, 1.0 / n)
+        _moved(offset(running, ld), inverse, offset(running, ld), real(work, 1.0 / (total - 1)), momentum, columns)
+    _inverse_root(inverse, inverse, real(work, 1.0 / total), real(work, numbers[0]), columns)
+    share[0] = real(work, 1.0 / total)
 
 
 @op_kernel(BATCH_NORM)
@@ -282,15 +325,27 @@ def batch_norm_sums(op, data, params, grads, work, start, lo, n):
         add(products, offset(block, ld), products, columns)
 
 
+@row_op(3, 1)
+def _only_scaled_back(dy, inverse, gamma):
+    return gamma * inverse * dy
+
+
 @op_kernel(BATCH_NORM)
 def moments_backward(op, data, params, grads, work, start, lo, n):
-    """dX = gamma / sqrt(var + epsilon) (dY - mean of dY - X' mean of dY X') for rows lo..lo+n, X' being the normalized X."""
+    """dX = gamma / sqrt(var + epsilon) (dY - mean of dY - X' mean of dY X') for rows lo..lo+n, X' being the normalized X.
+
+    Rows that a mask leaves out were in no mean: theirs is gamma / sqrt(var + epsilon) dY.
+    """
     ld, mean, gamma = op.ld_out, offset(work, op.mean), offset(params, op.gamma)
     if op.dx >= 0:
         _input_gradient(
             offset(work, op.x + lo * ld), offset(work, op.dy + lo * ld), mean, offset(mean, ld), gamma, offset(mean, 3 * ld),
             offset(mean, 4 * ld), offset(work, dx_base(op, data) + lo * ld), offset(mean, 2 * ld)[0], n, ld, op.n_out
         )  # fmt: skip
+        for r in range(lo, lo + n if op.steps else lo):
+            if not step_counts(data, start + r, op.steps):
+                dx = offset(work, dx_base(op, data) + r * ld)
+                _only_scaled_back(offset(work, op.dy + r * ld), offset(mean, ld), gamma, dx, op.n_out)
 
 
 @op_kernel(BATCH_NORM)

@@ -41,7 +41,7 @@ class Conv(Weighted):
 
     record = CONV
     passing_gradients = True
-    takes_windows = takes_packed = True
+    takes_windows = takes_packed = mixes_steps = True
     dims = 2
     paddings = "valid", "same"
 

@@ -3,6 +3,7 @@
 import math
 
 from .base import Layer
+from .masked_pool import masked_pool_op
 from .pool_windows import AVG, MAX, POOL, pool_op
 from .windows import Axis, axes_of, check_image, check_padding, check_sizes
 
@@ -12,7 +13,7 @@ class Pool(Layer):
 
     record = POOL
     passing_gradients = True
-    takes_windows = True
+    takes_windows = mixes_steps = True
     dims = 2
     kernels = ()  # forward, backward, and forward in inference
 
@@ -57,6 +58,9 @@ class GlobalPool(Layer):
         return math.prod(input_shape)
 
     def emit(self, op, builder):
+        if builder.masked:
+            masked_pool_op(op.table, builder, largest=self.kernels is MAX)
+            return
         rows = math.prod(builder.input_shape[:-1])
         pool_op(op, builder, [Axis(1, 1, 1, 1, 0, 0, 1), Axis(rows, rows, 1, 1, 0, 0, 1)], self.kernels)
 

@@ -24,10 +24,12 @@ from .._rows import row_op
 from .._simd import copy, doubles_at, local, offset, pointer_at, real
 from ..inputs import as_numbers
 from ..layers.base import fields, op_kernel, op_signature, sample
+from ..layers.masks import step_counts
 from ..specs import Spec
 
-# Addresses of the constants of `pointwise` and the factor of the reported loss, and of the constants of the outputs.
-LOSS = fields("constants", "of_outputs")
+# Addresses of the constants of `pointwise` and the factor of the reported loss, and of the constants of the outputs; whether
+# rows are steps that a mask leaves out.
+LOSS = fields("constants", "of_outputs", "masked")
 
 LOSSES_TABLE = {}  # name -> class
 
@@ -172,13 +174,18 @@ def apply_column(*args):
 
 @inner
 def scale_of(op, data):
-    """What a row's weight is multiplied by: 1 / (sum of the weights of the batch), shared by the rows of a sample."""
-    return doubles_at(data.scale)[0] / op.sample_rows
+    """What a row's weight is multiplied by: 1 / (sum of the weights of the batch), shared by the rows of a sample.
+
+    With a mask that sum is one over rows.
+    """
+    return doubles_at(data.scale)[0] if op.masked else doubles_at(data.scale)[0] / op.sample_rows
 
 
 @inner
 def weight_of(op, data, position):
-    """Weight of the row at `position` of the order, rows counted: that of its sample."""
+    """Weight of the row at `position` of the order, rows counted: that of its sample; 0 where a mask leaves it out."""
+    if op.masked and not step_counts(data, position, op.sample_rows):
+        return 0.0
     if not data.sample_weight:
         return 1.0
     return doubles_at(data.sample_weight)[sample(data, position if op.sample_rows == 1 else position // op.sample_rows)]

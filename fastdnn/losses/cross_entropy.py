@@ -100,7 +100,7 @@ def narrow_gradient(op, data, params, grads, work, start, lo, n):
         move(offset(work, op.x + first * 16), block, rows * 16)
         exps_of_16(block, n_out, turned, tops, totals)
         # Apart from the labels: one loop for both becomes gathers, which wait for what has just been stored (30 ns a row).
-        if data.sample_weight:
+        if data.sample_weight or op.masked:
             for r in range(rows):
                 weights[r] = real(work, scale * weight_of(op, data, start + first + r))
         for r in range(rows):

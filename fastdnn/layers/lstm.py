@@ -1,0 +1,96 @@
+"""Long short-term memory."""
+
+from .._jit import inner
+from .._math import fma, sigmoid, tanh
+from .._rows import row_op
+from .._simd import offset
+from .recurrent import Recurrent
+from .recurrent_steps import recurrent_kernels
+
+
+@row_op(5, 6, exact=True)
+def _step(i, f, g, o, c_before):
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c = fma(f, c_before, i * g)
+    return i, f, g, o, c, o * tanh(c)
+
+
+@row_op(9, 6, exact=True)
+def _back(i, f, g, o, c_before, c, dh, dc, dy):
+    dh, t = dh + dy, tanh(c)
+    dc = fma(dh * o, fma(-t, t, 1.0), dc)
+    di, df = dc * g * i * (1.0 - i), dc * c_before * f * (1.0 - f)
+    return di, df, dc * i * fma(-g, g, 1.0), dh * t * o * (1.0 - o), 0.0, dc * f
+
+
+@inner
+def lstm_step(op, d, work, z, u, c_before, c, h_before, h):
+    """Gates i, f, g, o in place, then c and h, of one sample."""
+    n = op.units
+    f, g, o = offset(z, n), offset(z, 2 * n), offset(z, 3 * n)
+    _step(z, f, g, o, c_before, z, f, g, o, c, h, n)
+
+
+@inner
+def lstm_back(op, d, work, z, u, c_before, c, h_before, h, dh, dc, dy):
+    """The gradient of the gates in their place; what goes on to the step before by c at dc, nothing at dh."""
+    n = op.units
+    f, g, o = offset(z, n), offset(z, 2 * n), offset(z, 3 * n)
+    _back(z, f, g, o, c_before, c, dh, dc, dy, z, f, g, o, dh, dc, n)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory: c = f c + i g, h = o tanh(c), with i, f, o = sigmoid and g = tanh of x W + h U + b.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs, at least 1.
+    return_sequences : bool, default=False
+        Whether the output is h of all steps, (time, units), and not of the last one, (units,).
+    go_backwards : bool, default=False
+        Whether the steps are taken from the last to the first; the output then is in that order, too (Keras's rule).
+    dropout : float, default=0.0
+        Part of the features that are 0 in training, in [0, 1): the same in all steps of a sequence.
+    recurrent_dropout : float, default=0.0
+        The same of h where it goes into the gates of the next step. Reference: Gal & Ghahramani 2016, arXiv:1512.05287.
+    truncate : int or None, default=None
+        Steps through which the gradient goes back: it ends before the steps k, 2 k, ..., while h and c go on.
+    use_bias : bool, default=True
+        Whether there is a b.
+    initializer, recurrent_initializer, bias_initializer : str or float
+        Of W (Glorot's), of U (orthogonal, each gate by itself) and of b (0, and 1 for the forget gate: Jozefowicz et al.
+        2015), see `Dense`.
+    l1, l2, learning_rate_factor, max_norm
+        As in `Dense`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or (when the model is built) if samples are no sequences (time, features).
+
+    Notes
+    -----
+    Weights "kernel" W of shape (features, 4 units), "recurrent_kernel" U of shape (units, 4 units), "bias" of shape
+    (4 units,); the gates stand in PyTorch's order i, f, g, o. PyTorch's `weight_ih_l0` is W transposed, and its two biases
+    add up to b. Cost of a step: 8 units (features + units) flops forward, twice that backward.
+
+    Examples
+    --------
+    >>> from fastdnn import Model, layers
+    >>> Model([layers.LSTM(8, return_sequences=True), layers.LSTM(4)]).build((20, 3)).layout.shapes
+    [(20, 3), (20, 8), (4,)]
+
+    References
+    ----------
+    Hochreiter, S. & Schmidhuber, J. (1997). Long short-term memory. Neural Computation 9.
+    Gers, F., Schmidhuber, J. & Cummins, F. (2000). Learning to forget. Neural Computation 12.
+    """
+
+    name = "lstm"
+    gates, has_c = 4, True
+    kernels = recurrent_kernels("lstm", lstm_step, lstm_back)
+
+    def bias_starts(self):
+        forget = 1.0 if self.bias_initializer == "zeros" else self.bias_initializer
+        return self.bias_initializer, forget, self.bias_initializer, self.bias_initializer
