@@ -171,6 +171,7 @@ def is_plain(network, X):
     """Whether X is an array of samples that kernels can read as it is."""
     return (
         type(X) is np.ndarray
+        and not network.layers[0].takes_ids
         and X.dtype == network.params.dtype
         and X.shape[1:] == network.layout.shapes[0]
         and X.ndim == 2

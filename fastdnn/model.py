@@ -18,6 +18,7 @@ from .network import Network
 from .optimizers import Optimizer
 from .saving import Files
 from .specs import check_count
+from .stepper import Stepper
 from .steps import Steps
 from .summary import summary
 from .training import Training
@@ -282,6 +283,41 @@ class Model(Steps, Files):
             If the model is not built, or X not of its shape.
         """
         return self._infer(self._built(), X, False, lengths)
+
+    def stepper(self, n: int = 1, scores: bool = False) -> Stepper:
+        """Predictions a step at a time, of networks with recurrent layers: for streams and for text that is made.
+
+        Parameters
+        ----------
+        n : int, default=1
+            Sequences that go on side by side.
+        scores : bool, default=False
+            Whether steps give raw scores (`forward`), and not predictions.
+
+        Returns
+        -------
+        Stepper
+            With ``step(x)``, ``reset()``, ``copy()`` and ``states``. It follows the parameters of this model as long as the
+            model keeps its arrays: further fits are seen, `load_weights` and assignments to `params`, too.
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, has no recurrent layer, or a layer that needs more than one step at once
+            (convolutions, pooling, backward directions).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> m = Model([layers.GRU(4, return_sequences=True), layers.Dense(1)], random_state=0).build((9, 2))
+        >>> X = np.ones((1, 9, 2), "float32")
+        >>> stepper = m.stepper()
+        >>> by_steps = [stepper.step(X[:, t]) for t in range(9)]
+        >>> bool((np.stack(by_steps, axis=1) == m.predict(X)).all())
+        True
+        """
+        return Stepper(self._built(), check_count("n", n), scores)
 
     def _infer(self, network, X, scores, lengths=None):
         kernel = scores_link if scores else network.loss.link_for(network.n_out)

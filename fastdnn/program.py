@@ -81,6 +81,11 @@ class Builder:
         self._program.kept.append(np.ascontiguousarray(table, np.int64))
         return self._program.kept[-1].ctypes.data
 
+    def new_cells(self, rows, columns):
+        """`new_table` for the cells of a recurrent layer, which are found again by the op's number."""
+        cells = self._program.cells[self.number + 1] = self.new_table(rows, columns)
+        return cells
+
     def new_table(self, rows, columns):
         """An int64 array of zeros, kept as long as the program."""
         self._program.kept.append(np.zeros((rows, columns), np.int64))
@@ -247,6 +252,8 @@ class Program:
         Whether a mask reaches the loss.
     sample_shape : tuple
         Of a sample as it is gathered: behind the first layers that only reshape or rescale it.
+    cells : dict
+        Tables of the cells of recurrent layers, by the numbers of their ops.
     work : flat array
         Workspace of one thread, or of all in training.
     """
@@ -256,7 +263,7 @@ class Program:
         mixes=False, masked=False, stateful=False,
     ):  # fmt: skip
         self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
-        self.dtype, self.kept = np.dtype(dtype), []
+        self.dtype, self.kept, self.cells = np.dtype(dtype), [], {}
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
         builder.masked, builder.stateful = masked, stateful

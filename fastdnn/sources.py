@@ -46,7 +46,8 @@ class Source:
     """
 
     def __init__(self, X, dtype, ids=False):
-        self.dtype, self.kind, self.mask = np.dtype(dtype), "ids" if ids else "float", None
+        self.dtype, self.kind = np.dtype(dtype), "ids" if ids else "float"
+        self.mask, self.is_checked = None, False  # by the first layer, what ids and steps are
         self.entries = np.zeros(5, np.int64)  # x, x_row, x_column, indptr, indices of `DATA`
         if scipy.sparse.issparse(X):
             self._keep_sparse(X, dtype)
@@ -155,6 +156,7 @@ class Source:
     def take(self, rows):
         """A new `Source` of some of the samples, copied."""
         taken = self._take(rows)
+        taken.is_checked = self.is_checked
         taken.mask = None if self.mask is None else np.ascontiguousarray(self.mask[rows])
         return taken
 

@@ -125,9 +125,10 @@ class Steps(Weights):
         """X as a `Source`, checked; finite also asks for samples, and numbers in them."""
         first = self.layers[0]
         source = X if isinstance(X, Source) else Source(X, self.dtype, ids=first.takes_ids)
-        if source is not X:
+        if not source.is_checked:
+            source.is_checked = True
             if source.kind == "ids":
-                first.check_ids(source.arrays[0])
+                first.check_ids(source.arrays[0].reshape(source.n, *source.shape))
             source.leave_out(source.mask_by(first.mask), lengths)
         if finite:
             if source.n == 0:

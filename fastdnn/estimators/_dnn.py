@@ -27,6 +27,7 @@ from ._bridge import Bridge, callbacks_of
 from ._parameters import NestedParameters
 from ._predict import checked, predictions
 from ._restore import unchanged_on_error
+from ._steps import steps_of, takes_ids
 
 
 def rows_of(given, checked, rows):
@@ -116,10 +117,13 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         check_sparse(X)  # before SciPy's conversions, which trust the indices and write where they point
         X, y = self._validate_input(X, y, incremental, reset=first)
-        dtype = X.dtype if first else self.model_.dtype
-        source = Source(X, dtype)
+        ids = takes_ids(self)
+        dtype = self.model_.dtype if not first else np.dtype("float32") if ids else X.dtype
+        source = Source(X, dtype, ids)
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
+        if self._steps(X) and getattr(self, "class_weight", None) is not None:
+            raise ValueError("class_weight must be None where each step has a label: classes have no weights there")
         factors = self._class_factors(y, sample_weight)
         n_targets, self.out_activation_ = self._count_outputs(y), self._output_activation()
         loss = self._make_loss()
@@ -127,7 +131,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         model = self._network(layers, loss, optimizer, dtype, first)
         callbacks = self._callbacks(raw_X, raw_y, metadata, incremental)
         run = prepare(
-            model, source, self._targets(y, loss), sample_weight=sample_weight, batch_size=self._batch_size(len(y)),
+            model, source, self._targets(X, y, loss), sample_weight=sample_weight, batch_size=self._batch_size(source.n),
             accumulate=self.accumulate, mixup=self.mixup, cutmix=self.cutmix,
             shuffle=self.shuffle, verbose=self.verbose, estimator=self, factors=factors,
             **self._epochs(model, incremental),
@@ -200,9 +204,13 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
             model.optimizer = optimizer
         return model
 
-    def _targets(self, y, loss):
-        """y as the loss wants it: class numbers or numbers."""
-        return y.argmax(axis=1) if loss.labels and y.ndim > 1 else y
+    def _steps(self, X):
+        return steps_of(self, X)
+
+    def _targets(self, X, y, loss):
+        """y as the loss wants it: class numbers or numbers, of samples or, (n, time), of their steps."""
+        y, steps = y.argmax(axis=1) if loss.labels and y.ndim > 1 else y, self._steps(X)
+        return y if steps is None else y.reshape(-1, steps, *y.shape[1:])
 
     def _batch_size(self, n):
         return min(200, n) if self.batch_size == "auto" else int(self.batch_size)
@@ -235,7 +243,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
             except ValueError as error:
                 raise ValueError(f"X_val and y_val: {error}") from error
             weights = check_weights(weights, X.shape[0], "sample_weight_val")
-            data = Source(X, dtype), self._targets(encoded, loss), weights
+            data = Source(X, dtype, takes_ids(self)), self._targets(X, encoded, loss), weights
             return {"validation_data": data, "scoring": self.scoring, "judge": lambda rows: (self, X_val, y_val)}
         if incremental or (fraction is None and not self.early_stopping):
             if incremental and (self.early_stopping or fraction):
@@ -247,12 +255,14 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
             return {"scoring": None if incremental else self.scoring}
         split = self.validation_split
         fraction, strata = float(fraction or 0.1), y.argmax(axis=1) if y.ndim > 1 and y.shape[1] > 1 else np.ravel(y)
+        by_steps = self._steps(both_X[1]) is not None
         if split == "auto":
-            split = "grouped" if groups is not None else self._default_split(strata, fraction)
+            usual = "random" if by_steps else self._default_split(strata, fraction)
+            split = usual if groups is None else "grouped"
         return {
             "validation_fraction": fraction,
             "validation_split": split,
-            "strata": strata,
+            "strata": None if by_steps else strata,
             "groups": groups,
             "scoring": self.scoring,
             "judge": lambda rows: (self, rows_of(*both_X, rows), take(raw_y, rows)),

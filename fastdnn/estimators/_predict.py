@@ -6,6 +6,7 @@ from sklearn.utils.validation import validate_data
 
 from ..inference import chunks
 from ..inputs import check_sparse
+from ._steps import takes_ids
 
 
 def predictions(estimator, model, X):
@@ -23,6 +24,8 @@ def checked(estimator, model, X):
     check_sparse(X)
     nd = len(model.layout.shapes[0]) > 1
     X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False, allow_nd=nd)
+    if takes_ids(estimator):
+        return X
     numbers = X.data if scipy.sparse.issparse(X) else X
     if numbers.dtype != model.dtype and numbers.size and np.abs(numbers).max() > np.finfo(model.dtype).max:
         raise ValueError(f"Input X contains infinity or a value too large for {model.dtype!r}, the network's float type.")
@@ -36,7 +39,7 @@ def winners(estimator, model, X, all_predictions):
         Gives those of X, where they are few.
     """
     if len(chunks(X.shape[0] if hasattr(X, "shape") else len(X), model.n_out)) <= 1:
-        return all_predictions(X).argmax(axis=1)
+        return all_predictions(X).argmax(axis=-1)
     X = checked(estimator, model, X)
     X = X.tocsr() if scipy.sparse.issparse(X) else X
-    return np.concatenate([model.predict(X[part]).argmax(axis=1) for part in chunks(X.shape[0], model.n_out)])
+    return np.concatenate([model.predict(X[part]).argmax(axis=-1) for part in chunks(X.shape[0], model.n_out)])

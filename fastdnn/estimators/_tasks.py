@@ -5,9 +5,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
-from sklearn.metrics import r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -17,6 +17,7 @@ from ..inputs import check_dense, check_kinds, check_missing, check_sparse, weig
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
 from ._predict import winners
 from ._restore import unchanged_on_error
+from ._steps import scored_steps, steps_of, takes_ids, targets_of_steps
 
 
 def check_data(estimator, X, y, reset, warn=False, **checks):
@@ -31,14 +32,26 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
     if checks.get("y_numeric"):
         check_dense(y, "y")
     nd = getattr(estimator, "layers", None) is not None
-    checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": (np.float64, np.float32), "allow_nd": nd}
+    dtype = None if takes_ids(estimator) else (np.float64, np.float32)
+    checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtype, "allow_nd": nd}
+    steps = steps_of(estimator, X)
     try:
+        if steps is not None:
+            y = targets_of_steps(estimator, X, y, steps)
+            only_X = {name: checks[name] for name in ("accept_sparse", "dtype", "allow_nd")}
+            return validate_data(estimator, X, reset=reset, **only_X), check_steps(y, checks.get("y_numeric"))
         X, y = validate_data(estimator, X, y, reset=reset, **checks)
     except TypeError as error:
         if "NAType" not in str(error):
             raise
         raise ValueError("X contains missing values (pandas.NA); remove those rows or replace the values") from error
     return X, column_or_1d(y, warn=warn) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def check_steps(y, numeric):
+    """Targets of steps as scikit-learn checks those of samples."""
+    numbers = {"dtype": np.float64} if numeric else {"dtype": None}
+    return check_array(y, ensure_2d=False, input_name="y", **numbers)
 
 
 def need_no_check(estimator, X, y):
@@ -210,7 +223,7 @@ class ClassifierTask:
             return self.classes_[winners(self, self._fitted_network(), X, self._predictions)]
         p = self._predictions(X)
         if self.n_outputs_ == 1 and len(self.classes_) == 2:
-            return self.classes_[(p.ravel() > 0.5).astype(np.intp)]
+            return self.classes_[(p[..., 0] > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -227,7 +240,27 @@ class ClassifierTask:
             In the order of `classes_`. In a multilabel problem each label's own probability.
         """
         p = self._predictions(X)
-        return np.column_stack([1 - p, p]) if self.n_outputs_ == 1 else p
+        return np.concatenate([1 - p, p], axis=-1) if self.n_outputs_ == 1 else p
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy of the predictions; of labels of steps over those that count.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,), (n_samples, n_labels) or (n_samples, time)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            In [0, 1].
+        """
+        y, predicted, sample_weight = scored_steps(self, X, y, self.predict(X), sample_weight)
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of `predict_proba`.
@@ -324,7 +357,7 @@ class RegressorTask:
         score : float
             R2, at most 1.
         """
-        p = self.predict(X)
+        y, p, sample_weight = scored_steps(self, X, y, self.predict(X), sample_weight)
         return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
 
     def _validate_input(self, X, y, incremental, reset):
@@ -346,4 +379,4 @@ class RegressorTask:
             Predictions.
         """
         p = self._predictions(X)
-        return p.ravel() if p.shape[1] == 1 else p
+        return p[..., 0] if p.shape[-1] == 1 else p

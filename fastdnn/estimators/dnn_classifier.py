@@ -114,4 +114,4 @@ class DNNClassifier(ClassifierTask, ClassifierMixin, BaseDNN):
             One column for two classes: above 0 is the second one.
         """
         scores = self._scores(X)
-        return scores.ravel() if self.n_outputs_ == 1 else scores
+        return scores[..., 0] if self.n_outputs_ == 1 else scores

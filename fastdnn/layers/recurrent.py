@@ -136,7 +136,7 @@ def recurrent_op(op, builder, layer, directions, merge="concat"):
         op.constants = builder.constants(layer.recurrent_dropout, 1 / (1 - layer.recurrent_dropout))
     # The states are the output where both are there for each step and nothing has to be kept from either.
     shared = train and n_cells == 1 and layer.return_sequences and not op.masked and not layer.go_backwards
-    cells = builder.new_table(n_cells, CELL.size)
+    cells = builder.new_cells(n_cells, CELL.size)
     op.cells = cells.ctypes.data
     for k, (prefix, backwards) in enumerate(directions):
         cell = CELL.on(cells[k])
