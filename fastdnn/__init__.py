@@ -5,7 +5,7 @@ from ._collector import paused
 with paused():
     import sklearn.utils.validation  # noqa: F401 - before numba: the other way round the two take 0.03 to 0.07 s longer
 
-    from . import callbacks, initializers, layers, losses, optimizers, schedules
+    from . import callbacks, initializers, layers, losses, optimizers, preprocessing, schedules
     from ._jit import warmup
     from ._threads import config_context, get_num_threads, set_num_threads
     from .displays import NetworkDisplay, TrainingCurveDisplay
@@ -31,6 +31,7 @@ __all__ = [
     "layers",
     "losses",
     "optimizers",
+    "preprocessing",
     "schedules",
     "set_num_threads",
     "warmup",
