@@ -7,17 +7,10 @@ multiply-adds on as many threads, measured in the same run; flops are those of t
 better one of its two memory formats, with Adam in its fused form.
 """
 
-import argparse
-import json
 import math
 import os
-import statistics
-import subprocess
-import sys
-import time
 
-from limits import fma_peak
-from peers import installed
+from turns import compare
 
 # name: (samples, shape of one, classes, samples of a batch, network); a number of filters is a 3 x 3 convolution with a ReLU
 CASES = {
@@ -129,60 +122,13 @@ def pytorch(case, layout):
     return epoch
 
 
-def work(library, name):
-    """Seconds of some epochs, the first left out."""
-    case = CASES[name]
+def runs(library, case):
     if library == "fastdnn":
-        runs = [ours(case)]
-    else:
-        import torch
+        return [ours(case)]
+    import torch
 
-        runs = [pytorch(case, layout) for layout in (torch.contiguous_format, torch.channels_last)]
-    best = None
-    for run in runs:
-        run()
-        found = []
-        for _ in range(3):
-            began = time.perf_counter()
-            run()
-            found.append(time.perf_counter() - began)
-        best = found if best is None or statistics.median(found) < statistics.median(best) else best
-    return best
-
-
-def measured(library, name, threads):
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
-    command = [sys.executable, "-W", "ignore", __file__, "--worker", library, name]
-    done = subprocess.run(
-        command, env={**os.environ, "FASTDNN_QUIET": "1", **limits}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--alone", action="store_true", help="without PyTorch")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(work(*arguments.worker)))
-        return
-    libraries = ["fastdnn"] + ([] if arguments.alone else installed(["PyTorch"]))
-    for name in arguments.cases or CASES:
-        found, peaks = {library: [] for library in libraries}, []
-        for i in range(arguments.rounds):
-            peaks.append(fma_peak(threads=arguments.threads))
-            for library in libraries[:: -1 if i % 2 else 1]:
-                found[library] += measured(library, name, arguments.threads)
-        flops = flops_of_epoch(CASES[name])
-        seconds = {library: statistics.median(times) for library, times in found.items()}
-        each = [f"{lib} {1e3 * s:8.1f} ms ({100 * flops / s / max(peaks):4.1f} %)" for lib, s in seconds.items()]
-        ratio = f", {seconds['PyTorch'] / seconds['fastdnn']:.2f} times as fast" if "PyTorch" in seconds else ""
-        print(f"{name:10} {arguments.threads} threads: {', '.join(each)}{ratio}", flush=True)
+    return [pytorch(case, layout) for layout in (torch.contiguous_format, torch.channels_last)]
 
 
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__, CASES, runs, flops_of_epoch)

@@ -173,6 +173,30 @@ def tanh(x):
     return where(size < 0.625, small, large)
 
 
+# tanh(x) / x as a quotient of polynomials in x^2 on [0, 8.3]: the least largest relative error, 1e-8, by Lawson's algorithm.
+_TANH_TOP = 1.464834221989592e-08, 2.150855515586466e-05, 3.549172744772478e-03, 1.3425873498544647e-01, 9.999999906782947e-01
+_TANH_BOTTOM = 8.295142344625259e-07, 3.373956347272982e-04, 2.607996337967341e-02, 4.675919832946674e-01, 1.0
+
+
+def gate_tanh(x):
+    """Hyperbolic tangent of recurrent cells, at most 6 ulp of float32 in half of `tanh`'s time; that one for float64.
+
+    A cell of 64 units takes five of them for each unit and step: a fifth of a step.
+    """
+    if x.e.bits == 64:
+        return tanh(x)
+    x = minimum(maximum(x, -8.3), 8.3)
+    z = x * x
+    return x * polynomial(z, _TANH_TOP) * reciprocal(polynomial(z, _TANH_BOTTOM))
+
+
+def gate_sigmoid(x):
+    """1 / (1 + exp(-x)) of recurrent cells, to 1e-7; `sigmoid` for float64."""
+    if x.e.bits == 64:
+        return sigmoid(x)
+    return fma(gate_tanh(x * 0.5), 0.5, x.e.constant(0.5))
+
+
 def expm1_below(x):
     """exp(x) - 1 for x <= 1 without loss of small x, at most 3 ulp: 2 t / (1 - t) with t = tanh(x / 2)."""
     t = tanh(x * 0.5)

@@ -13,6 +13,7 @@ from .optimizers.base import CONTROL, add, average, limit, norm
 from .program import share
 from .shards import late_gradient, shard_through
 from .tables import PART, SETTINGS, TRAIN
+from .truncation import window_bytes
 
 SHARD_ROUTINES = shard_through, late_gradient
 CHANGING = slice(TRAIN.time, TRAIN.scalars + 1)  # entries of the table that are set for each call
@@ -55,6 +56,8 @@ class Binding:
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
             TRAIN.capacity: training.capacity, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
             TRAIN.by_shards: training.by_shards, TRAIN.whole: program.whole, TRAIN.unit: program.unit,
+            TRAIN.windows: training.windows, TRAIN.window_steps: training.window_steps,
+            TRAIN.checkpoints: training.checkpoints, TRAIN.ends_whole: program.ends_whole and training.windows > 1,
             TRAIN.work_bytes: program.n_work * model.dtype.itemsize if training.apart else 0,
         }  # fmt: skip
         for entry, count in counts.items():
@@ -99,6 +102,9 @@ class Binding:
         if training.by_shards or (whole and self._threads <= moments > 1):
             tables[TRAIN.own_grads] = aligned(moments * len(model.params), model.dtype)
             job[TRAIN.own] = tables[TRAIN.own_grads].nbytes // moments
+        if training.windows > 1:
+            tables[TRAIN.more_grads] = aligned(self._threads * len(model.params), model.dtype)
+            job[TRAIN.window_bytes] = window_bytes(training.source, training.window_steps)
         if not whole or (job[TRAIN.norm] and not job[TRAIN.own]):
             tables[TRAIN.grads] = model.grads
         elif job[TRAIN.own]:

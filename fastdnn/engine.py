@@ -130,7 +130,7 @@ def shard(job, s):
 def is_late(job, o):
     """Whether the gradient of op o is that of all rows at once, after all shards."""
     op = _op_at(job.program, o)
-    return job.by_shards and (op.touched != 0 or (o >= job.whole and op.plain != 0))
+    return job.by_shards and job.n_shards > 0 and (op.touched != 0 or (o >= job.whole and op.plain != 0))
 
 
 @routine(share_signature)
@@ -167,7 +167,7 @@ def part_gradient(job, part, share):
     """The gradient of one part, over all shards; returns the address of the array that holds it."""
     scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
     grads = job.grads if job.grads else scratch + job.scratch_bytes
-    if _op_at(job.program, part.op).touched:
+    if _op_at(job.program, part.op).touched and job.n_shards:
         return touched_gradient(job, part, job.program, job.work, grads)
     if _op_at(job.program, part.op).gradient:
         for s in range(job.n_shards):
@@ -202,15 +202,29 @@ def rows_touched(job, part):
 
 
 @inner
+def run_touched(job, part, at, k):
+    """(first parameter, parameters, the k that comes next) of the rows that follow each other from the k-th on; none: -1."""
+    touched, stride = _touched_at(at, 0), part.n_params // part.units
+    count, numbers = integers_at(touched.counts, part.first_unit)[0], integers_at(touched.numbers, part.first_unit)
+    if k >= count:
+        return -1, 0, k
+    rows = 1
+    while k + rows < count and numbers[k + rows] == numbers[k] + rows:
+        rows += 1
+    return part.first_param + (numbers[k] - part.first_unit) * stride, rows * stride, k + rows
+
+
+@inner
 def part_norm(job, part, grads):
     """Sum of the squares of the gradient of one part."""
     at = rows_touched(job, part)
     if at == 0:
         return _call_norm(job.norm, grads, part.first_param, part.n_params)
-    touched, total, stride = _touched_at(at, 0), 0.0, part.n_params // part.units
-    for k in range(integers_at(touched.counts, part.first_unit)[0]):
-        row = integers_at(touched.numbers, part.first_unit + k)[0] - part.first_unit
-        total += _call_norm(job.norm, grads, part.first_param + row * stride, stride)
+    total = 0.0
+    first, n, k = run_touched(job, part, at, 0)
+    while first >= 0:
+        total += _call_norm(job.norm, grads, first, n)
+        first, n, k = run_touched(job, part, at, k)
     return total
 
 
@@ -218,18 +232,16 @@ def part_norm(job, part, grads):
 def update_rows(job, part, factors, grads, decay):
     """Update a part, or the rows of it that the batch uses; returns its penalty, before the update."""
     at = rows_touched(job, part)
-    if at == 0:
-        return _call_update(
-            job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params, part.first_param,
-            part.n_params, decay
-        )  # fmt: skip
-    touched, total, stride = _touched_at(at, 0), 0.0, part.n_params // part.units
-    for k in range(integers_at(touched.counts, part.first_unit)[0]):
-        row = integers_at(touched.numbers, part.first_unit + k)[0] - part.first_unit
+    first, n, k, total = part.first_param, part.n_params, 0, 0.0
+    if at:
+        first, n, k = run_touched(job, part, at, k)
+    while first >= 0:
         total += _call_update(
-            job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params,
-            part.first_param + row * stride, stride, decay
-        )  # fmt: skip
+            job.update, job.step_scalars, factors, job.params, grads, job.moments, job.n_params, first, n, decay
+        )
+        first = -1
+        if at:
+            first, n, k = run_touched(job, part, at, k)
     return total
 
 
@@ -339,7 +351,7 @@ def forward_and_back(job, b, base, rows):
         if segment.sync >= 0:
             run(job, segment.sync, segment.sync_op, job.data, job.work, base, 0, rows)
     loss = doubles_at(job.values)[b]  # a batch may come in several pieces: one sum, wherever it is cut
-    for i in range(rows * job.loss_rows):
+    for i in range(rows * job.loss_rows * (1 if job.ends_whole else max(job.windows, 1))):
         loss += losses[i]
     return loss
 

@@ -86,7 +86,7 @@ class Fit:
         self.has_rate = not model.optimizer.full_batch if has_rate is None else has_rate
         self.scores, self.resumes = [*(f"val_{name}" for name in self.scorers), *scores], resume
         if validation is not None and judged is None:
-            self.judged = scored(model), *validation[:2]
+            self.judged = scored(model, validation[3]), *validation[:2]
         self.began, self._fresh, self.mixing = False, not resume or model.history is None, None
         self.history = History() if self._fresh else model.history
         self.epoch = 0 if self._fresh else model.epochs - model.trained.fit_start[1]

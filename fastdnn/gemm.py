@@ -45,6 +45,9 @@ def padded(n):
 # read so little of each row that memory waits, too (one row of mnist's 784-512-256-10: 31 us; 22 so).
 ONE_ROW = 4
 
+# Rows of a tile of three vectors: 27 sums, three vectors of B and one of A fill 31 of AVX-512's registers.
+ROWS_OF_THREE = 9
+
 # What a product does with a finished tile, bits of `flags`.
 CLAMP, MASK = 1, 2
 
@@ -198,6 +201,12 @@ def _tiles_typing(segmented):
                     _stack(segmented, e, r, width // e.width, *rest, entries)
                     builder.branch(end)
                 width //= 2
+            for r in range(1, 1 + ROWS_OF_THREE if segmented and isa().bytes == 64 else 1):
+                e = Emit(builder, real)
+                builder.position_at_end(builder.append_basic_block(f"tile_{r}_of_three"))
+                switch.add_case(ir.Constant(INT64, 3 * e.width * 64 + r), builder.block)
+                _stack(segmented, e, r, 3, *rest, entries)
+                builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
 
@@ -210,6 +219,20 @@ def _tiles_typing(segmented):
 
 def tiles(*args):
     """Placeholder in the template for the tiles of a kind of product."""
+
+
+def three_vectors(lanes):
+    """Placeholder in the template for the columns of tiles of three vectors, of `lanes` each; 0 where there are none."""
+
+
+@inner
+def no_three(lanes):
+    return 0
+
+
+@inner
+def three_of(lanes):
+    return 3 * lanes if _takes_32() else 0
 
 
 def blocks_of(p):
@@ -261,10 +284,13 @@ def whole_columns(n):
     """n rounded up to what products take; a row's padding has room for it.
 
     With vectors of 64 bytes a tile of 32 columns takes as long as one of 8: broadcast elements of A come one a cycle. So the
-    last 24 columns are computed as 32: a convolution of 24 channels at 73 % of the peak, not at 37.
+    last 24 columns are computed as 32: a convolution of 24 channels at 73 % of the peak, not at 37. And the last 40 as 48, in
+    tiles of three vectors, which take as long as 32 and half of the next 32.
     """
     columns = whole_blocks(n)
-    return columns + COLUMNS if _takes_32() and columns % (4 * COLUMNS) == 3 * COLUMNS else columns
+    rest = columns % (4 * COLUMNS)
+    wider = rest == 3 * COLUMNS or (rest == COLUMNS and columns > COLUMNS)
+    return columns + COLUMNS if _takes_32() and wider else columns
 
 
 def epilogue_signature(real):
@@ -306,13 +332,17 @@ def _gemm(a, b, c, init, y, p):
     Cost 2*m*n*k*k1*k2 flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A
     kept there instead were slower at every size, most at 2048 wide (80 % of the peak against 94).
     """
-    tallest, widest, _ = _tile_limits(a)
-    m, n = p.m, p.n
+    tallest, widest, lanes = _tile_limits(a)
+    m, n, three = p.m, p.n, three_vectors(lanes)
     stacks = (m + tallest - 1) // tallest
     low = m // stacks  # tiles as even as they can be: some of them a row taller, these come first
     tall = m - low * stacks
     j, columns = 0, widest * ONE_ROW if m == 1 else widest
     while j < n:
+        if three and n - j == three:
+            columns, stacks = three, (m + ROWS_OF_THREE - 1) // ROWS_OF_THREE
+            low = m // stacks
+            tall = m - low * stacks
         while columns > n - j:
             columns //= 2
         blocks = blocks_of(p)
@@ -331,9 +361,23 @@ def _gemm(a, b, c, init, y, p):
 
 
 # Most products have one segment, and one row as init: they need not look for more, which takes 6 % of a step of 16-32-32-2.
-gemm = kernel_from(_gemm, "gemm", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(False)), blocks_of=one_block)
+gemm = kernel_from(
+    _gemm,
+    "gemm",
+    gemm_signature,
+    _gemm,
+    tiles=intrinsic_of(10, _tiles_typing(False)),
+    blocks_of=one_block,
+    three_vectors=no_three,
+)
 gemm_of_segments = kernel_from(
-    _gemm, "gemm_of_segments", gemm_signature, _gemm, tiles=intrinsic_of(10, _tiles_typing(True)), blocks_of=all_blocks
+    _gemm,
+    "gemm_of_segments",
+    gemm_signature,
+    _gemm,
+    tiles=intrinsic_of(10, _tiles_typing(True)),
+    blocks_of=all_blocks,
+    three_vectors=three_of,
 )
 
 

@@ -181,7 +181,7 @@ def by_rows(y, shape):
     """Targets of samples whose scores have that shape, a row for each row of scores; a vector of scores is one row."""
     if len(shape) == 1:
         return y
-    y = np.asarray(y)
+    y = as_array(y, "y")
     if y.shape[1 : len(shape)] != shape[:-1]:
         raise ValueError(f"y must have shape (n, {', '.join(map(str, shape[:-1]))}, ...) for scores {shape}, got {y.shape}")
     return y.reshape(-1, *y.shape[len(shape) :])

@@ -114,6 +114,7 @@ class Layout:
     """
 
     def __init__(self, layers, input_shape):
+        self._layers, self._of_steps = layers, {}
         self.leaves = [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{i}.{layer.name}")]
         self.entries, self.states, self.shapes, ways, self.flops = [], [], [tuple(input_shape)], [], 0
         as_given = len(self.shapes[0]) == 3  # whether samples have the shape still that users gave them
@@ -173,6 +174,28 @@ class Layout:
                 whole, inside = number + 2, open_ways > 0
         return whole
 
+    def of_steps(self, steps):
+        """The layout for sequences of so many steps, the same one each time; parameters stand in the same places."""
+        if steps not in self._of_steps:
+            self._of_steps[steps] = Layout(self._layers, (steps, *self.shapes[0][1:]))
+        return self._of_steps[steps]
+
+    def check_mask(self):
+        """ValueError unless a mask of the steps of samples reaches a layer that looks at it, or the loss."""
+        for (key, layer), *pair in zip(self.leaves, self.shapes[:-1], self.shapes[1:], strict=True):
+            if layer.recurrent and layer.go_backwards and len(pair[1]) == 2:
+                raise ValueError(
+                    f"layer {key.rpartition('.')[0]}, {layer!r}: it cannot turn masked sequences around; put it into a "
+                    "Bidirectional, or turn X around"
+                )
+            if layer.sees_mask:
+                return
+            if not keeps_steps(layer, *pair):
+                raise ValueError(
+                    f"lengths and masks mean nothing to this network: they end at layer {key.rpartition('.')[0]}, {layer!r}, "
+                    "before a layer that looks at them (recurrent, BatchNorm, global pooling) or the loss"
+                )
+
     @property
     def gives_steps(self):
         """Whether a mask of the steps of samples is one of the rows of scores, too."""
@@ -208,6 +231,8 @@ class Layout:
         for number, e in enumerate(self.entries):
             unit = units.get(e.layer, 0)
             pieces = -(-e.rows * e.stride // least)
+            if e.parameter.few_rows:  # each part looks at all ids of a batch
+                pieces = min(pieces, PARTS[0])
             rows = -(-e.rows // (pieces * ALIGN)) * ALIGN  # a multiple of 16, for the transposed blocks
             for lo in range(0, e.rows, rows):
                 n = min(rows, e.rows - lo)

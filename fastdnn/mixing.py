@@ -45,6 +45,8 @@ def mixable(model, source, y, targets, cutmix):
     if source.kind in ("csr", "ids"):
         got = "a sparse X; use X.toarray()" if source.sparse else "integers that the first layer reads itself; take another"
         raise ValueError(f"mixup and cutmix need dense samples of numbers, got {got}, {off}")
+    if source.mask is not None:
+        raise ValueError(f"mixup and cutmix need samples whose steps all count, got lengths or a mask; {off[3:]}")
     shape = layout.shapes[done_by_gather(layout.leaves, source.kind)[0]]
     if cutmix and len(shape) != 3:
         raise ValueError(

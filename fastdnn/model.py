@@ -323,7 +323,10 @@ class Model(Steps, Files):
         kernel = scores_link if scores else network.loss.link_for(network.n_out)
         if lengths is None and is_plain(network, X):
             return plain(network, X, kernel)[0]
-        return results(network, self._source(X, network.layout, False, lengths), kernel)
+        source = self._source(X, network.layout, False, lengths)
+        if source.mask is not None:
+            network.layout.check_mask()
+        return results(network, source, kernel)
 
     def predict_plain(self, X):
         """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""

@@ -47,7 +47,7 @@ class Builder:
         self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
         # Whether the gradient of the output goes with the chunk; of those that do, sizes.
         self.passing, self.slots = False, {}
-        self.masked = self.stateful = False
+        self.masked, self.stateful, self.windows, self.checkpoints = False, False, 1, False
         self.open_skips = []  # rows of the ops where ways around other layers start
 
     @property
@@ -231,6 +231,10 @@ class Program:
         Whether there is a mask of the steps of sequences, see `DATA`.
     stateful : bool
         Inference: whether recurrent layers go on from the states that the call before has left.
+    windows : int
+        Training: in how many windows of `layout`'s steps sequences come.
+    checkpoints : bool
+        Whether gradients go through all windows, see `truncation`.
 
     Attributes
     ----------
@@ -260,13 +264,15 @@ class Program:
 
     def __init__(
         self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False, slots=1, chunk=None,
-        mixes=False, masked=False, stateful=False,
+        mixes=False, masked=False, stateful=False, windows=1,
+        checkpoints=False,
     ):  # fmt: skip
         self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
         self.dtype, self.kept, self.cells = np.dtype(dtype), [], {}
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
-        builder.masked, builder.stateful = masked, stateful
+        builder.masked, builder.stateful, builder.windows, builder.checkpoints = masked, stateful, windows, checkpoints
+        self.windows, self.ends_whole = windows, not layout.gives_steps
         leaves, shapes = layout.leaves, layout.shapes
         reads = {"csr": leaves[0][1].takes_sparse, "ids": leaves[0][1].takes_ids}
         builder.reads = kind if reads.get(kind) else ""
@@ -299,8 +305,10 @@ class Program:
                 self.boundary, builder.input = (builder.input, taken, value_size(shape)), taken
             builder.d_input = int(self.table[number, OP.dy]) if wanted else -1
             wanted = wanted or layout.is_trained(number)
+            masked = builder.masked and keeps_steps(layer, shapes[number], shapes[number + 1])
             if folded[number]:  # of several reshapes one after the other the last one does it all
                 builder.in_place(op)
+                builder.masked = masked
                 continue
             builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.emit(op, builder)
@@ -308,7 +316,7 @@ class Program:
             op.dy_slot, op.dy_sample = builder.slots.get(op.dy, (0, 0))
             op.dx_slot, op.dx_sample = builder.slots.get(op.dx, (0, 0))
             shape = shapes[number + 1]
-            builder.masked = builder.masked and keeps_steps(layer, shapes[number], shape)
+            builder.masked = masked
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
@@ -354,7 +362,9 @@ class Program:
         for number, (row, here) in enumerate(zip(table, self.table, strict=True)):
             op = OP.on(row)
             if op.gradient and (op.touched or (op.plain and number >= self.whole)):
-                kept = 0 if op.touched else op.ld_in, op.kept_out or op.ld_out
+                windows = 1 if self.ends_whole and number >= self.whole else self.windows
+                kept = 0 if op.touched else windows * op.ld_in, windows * (op.kept_out or op.ld_out)
+                op.sample_rows = windows
                 op.x, op.dy, size = size, size + capacity * kept[0], size + capacity * sum(kept)
                 here[[OP.kept_in, OP.kept_out]] = row[[OP.kept_in, OP.kept_out]] = kept
         work = aligned(size, self.dtype)

@@ -100,8 +100,8 @@ def score(name, scorer, estimator, X, y, sample_weight=None):
 class _Scored(BaseEstimator):
     """A `Model` as scorers want an estimator: fitted, with the methods that its loss gives a meaning."""
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, lengths=None):
+        self.model, self.lengths = model, lengths
 
     def __sklearn_is_fitted__(self):
         return True
@@ -115,7 +115,7 @@ class ScoredRegressor(RegressorMixin, _Scored):
     """What a network predicts are numbers."""
 
     def predict(self, X):
-        p = self.model.predict(X)
+        p = self.model.predict(X, self.lengths)
         return p[:, 0] if p.shape[1] == 1 else p
 
 
@@ -127,13 +127,13 @@ class ScoredClassifier(ClassifierMixin, _Scored):
         return np.arange(max(2, self.model.n_out))
 
     def decision_function(self, X):
-        scores = self.model.forward(X)
+        scores = self.model.forward(X, lengths=self.lengths)
         if scores.shape[1] == 1:
             return scores[:, 0]
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 and self.model.loss.labels else scores
 
     def predict(self, X):
-        scores = self.model.forward(X)
+        scores = self.model.forward(X, lengths=self.lengths)
         if self.model.loss.labels:
             return scores.argmax(axis=1)
         return (scores > 0).astype(int) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
@@ -143,12 +143,12 @@ class ScoredProbabilities(ScoredClassifier):
     """A classifier that predicts probabilities too."""
 
     def predict_proba(self, X):
-        p = self.model.predict(X)
+        p = self.model.predict(X, self.lengths)
         return np.column_stack([1 - p, p]) if p.shape[1] == 1 else p
 
 
-def scored(model):
-    """The view of a model that scorers work on."""
-    if isinstance(model.loss, (CrossEntropy, LogLoss, Focal)):
-        return ScoredProbabilities(model)
-    return ScoredClassifier(model) if isinstance(model.loss, Hinge) else ScoredRegressor(model)
+def scored(model, lengths=None):
+    """The view of a model that scorers work on; lengths : of the sequences that they judge."""
+    probabilities = isinstance(model.loss, (CrossEntropy, LogLoss, Focal))
+    kind = ScoredProbabilities if probabilities else ScoredClassifier if isinstance(model.loss, Hinge) else ScoredRegressor
+    return kind(model, lengths)

@@ -140,6 +140,8 @@ class Source:
         ValueError if lengths do not fit, or no step of a sequence counts.
         """
         if lengths is not None:
+            if self.kind == "csr":
+                raise ValueError("lengths are of dense sequences, X is a sparse matrix; use X.toarray()")
             first = np.arange(self.shape[0]) < check_lengths(lengths, self.n, self.shape)[:, None]
             mask = first if mask is None else mask & first
         if mask is not None:
@@ -188,13 +190,18 @@ class Source:
         """Write the addresses into tables `data`; the arrays live as long as this object."""
         data[..., DATA.x : DATA.indices + 1] = self.entries
         data[..., DATA.mask] = 0 if self.mask is None else self.mask.ctypes.data
+        data[..., DATA.mask_row] = 0 if self.mask is None else self.mask.shape[1]
 
 
 def check_lengths(lengths, n, shape):
     """Lengths of n sequences of samples of that shape as int64; ValueError unless each is 1 to the number of steps."""
-    if len(shape) > 2:
+    if len(shape) > 2 or not shape:
         raise ValueError(f"lengths are of sequences (time, features) or ids (time,), got samples of shape {shape}")
-    found = as_array(lengths, "lengths")
+    try:
+        found = np.asarray(lengths)
+    except ValueError as error:
+        raise ValueError(f"lengths must be {n} integers, one for each sample, got a list of several shapes") from error
+    found = found.astype(int) if not found.size else found
     if found.shape != (n,) or found.dtype.kind not in "iu":
         raise ValueError(f"lengths must be {n} integers, one for each sample, got {found.dtype} of shape {found.shape}")
     if n and (found.min() < 1 or found.max() > shape[0]):
@@ -205,8 +212,14 @@ def check_lengths(lengths, n, shape):
 
 def as_ids(X):
     """X as int64; ValueError unless it holds integers."""
+    if np.ma.is_masked(X):
+        raise ValueError("X has masked entries; fill them with the id of padding, X.filled(0), say")
     X = as_array(X, "X")
     check_missing(X, "X")
-    if X.dtype.kind not in "iub" or (X.dtype == np.uint64 and X.size and X.max() >= 1 << 63):
+    if X.ndim == 1:
+        raise ValueError(f"X must hold ids of shape (n, time), got {X.shape}; X[None] is one sequence")
+    if X.dtype == np.uint64 and X.size and X.max() >= 1 << 63:
+        raise ValueError(f"X must hold ids below 2**63, got {X.max()}")
+    if X.dtype.kind not in "iub":
         raise ValueError(f"X must hold integers for a first layer that takes ids, got {X.dtype}; use X.astype(int)")
     return X.astype(np.int64, copy=False)

@@ -11,21 +11,20 @@ from .forward import infer
 from .layers.base import DATA
 from .layers.recurrent import Recurrent
 from .layers.recurrent_steps import CELL, RECURRENT
-from .layout import Layout
 from .losses import scores_link
 from .program import Program
 from .tables import INFER
 
 
-def layout_of_a_step(layers, shape):
-    """`Layout` of the network for sequences of one step; ValueError if a layer needs to see more of them at once."""
-    layout = Layout(layers, (1, *shape[1:]))
+def layout_of_a_step(whole):
+    """Of a network's layout the one for sequences of one step; ValueError if a layer needs to see more of them at once."""
+    layout = whole.of_steps(1)
     for key, layer in layout.leaves:
         alone = layer.go_backwards is False if isinstance(layer, Recurrent) else not layer.recurrent
         windows = layer.takes_windows and not (layer.recurrent or layer.takes_ids or layer.name == "spatial_dropout")
         if windows or layer.reshapes or not alone:
             raise ValueError(f"layer {key.rpartition('.')[0]}, {layer!r}: it needs more than one step at once; use predict")
-    if len(shape) > 2 or not any(layer.recurrent for _, layer in layout.leaves):
+    if not any(layer.recurrent for _, layer in layout.leaves):
         raise ValueError("there is no recurrent layer, so nothing to remember from step to step; use predict")
     return layout
 
@@ -54,7 +53,7 @@ class Stepper:
     def __init__(self, network, n, scores=False):
         self._network, self._scores, self._n = network, scores, n
         shape, dtype = network.layout.shapes[0], network.params.dtype
-        layout = layout_of_a_step(network.layers, shape)
+        layout = layout_of_a_step(network.layout)
         self._kind = "ids" if network.layers[0].takes_ids else "float"
         self._program = Program(layout, network.loss, self._kind, dtype, n, chunk=n, stateful=True)
         link = scores_link if scores else network.loss.link_for(network.n_out)

@@ -81,7 +81,8 @@ class Applying:
 
     def __init__(self, model):
         self.network, loss, shape = model.network, GivenGradient(), model.layout.shapes
-        nothing = Source(np.zeros((1, *shape[0]), model.dtype), model.dtype)
+        ids = model.layers[0].takes_ids
+        nothing = Source(np.zeros((1, *shape[0]), np.int64 if ids else model.dtype), model.dtype, ids)
         targets = loss.check_targets(np.zeros((int(np.prod(shape[-1][:-1])), shape[-1][-1])), shape[-1][-1], model.dtype)
         self._training = Training(model, nothing, targets, None, 1, training=False, loss=loss)
         self._padding = model.layout.padding()
@@ -149,7 +150,9 @@ class Steps(Weights):
         if np.ndim(y) == 0 or len(y) != source.n:
             raise ValueError(f"y must have one target for each of the {source.n} samples, got shape {np.shape(y)}")
         rows = by_rows(y, shape)
-        if source.mask is not None and layout.gives_steps:
+        if source.mask is not None:
+            layout.check_mask()
+        if source.mask is not None and layout.gives_steps and not isinstance(network.loss, GivenGradient):
             rows = filled(rows, source.mask.ravel() > 0)
         targets = network.loss.check_targets(rows, shape[-1], self.dtype)
         return source, targets, check_weights(sample_weight, source.n)
@@ -263,7 +266,9 @@ class Steps(Weights):
             run.loss_and_grad()
             return gradient
 
-    def vjp(self, X: ArrayLike, dscores: ArrayLike, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def vjp(
+        self, X: ArrayLike, dscores: ArrayLike, training: bool = False, lengths: ArrayLike | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Gradients of sum(scores * dscores): the product of a vector with the network's Jacobian (reverse mode).
 
         What another loss, another network or another program makes of the scores `forward(X)` goes back through this one.
@@ -276,6 +281,8 @@ class Steps(Weights):
             Gradient of something with respect to the scores. Nothing is divided by n.
         training : bool, default=False
             Whether layers behave as in training, as for `loss_and_grad`.
+        lengths : array-like of shape (n,) or None
+            As for `fit`; the scores of steps behind the end are zeros of recurrent layers sent on, and have gradients, too.
 
         Returns
         -------
@@ -294,7 +301,7 @@ class Steps(Weights):
         self._built()
         with (
             guard(self),
-            binding(self, X, dscores, None, training, input_gradient=True, loss=GivenGradient()) as run,
+            binding(self, X, dscores, None, training, input_gradient=True, loss=GivenGradient(), lengths=lengths) as run,
         ):
             gradient = _place_for_gradient(run)
             run.loss_and_grad()

@@ -17,8 +17,11 @@ TRAIN = Record(
     "n_params", "scratch", "scratch_bytes", "itemsize", "own", "own_grads", "add", "norm", "average",
     "averaged", "limit", "limits", "n_limits", "most", "factors", "skip_nonfinite",
     "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
-    # of networks of images and series: whether a shard goes through all ops before the next, see `shards`
+    # of networks of images and series: whether a shard goes through all ops before the next, see `shards`; of
+    # sequences, in how many windows of how many steps, bytes of one in a sample, an array like `own_grads` for each share,
+    # whether gradients go through all windows, and whether scores are of whole sequences
     "by_shards", "whole", "work_bytes", "unit", "late", "late_work", "shard_through", "late_gradient",
+    "windows", "window_steps", "window_bytes", "more_grads", "checkpoints", "ends_whole",
     # routines of the engine's own
     "together", "rows_of_share", "parts_of_share", "forward_and_back", "gradients_and_update", "judge_norm", "limit_norms",
     # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer

@@ -13,6 +13,7 @@ from .optimizers.base import CONTROL, SCALARS
 from .ordering import by_length
 from .program import Program, value_size
 from .thread_choice import FLOPS, thread_choice, worthwhile_threads
+from .truncation import windowed
 
 PIECE = 1024  # rows of a larger batch that are taken at once: bounds the workspace, their gradients add up
 # The gradient of a network of at most SHARD_SIZE parameters is summed over SHARDS shards of the rows of a batch, SHARD_ROWS
@@ -144,14 +145,16 @@ class Training:
         self.batch_size = int(batch_size)
         loss = loss or model.loss
         self.program, kernel = None, loss.kernel_for(targets, model.n_out)
-        self.plan = plan(model.layout, model.dtype.itemsize, self.batch_size, piece)
+        layout, self.windows, self.window_steps, self.checkpoints = windowed(model, source, input_gradient or mixes)
+        self.plan = plan(layout, model.dtype.itemsize, self.batch_size, piece)
         self.capacity, self.by_shards, self.apart = self.plan.capacity, self.plan.by_shards, self.plan.apart
-        made = model.layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
-        self.program = self._program(*made, self.plan.slots, self.plan.chunk, mixes, source.mask is not None)
+        made = layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
+        options = mixes, source.mask is not None, False, self.windows, self.checkpoints
+        self.program = self._program(*made, self.plan.slots, self.plan.chunk, *options)
         rows = self.capacity
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()
-        self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows)
+        self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows * self.windows)
         self.squares = np.zeros(len(self.parts))
         # The last is that of all rows, for the gradients that all shards have together.
         self.data = np.zeros((self.plan.shards + 1, DATA.size), np.int64)
@@ -182,6 +185,7 @@ class Training:
             source.steps * (1.0 if sample_weight is None else sample_weight) if self.program.masked else sample_weight
         )
         source.fill(self.data)
+        self.data[:, DATA.steps] = source.shape[0] if self.windows > 1 and not self.program.ends_whole else 0
         self.data[:, DATA.y] = targets.ctypes.data
         if sample_weight is not None:
             self.data[:, DATA.sample_weight] = sample_weight.ctypes.data

@@ -431,3 +431,236 @@ def test_an_embedding_must_be_the_first_layer():
     model = Model([layers.Dense(4), layers.Embedding(3, 2)]).build(4)
     with pytest.raises(ValueError, match="must be the first layer"):
         model.forward(np.zeros((2, 4)))
+
+
+# ---------------------------------------------------------------- windows of steps
+
+WINDOWED = {
+    "one": [layers.LSTM(5, return_sequences=True, truncate=4), layers.Dense(3)],
+    "stack": [
+        layers.Dense(6, "tanh"),
+        layers.LayerNorm(),
+        layers.GRU(6, return_sequences=True, truncate=4),
+        layers.PReLU(),
+        layers.Residual([layers.LSTM(6, return_sequences=True, truncate=4), layers.Dense(6)]),
+        layers.Dense(3),
+    ],
+    "single steps": [layers.SimpleRNN(5, return_sequences=True, truncate=1), layers.Dense(3)],
+}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("name", WINDOWED)
+def test_windows_of_steps_give_the_same_gradient(name, ids, masked, loss, monkeypatch):
+    """Truncated gradients of whole sequences, and of sequences that go through the network a window at a time."""
+    rng = np.random.default_rng(0)
+    parts = [layers.Embedding(9, 4), *WINDOWED[name]] if ids else WINDOWED[name]
+    X = rng.integers(0, 9, (40, 12)) if ids else rng.standard_normal((40, 12, 4))
+    y = rng.integers(0, 3, (40, 12)) if loss == "cross_entropy" else rng.standard_normal((40, 12, 3))
+    lengths, weights = rng.integers(1, 13, 40) if masked else None, rng.random(40)
+    found = []
+    for whole in (False, True):
+        with monkeypatch.context() as patch:
+            if whole:
+                patch.setattr("fastdnn.truncation.steps_of_windows", lambda layout: None)
+            model = Model(parts, loss=loss, dtype="float64", optimizer=optimizers.SGD(0.1), random_state=0).build(X.shape[1:])
+            value, gradient = model.loss_and_grad(X, y, weights, lengths=lengths)
+            assert model.kept_program[1].windows == (1 if whole else 12 if name == "single steps" else 3)
+            history = model.fit(X, y, 2, 16, weights, lengths=lengths)
+            found.append((value, gradient, history["loss"], model.params))
+    for windowed, whole in zip(*found, strict=True):
+        np.testing.assert_allclose(windowed, whole, rtol=1e-11, atol=1e-15)
+
+
+def test_windows_of_steps_take_the_memory_of_one():
+    parts = [layers.LSTM(64, return_sequences=True, truncate=10), layers.Dense(3)]
+    X, y = np.random.default_rng(0).standard_normal((64, 100, 8), "float32"), np.arange(6400).reshape(64, 100) % 3
+    sizes = []
+    for truncate in (10, 100):
+        layer = parts[0].replace(truncate=truncate)
+        model = Model([layer, parts[1]], loss="cross_entropy", random_state=0)
+        model.fit(X, y, batch_size=64)
+        sizes.append(model.kept_program[1].n_work)
+    assert sizes[0] < 0.15 * sizes[1]
+
+
+# ---------------------------------------------------------------- found by reading it again
+
+
+def test_a_reshape_ends_a_mask():
+    pooled = Model([layers.Reshape((400, 1)), layers.GlobalAvgPool1D()]).build((4, 100))
+    sequences = Model([layers.Reshape((12, 1)), layers.GRU(2, return_sequences=True), layers.Dense(1)]).build((4, 3))
+    for model in (pooled, sequences):
+        X = np.zeros((1, *model.layout.shapes[0]))
+        for call in (lambda m=model, X=X: m.forward(X, lengths=[2]), lambda m=model, X=X: m.fit(X, [[0]], lengths=[2])):
+            with pytest.raises(ValueError, match=r"mean nothing to this network: they end at layer 0, Reshape|y must have"):
+                call()
+
+
+@pytest.mark.parametrize(
+    ("parts", "X"),
+    [([layers.Dense(1)], np.ones((2, 4))), ([layers.Flatten(), layers.Dense(1)], np.ones((2, 4, 3)))],
+)
+def test_lengths_that_mean_nothing(parts, X):
+    with pytest.raises(ValueError, match="mean nothing to this network"):
+        Model(parts).fit(X, [0.0, 1.0], lengths=[2, 3])
+
+
+def test_vjp_takes_the_gradients_as_they_are_given():
+    model = Model([layers.Masking(), layers.Dense(1)], dtype="float64").build((3, 1))
+    model.weights["1.dense.kernel"][...] = 2
+    dX, gradient = model.vjp([[[1.0], [2.0], [0.0]]], [[[5.0], [0.0], [0.0]]])
+    np.testing.assert_array_equal(dX, [[[10.0], [0.0], [0.0]]])
+    assert gradient[model.layout.entries[1].offset] == 5
+    same, _ = Model.vjp(model, [[[1.0], [2.0], [7.0]]], [[[5.0], [0.0], [0.0]]], lengths=[2])
+    np.testing.assert_array_equal(same, dX)
+
+
+def test_padding_may_be_anything_finite():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6, 4, 2)), rng.random((6, 4, 1))
+    for loss in ("poisson", "gamma", "squared_error", "huber"):
+        model = Model([layers.Dense(1)], loss=loss, random_state=0).build((4, 2))
+        expected = model.loss_and_grad(X, y + 0.1, lengths=[2] * 6)
+        for padding in (-999.0, 1e4, -1e4, 1e20, -1e20):
+            X[:, 2:] = padding
+            value, gradient = model.loss_and_grad(X, y + 0.1, lengths=[2] * 6)
+            assert value == expected[0]
+            np.testing.assert_array_equal(gradient, expected[1])
+            assert model.evaluate(X, y + 0.1, lengths=[2] * 6)["loss"] == pytest.approx(value)
+
+
+def test_what_was_not_finite_once_is_forgotten():
+    model = Model([layers.GRU(3, return_sequences=True), layers.Dense(2)], optimizer=optimizers.SGD(0.1), random_state=0)
+    rng = np.random.default_rng(0)
+    X, y, lengths = rng.standard_normal((32, 6, 4)), np.zeros((32, 6, 2)), rng.integers(1, 7, 32)
+    model.train_on_batch(X, y)
+    good = model.params.copy()
+    model.weights["0.gru.recurrent_kernel"][...] = np.nan
+    model.train_on_batch(X, y, lengths=[6] * 32)
+    model.params = good
+    skipped = model.skipped_steps
+    for _ in range(3):
+        model.train_on_batch(X, y, lengths=lengths)
+    assert model.skipped_steps == skipped
+    assert (model.params != good).any()
+
+
+def test_a_gradient_ends_at_a_step_that_does_not_count():
+    cell = layers.SimpleRNN(1, "identity", truncate=2, initializer=1.0, recurrent_initializer=1.0)
+    model = Model([layers.Masking(), cell], dtype="float64").build((4, 1))
+    gradient = model.input_gradient([[[1.0], [1.0], [0.0], [1.0]]], [0.0])
+    np.testing.assert_array_equal(gradient.ravel(), [0.0, 0.0, 0.0, 3.0])
+
+
+def test_scorers_see_lengths():
+    rng = np.random.default_rng(0)
+    X, y, lengths = rng.standard_normal((60, 6, 2)), rng.integers(0, 2, 60), rng.integers(1, 7, 60)
+    model = Model([layers.GRU(3), layers.Dense(2)], loss="cross_entropy", random_state=0)
+    held_out = X, y, None, lengths
+    history = model.fit(X, y, 3, lengths=lengths, validation_data=held_out, scoring={"same": "accuracy"})
+    assert history["val_same"] == history["val_accuracy"]
+
+
+def test_gradients_from_elsewhere_reach_all_parameters():
+    for parts, shape in (([layers.GRU(2), layers.Dense(1)], (4, 3)), ([layers.Embedding(5, 2), layers.LSTM(2)], (4,))):
+        model = Model(parts, dtype="float64", optimizer=optimizers.SGD(1.0), random_state=0).build(shape)
+        before = model.params.copy()
+        model.apply_gradient(np.ones_like(before))
+        moved = np.delete(before - model.params, model.layout.padding())
+        np.testing.assert_allclose(moved, 1)
+
+
+def test_mixing_refuses_sequences_of_unequal_length():
+    with pytest.raises(ValueError, match="steps all count"):
+        Model([layers.GRU(2), layers.Dense(1)]).fit(np.ones((4, 3, 1)), np.arange(4.0), mixup=1.0, lengths=[1, 2, 3, 3])
+
+
+def test_a_failing_fit_builds_nothing():
+    model = Model([layers.GRU(3, return_sequences=True, go_backwards=True)])
+    with pytest.raises(ValueError, match="cannot turn masked sequences around"):
+        model.fit(np.ones((4, 3, 1)), np.ones((4, 3, 3)), lengths=[1, 2, 3, 3])
+    assert model.layout is None
+
+
+def test_given_vectors_are_copied():
+    vectors = np.ones((3, 2))
+    layer = layers.Embedding(3, 2, initializer=vectors)
+    vectors[...] = 7
+    np.testing.assert_array_equal(layer.initializer, np.ones((3, 2)))
+    with pytest.raises(ValueError, match="finite numbers"):
+        layers.Embedding(1, 1, initializer=[[1e300]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (np.ones((3, 4), "float32"), "must hold integers"),
+        (np.full((3, 4), 2**63, np.uint64), r"ids below 2\*\*63, got 9223372036854775808"),
+        (np.ones(4, int), r"ids of shape \(n, time\), got \(4,\)"),
+        (np.ma.masked_equal(GOOD, 1), "masked entries"),
+    ],
+)
+def test_ids_of_odd_kinds(ids, message):
+    with pytest.raises(ValueError, match=message):
+        ids_model().build(4).predict(ids)
+
+
+CHECKPOINTED = {
+    "scores of steps": [layers.LSTM(5, return_sequences=True, checkpoint=3), layers.Dense(3)],
+    "one score": [layers.Dense(6, "tanh"), layers.GRU(5, checkpoint=True), layers.Dense(4, "relu"), layers.Dense(3)],
+    "stack": [
+        layers.LayerNorm(),
+        layers.GRU(6, return_sequences=True, checkpoint=5),
+        layers.Residual([layers.LSTM(6, return_sequences=True, checkpoint=5), layers.Dense(6)]),
+        layers.SimpleRNN(4, checkpoint=5),
+        layers.Dense(3),
+    ],
+    "single steps": [layers.LSTM(5, return_sequences=True, checkpoint=1), layers.Dense(3)],
+    "last of a truncated one": [
+        layers.LSTM(5, return_sequences=True, truncate=4),
+        layers.GRU(5, truncate=4),
+        layers.Dense(3),
+    ],
+}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("name", CHECKPOINTED)
+def test_checkpoints_give_the_same_gradient(name, ids, masked, monkeypatch):
+    rng = np.random.default_rng(0)
+    parts = [layers.Embedding(9, 4), *CHECKPOINTED[name]] if ids else CHECKPOINTED[name]
+    X = rng.integers(0, 9, (40, 12)) if ids else rng.standard_normal((40, 12, 4))
+    lengths, weights = rng.integers(1, 13, 40) if masked else None, rng.random(40)
+    found = []
+    for whole in (False, True):
+        with monkeypatch.context() as patch:
+            if whole:
+                patch.setattr("fastdnn.truncation.steps_of_windows", lambda layout: None)
+            model = Model(parts, loss="cross_entropy", dtype="float64", optimizer=optimizers.SGD(0.1), random_state=0)
+            model.build(X.shape[1:])
+            y = np.random.default_rng(1).integers(0, 3, (40, *model.layout.shapes[-1][:-1]))
+            value, gradient = model.loss_and_grad(X, y, weights, lengths=lengths)
+            all_at_once = whole or (masked and name == "last of a truncated one")  # some end before the last window
+            assert (model.kept_program[1].windows == 1) == all_at_once
+            history = model.fit(X, y, 2, 16, weights, lengths=lengths)
+            found.append((value, gradient, history["loss"], model.params))
+    for windowed, whole in zip(*found, strict=True):
+        np.testing.assert_allclose(windowed, whole, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [layers.LSTM(3, return_sequences=True, checkpoint=True), layers.LSTM(3), layers.Dense(1)],
+        [layers.Conv1D(3, 2), layers.LSTM(3, checkpoint=True), layers.Dense(1)],
+        [layers.Bidirectional(layers.LSTM(3, checkpoint=True)), layers.Dense(1)],
+        [layers.BatchNorm(), layers.LSTM(3, checkpoint=True), layers.Dense(1)],
+    ],
+)
+def test_networks_without_checkpoints(parts):
+    with pytest.raises(ValueError, match="checkpoint needs a network"):
+        Model(parts).fit(np.arange(72.0).reshape(4, 9, 2), np.arange(4.0))

@@ -49,16 +49,21 @@ OP = Record(
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`;
-# what samples are mixed with, by their positions, see `mixing`; `mask`: a byte for each step of each sample, 0 where it does
-# not count; `whole_gradient`: whether rows of parameters that no sample uses get a gradient of 0, not none.
+# what samples are mixed with, by their positions, see `mixing`. `mask`: a byte for each step of each sample, 0 where it does
+# not count, `mask_row` of them a sample. `whole_gradient`: whether rows of parameters that no sample uses get a gradient of
+# 0, not none. Where sequences are taken in windows of some steps: the number of the window, steps of a whole sequence where
+# each has a target, and those before the window; whether gradients add to those of another window; whether the window goes
+# forward for the second time; whether the gradients of the states come from the window behind it.
 DATA = Record(
     "x", "x_row", "x_column", "indptr", "indices", "order", "y", "sample_weight", "scale", "losses", "result",
     "rows", "first_row", "base", "flag", "step", "state", "training", "dx", "slot", "adds",
-    "partners", "shares", "boxes", "mask", "whole_gradient", size=32,
+    "partners", "shares", "boxes", "mask", "mask_row", "whole_gradient", "window", "steps", "first_step", "more", "again",
+    "carries", size=40,
 )  # fmt: skip
 
 # Of a matrix of which a batch uses few rows: int64 arrays, an entry a row. Whether the batch uses it; the numbers of those
-# that it does use, of a part of the parameters from the part's first on, and their count at the part's first.
+# that it does use, of a part of the parameters from the part's first on, and their count at the part's first. Neighbors that
+# stand one after the other there are updated in one call.
 TOUCHED = Record("used", "numbers", "counts")
 
 # Rows that a kernel before a sync kernel sums up; threads split rows at its multiples, so a batch of 32 in two.
@@ -145,6 +150,8 @@ class Parameter:
         Numbers that a unit sees and that see it, for initializers; None takes the rows and columns of the matrix.
     last_axes : int
         How many axes are the columns of the matrix.
+    few_rows : bool
+        Whether a batch uses few of its rows, see `TOUCHED`.
     """
 
     name: str
@@ -158,6 +165,7 @@ class Parameter:
     max_norm: float | None = None
     fans: tuple | None = None
     last_axes: int = 1
+    few_rows: bool = False
 
     @property
     def rows(self):
@@ -186,6 +194,7 @@ class Layer(Spec):
     )
     takes_windows = False  # whether it needs scratch of its own (`builder.new_scratch`) or moments of whole samples
     recurrent = False  # whether it takes samples through their steps one after the other: many at once are faster
+    sees_mask = go_backwards = False  # whether it leaves out steps that do not count; takes them from the last to the first
     mixes_steps = False  # whether rows of its output are no longer steps of the sequences that it takes
     needs_batch = False  # whether all rows of a batch must be there at once: it has a sync kernel
     affine = None  # (scale, offset) where that is all it does: samples of 8 or 16 bits are scaled as they become floats

@@ -121,7 +121,7 @@ class BatchMoments(Layer):
     """The first half of a `BatchNorm`: moments of blocks of rows on the way forward, the input's gradient on the way back."""
 
     name = "moments"
-    internal = passing_gradients = True
+    internal = passing_gradients = sees_mask = True
 
 
 # Rows of the block at `mean`: mean, 1 / sqrt(var + epsilon), (1 / rows or 0), sum of dY, sum of dY times the normalized X.

@@ -41,7 +41,7 @@ class Bidirectional(Layer):
     """
 
     name, record = "bidirectional", RECURRENT
-    takes_windows = recurrent = True
+    takes_windows = recurrent = sees_mask = True
 
     def __init__(self, layer, merge="concat"):
         if not isinstance(layer, Recurrent):

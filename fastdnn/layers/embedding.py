@@ -7,6 +7,7 @@ from .._rows import add
 from .._simd import copy, integers_at, offset
 from ..gemm import padded
 from ..initializers import check_initializer
+from ..inputs import as_array
 from ..specs import check_count, check_number
 from .base import TOUCHED, ZEROS, Layer, Parameter, fields, op_kernel, sample
 
@@ -85,7 +86,7 @@ class Embedding(Layer):
         return [
             Parameter(
                 "kernel", (self.n_tokens, self.n_features), self.initializer, True, fans=(self.n_features, self.n_features),
-                l1=self.l1, l2=self.l2, learning_rate_factor=self.learning_rate_factor,
+                l1=self.l1, l2=self.l2, learning_rate_factor=self.learning_rate_factor, few_rows=True,
             )
         ]  # fmt: skip
 
@@ -121,11 +122,13 @@ class Embedding(Layer):
 
 
 def check_vectors(given, shape):
-    """An initializer, or the vectors as nested tuples, which a spec can be compared and saved with."""
+    """An initializer, or a copy of the vectors that nobody can write to."""
     if isinstance(given, (str, int, float)):
         return check_initializer(given)
-    vectors = np.asarray(given)
-    if vectors.shape != shape or vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
+    vectors = np.array(as_array(given, "initializer"))
+    vectors.flags.writeable = False
+    largest = np.finfo(np.float32).max
+    if vectors.shape != shape or vectors.dtype.kind not in "fiu" or not (np.abs(vectors) <= largest).all():
         raise ValueError(
             f"initializer must be a name, a number, or finite numbers of shape {shape}, got {vectors.dtype} {vectors.shape}"
         )
@@ -165,9 +168,10 @@ def embedding_gradient(op, data, params, grads, work, start, lo, n):
         counts[0] = 0
         for row in range(lo, lo + n if data.whole_gradient else lo):
             copy(offset(work, ZEROS), offset(table, row * ld), ld)
+    steps = op.kept_out // ld  # of whole sequences, also where these go through the network in windows
     for i in range(data.first_row, data.first_row + data.rows):
-        ids, dy = ids_of(data, start + i), offset(work, op.dy + i * op.steps * ld)
-        for t in range(op.steps):
+        ids, dy = ids_of(data, start + i), offset(work, op.dy + i * steps * ld)
+        for t in range(steps):
             row = ids[t * data.x_column]
             if lo <= row < lo + n:
                 target = offset(table, row * ld)
@@ -176,3 +180,9 @@ def embedding_gradient(op, data, params, grads, work, start, lo, n):
                     counts[0] += 1
                     copy(offset(work, ZEROS), target, ld)
                 add(offset(dy, t * ld), target, target, op.n_out)
+    if 16 * counts[0] > n:  # in the order of the table, so that the update goes through memory from one end to the other
+        counts[0] = 0
+        for row in range(lo, lo + n):
+            if used[row]:
+                numbers[counts[0]] = row
+                counts[0] += 1

@@ -1,7 +1,7 @@
 """Gated recurrent units."""
 
 from .._jit import inner
-from .._math import fma, sigmoid, tanh
+from .._math import fma, gate_sigmoid, gate_tanh
 from .._rows import row_op
 from .._simd import offset
 from .recurrent import Recurrent
@@ -10,8 +10,8 @@ from .recurrent_steps import recurrent_kernels
 
 @row_op(7, 4, exact=True)
 def _step(r, z, n, ur, uz, un, h_before):
-    r, z = sigmoid(r + ur), sigmoid(z + uz)
-    n = tanh(fma(r, un, n))
+    r, z = gate_sigmoid(r + ur), gate_sigmoid(z + uz)
+    n = gate_tanh(fma(r, un, n))
     return r, z, n, fma(z, h_before - n, n)
 
 
@@ -47,7 +47,9 @@ class GRU(Recurrent):
     ----------
     units : int
         Number of outputs, at least 1.
-    return_sequences, go_backwards, dropout, recurrent_dropout, truncate, use_bias, initializer, recurrent_initializer
+    return_sequences, go_backwards, dropout, recurrent_dropout, truncate, checkpoint, use_bias, initializer
+        As in `LSTM`.
+    recurrent_initializer : str, float
         As in `LSTM`.
     bias_initializer : str or float, default="zeros"
         Of both biases.

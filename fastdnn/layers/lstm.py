@@ -1,7 +1,7 @@
 """Long short-term memory."""
 
 from .._jit import inner
-from .._math import fma, sigmoid, tanh
+from .._math import fma, gate_sigmoid, gate_tanh
 from .._rows import row_op
 from .._simd import offset
 from .recurrent import Recurrent
@@ -10,14 +10,14 @@ from .recurrent_steps import recurrent_kernels
 
 @row_op(5, 6, exact=True)
 def _step(i, f, g, o, c_before):
-    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    i, f, g, o = gate_sigmoid(i), gate_sigmoid(f), gate_tanh(g), gate_sigmoid(o)
     c = fma(f, c_before, i * g)
-    return i, f, g, o, c, o * tanh(c)
+    return i, f, g, o, c, o * gate_tanh(c)
 
 
 @row_op(9, 6, exact=True)
 def _back(i, f, g, o, c_before, c, dh, dc, dy):
-    dh, t = dh + dy, tanh(c)
+    dh, t = dh + dy, gate_tanh(c)
     dc = fma(dh * o, fma(-t, t, 1.0), dc)
     di, df = dc * g * i * (1.0 - i), dc * c_before * f * (1.0 - f)
     return di, df, dc * i * fma(-g, g, 1.0), dh * t * o * (1.0 - o), 0.0, dc * f
@@ -55,7 +55,13 @@ class LSTM(Recurrent):
     recurrent_dropout : float, default=0.0
         The same of h where it goes into the gates of the next step. Reference: Gal & Ghahramani 2016, arXiv:1512.05287.
     truncate : int or None, default=None
-        Steps through which the gradient goes back: it ends before the steps k, 2 k, ..., while h and c go on.
+        Steps through which the gradient goes back: it ends before the steps k, 2 k, ..., while h and c go on. Where all
+        layers work step by step (up to the last output), and k divides the number of steps, only k of them are in memory.
+    checkpoint : int, True or None, default=None
+        Steps of a window, or the divisor of the number of steps that is nearest to it (True: to its square root): states
+        are kept between windows only, and each goes forward a second time before its way back. The same gradient in the
+        memory of one window, for a third more work. All recurrent layers must have the same, and the others before them
+        work step by step. Reference: Chen et al. 2016, arXiv:1604.06174.
     use_bias : bool, default=True
         Whether there is a b.
     initializer, recurrent_initializer, bias_initializer : str or float

@@ -9,7 +9,7 @@ from .base import Layer, sample
 @inner
 def step_counts(data, position, steps):
     """Whether the row at `position` of the order, rows counted, is a step that counts; a sample has `steps` of them."""
-    return bytes_at(data.mask, sample(data, position // steps) * steps + position % steps)[0] != 0
+    return bytes_at(data.mask, sample(data, position // steps) * data.mask_row + data.first_step + position % steps)[0] != 0
 
 
 class Masking(Layer):

@@ -46,7 +46,7 @@ class GlobalPool(Layer):
 
     record = POOL
     passing_gradients = True
-    takes_windows = True
+    takes_windows = sees_mask = True
     dims = 2
     kernels = ()
 

@@ -12,7 +12,7 @@ class Recurrent(Layer):
     """Base of the recurrent layers; a subclass has the number of `gates` and the kernels of its cell."""
 
     record = RECURRENT
-    takes_windows = recurrent = True
+    takes_windows = recurrent = sees_mask = True
     gates = 1
     apart = False  # whether what the recurrent product gives is kept apart from X W + b, with a bias of its own
     has_c = False  # whether there is a state c beside h
@@ -26,6 +26,7 @@ class Recurrent(Layer):
         dropout=0.0,
         recurrent_dropout=0.0,
         truncate=None,
+        checkpoint=None,
         use_bias=True,
         initializer="glorot_uniform",
         recurrent_initializer="orthogonal",
@@ -40,6 +41,9 @@ class Recurrent(Layer):
         self.dropout = check_number("dropout", dropout, "[0, 1)")
         self.recurrent_dropout = check_number("recurrent_dropout", recurrent_dropout, "[0, 1)")
         self.truncate = None if truncate is None else check_count("truncate", truncate)
+        self.checkpoint = checkpoint if checkpoint is True or checkpoint is None else check_count("checkpoint", checkpoint)
+        if self.truncate and self.checkpoint:
+            raise ValueError("truncate and checkpoint exclude each other: gradients either end or go on")
         self.use_bias = bool(use_bias)
         self.initializer = check_initializer(initializer)
         self.recurrent_initializer = check_initializer(recurrent_initializer)
@@ -95,8 +99,6 @@ class Recurrent(Layer):
     def emit(self, op, builder):
         recurrent_op(op, builder, self, [("", self.go_backwards)])
         op.reversed = self.go_backwards and self.return_sequences
-        if op.reversed and op.masked:
-            raise ValueError(f"{self!r} cannot turn masked sequences around; put it into a Bidirectional, or turn X around")
 
 
 def check_sequence(shape):
@@ -121,7 +123,8 @@ def recurrent_op(op, builder, layer, directions, merge="concat"):
     op.sample_rows, op.n_in, op.n_out, op.ld_in, op.ld_out = 1, n_in, n_out, padded(n_in), padded(n_out)
     op.n_cells, op.units, op.gates, op.steps, op.apart = n_cells, units, layer.gates, steps, layer.apart
     op.sequences, op.sums, op.truncate = layer.return_sequences, merge == "sum", layer.truncate or 0
-    op.masked, op.stateful = builder.masked, builder.stateful
+    op.masked, op.stateful, op.windows = builder.masked, builder.stateful, builder.windows > 1
+    op.checkpoints, op.start_step = builder.checkpoints, samples * padded(layer.units) * builder.checkpoints
     op.x, op.dx = builder.input, builder.d_input
     rows = steps if layer.return_sequences else 1
     op.y, op.dy = builder.new_rows(n_out, rows), builder.new_deltas(n_out, rows)
@@ -151,6 +154,9 @@ def recurrent_op(op, builder, layer, directions, merge="concat"):
         cell.c = builder.new_block(samples * op.sample_h) if layer.has_c else cell.h
         cell.factors, cell.through = (builder.new_block(samples * op.ld_h) if drops else -1 for _ in range(2))
         cell.read = builder.new_block(samples * op.sample_h) if drops else cell.h
+        if op.windows:
+            starts = samples * op.ld_h * (builder.windows if op.checkpoints else 1)
+            cell.h_start, cell.c_start = (builder.new_block(starts) for _ in range(2))
         if train:
             cell.dh, cell.dc = (builder.new_block(samples * op.ld_h) for _ in range(2))
             cell.recurrent_t = builder.new_shared(op.ld_z * op.ld_h)

@@ -20,20 +20,23 @@ from .masks import step_counts
 # sample to sample, of the gates, of what the recurrent product has apart from them, and of the states. Whether the output is
 # there for each step, stands in the order of the steps, is a sum of the cells' and not side by side; steps after which the
 # gradient ends (0: none). Kernels: of products, of the transpose, of the activation and its derivative. Whether there is a
-# mask; whether states stay from call to call. Of the layer before, what dX is to be multiplied by.
+# mask; whether states stay from call to call; whether sequences come in windows of their steps, gradients go through all of
+# them, and elements from the states that one starts from to the next one's. Of the layer before, what dX is to be multiplied
+# by.
 RECURRENT = fields(
     "cells", "n_cells", "units", "gates", "steps", "ld_z", "sample_z", "step_u", "sample_u", "step_h", "sample_h", "ld_h",
     "sequences", "reversed", "sums", "truncate", "gemm", "segments", "transpose", "activation", "by_input", "cell_derivative",
-    "masked", "stateful", "constants", "apart", "saved_before", "clamps_before", "derivative_before",
+    "masked", "stateful", "windows", "checkpoints", "start_step", "constants", "apart",
+    "saved_before", "clamps_before", "derivative_before",
 )  # fmt: skip
 
 # One direction. Offsets in `params` of W, U and the biases (-1: none), addresses of the transposed matrices. Offsets in
 # `work`: of the gates (n, steps, gates * units), of what stands `apart`, of the states c and h (n, steps, units), of h as the
 # recurrent product reads it, which is h times `factors` (n, units) or h itself, and of dL/dh through U, dL/dh and dL/dc of
-# the step at hand.
+# the step at hand; where a sequence comes in windows, of h and c before the window's first step.
 CELL = Record(
     "backwards", "column", "first_unit", "kernel", "recurrent", "bias", "recurrent_bias", "kernel_t", "recurrent_t",
-    "z", "u", "c", "h", "read", "factors", "through", "dh", "dc", "key",
+    "z", "u", "c", "h", "read", "factors", "through", "dh", "dc", "h_start", "c_start", "key",
 )  # fmt: skip
 _cell_at = CELL.view
 
@@ -50,11 +53,11 @@ def counts(op, data, position, t):
 @inner
 def span(op, data, position, n):
     """(begin, end) of the steps outside of which nothing counts of the n samples from `position` of the order on."""
-    if op.masked == 0:
+    if op.masked == 0 or op.windows:
         return 0, op.steps
     begin, end = op.steps, 0
     for i in range(position, position + n):
-        row = bytes_at(data.mask, sample(data, i) * op.steps)
+        row = bytes_at(data.mask, sample(data, i) * data.mask_row)
         first, last = 0, op.steps
         while last > end and row[last - 1] == 0:
             last -= 1
@@ -124,6 +127,29 @@ def state_row(op, block, work, i, t):
 
 
 @inner
+def state_before(op, data, block, start, work, i, before, first):
+    """Row of the states c or h before a step: that of the step before, or where the call starts from."""
+    if first:
+        return start_row(op, data, start, work, i) if op.windows else offset(work, ZEROS)
+    return state_row(op, block, work, i, before)
+
+
+@inner
+def start_row(op, data, start, work, i):
+    """Row of the states c or h that the window at hand starts from."""
+    return offset(work, start + data.window * op.start_step + i * op.ld_h)
+
+
+@inner
+def start_window(op, d, data, work, lo, n):
+    """Go on from the last step of the window before, or from 0."""
+    for i in range(lo, lo + n if op.windows and data.again == 0 else lo):
+        for block, start in ((d.h, d.h_start), (d.c, d.c_start)):
+            source = state_row(op, block, work, i, op.steps - 1) if data.window else offset(work, ZEROS)
+            copied(source, start_row(op, data, start, work, i), op.units)
+
+
+@inner
 def y_row(op, d, at, work, i, t):
     """Row of the output or its gradient that belongs to step t, of a cell's part of it."""
     place = op.steps - 1 - t if op.reversed else t
@@ -144,13 +170,13 @@ def project(op, d, params, work, lo, n, begin, end):
 
 
 @inner
-def recur(op, d, params, work, i, m, t, before, first):
+def recur(op, d, data, params, work, i, m, t, before, first):
     """Add h U of the step before to the gates of m samples from row i on; or put it, plus its bias, where it stands apart."""
     columns = whole_columns(op.gates * op.units)
     target, bias = u_row(op, d, work, i, t), offset(work, ZEROS)
     if op.apart:
         bias = offset(params, d.recurrent_bias) if d.recurrent_bias >= 0 else bias
-    if first:  # h is 0
+    if first and op.windows == 0:  # h is 0
         for s in range(i, i + m if op.apart else i):
             copied(bias, u_row(op, d, work, s, t), columns)
         return
@@ -158,7 +184,10 @@ def recur(op, d, params, work, i, m, t, before, first):
     plain(p, m, columns, op.units, op.sample_h, op.ld_z, op.sample_u if op.apart else op.sample_z)
     if op.apart == 0:
         p.ld_init, bias = op.sample_z, target
-    call_gemm(op.segments, state_row(op, d.read, work, i, before), offset(params, d.recurrent), target, bias, target, p)
+    h = state_before(op, data, d.read, d.h_start, work, i, before, first)
+    if first:
+        p.rsa = op.ld_h
+    call_gemm(op.segments, h, offset(params, d.recurrent), target, bias, target, p)
 
 
 @inner
@@ -177,6 +206,8 @@ def put(op, d, k, source, target):
     """h, or zeros, as cell k's part of the output."""
     if k > 0 and op.sums:
         summed(source, target, target, op.units)
+    elif k > 0:  # what stands behind it may be another thread's
+        copy(source, target, op.units)
     else:
         copied(source, target, op.units)
 
@@ -207,6 +238,7 @@ def _forward(op, data, params, grads, work, start, lo, n):
     begin, end = span(op, data, start + lo, n)
     for k in range(op.n_cells):
         d = _cell_at(op.cells, k)
+        start_window(op, d, data, work, lo, n)
         if begin < end:
             project(op, d, params, work, lo, n, begin, end)
             draw_factors(op, d, data, work, start, lo, n)
@@ -216,10 +248,10 @@ def _forward(op, data, params, grads, work, start, lo, n):
             while i < lo + n:
                 m = run_of(op, data, start, t, i, lo + n)
                 if m > 0:
-                    recur(op, d, params, work, i, m, t, before, first)
+                    recur(op, d, data, params, work, i, m, t, before, first)
                 for s in range(i, i + max(m, 1)):
-                    h_before = offset(work, ZEROS) if first else state_row(op, d.h, work, s, before)
-                    c_before = offset(work, ZEROS) if first else state_row(op, d.c, work, s, before)
+                    h_before = state_before(op, data, d.h, d.h_start, work, s, before, first)
+                    c_before = state_before(op, data, d.c, d.c_start, work, s, before, first)
                     h, c = state_row(op, d.h, work, s, t), state_row(op, d.c, work, s, t)
                     if m > 0:
                         step(op, d, work, z_row(op, d, work, s, t), u_row(op, d, work, s, t), c_before, c, h_before, h)
@@ -238,22 +270,42 @@ def _forward(op, data, params, grads, work, start, lo, n):
 
 
 @inner
-def begin_back(op, d, work, lo, n, begin, end):
-    """dL/dh and dL/dc behind the last step, and no gradient of the gates in steps that nobody has."""
-    for i in range(lo, lo + n):
+def begin_back(op, d, data, work, lo, n):
+    """dL/dh and dL/dc behind the last step, unless the window behind has left them."""
+    for i in range(lo, lo if data.carries else lo + n):
         dh, zeros = offset(work, d.dh + i * op.ld_h), offset(work, ZEROS)
         copied(zeros if op.sequences else y_row(op, d, op.dy, work, i, 0), dh, op.units)
         copied(zeros, offset(work, d.dc + i * op.ld_h), op.units)
 
 
 @inner
+def cuts(op, d, t):
+    """Whether the gradient ends before step t."""
+    return (t + 1 if d.backwards else t) % op.truncate == 0
+
+
+@inner
+def goes_on(op, d, data, position, t):
+    """Whether a sample has a step that counts behind step t, in the cell's direction."""
+    for other in range(0 if d.backwards else t + 1, t if d.backwards else op.steps):
+        if counts(op, data, position, other):
+            return True
+    return False
+
+
+@inner
+def end_gradient(op, d, work, i):
+    """No gradient with respect to h and c of the step before."""
+    copied(offset(work, ZEROS), offset(work, d.dh + i * op.ld_h), op.units)
+    copied(offset(work, ZEROS), offset(work, d.dc + i * op.ld_h), op.units)
+
+
+@inner
 def recur_back(op, d, work, i, m, t, first):
     """dL/dh of the step before: what the cell has left at dh, plus the gradient of h U times U^T; none behind a cut."""
-    ends = first or (op.truncate > 0 and (t + 1 if d.backwards else t) % op.truncate == 0)
-    if ends:
+    if first or (op.truncate > 0 and cuts(op, d, t)):
         for s in range(i, i + m):
-            copied(offset(work, ZEROS), offset(work, d.dh + s * op.ld_h), op.units)
-            copied(offset(work, ZEROS), offset(work, d.dc + s * op.ld_h), op.units)
+            end_gradient(op, d, work, s)
         return
     p, dh = new_product(), offset(work, d.dh + i * op.ld_h)
     stride = op.sample_u if op.apart else op.sample_z
@@ -308,7 +360,7 @@ def _backward(op, data, params, grads, work, start, lo, n):
     zeros = offset(work, ZEROS)
     for k in range(op.n_cells):
         d = _cell_at(op.cells, k)
-        begin_back(op, d, work, lo, n, begin, end)
+        begin_back(op, d, data, work, lo, n)
         for number in range(end - 1, begin - 1, -1):
             t, before = step_number(d, number, begin, end)
             first, i = number == begin, lo
@@ -316,17 +368,20 @@ def _backward(op, data, params, grads, work, start, lo, n):
                 m = run_of(op, data, start, t, i, lo + n)
                 if m > 0:
                     for s in range(i, i + m):
-                        h_before = zeros if first else state_row(op, d.h, work, s, before)
-                        c_before = zeros if first else state_row(op, d.c, work, s, before)
+                        h_before = state_before(op, data, d.h, d.h_start, work, s, before, first)
+                        c_before = state_before(op, data, d.c, d.c_start, work, s, before, first)
                         h, c = state_row(op, d.h, work, s, t), state_row(op, d.c, work, s, t)
                         dh, dc = offset(work, d.dh + s * op.ld_h), offset(work, d.dc + s * op.ld_h)
                         dy = y_row(op, d, op.dy, work, s, t) if op.sequences else zeros
                         z, u = z_row(op, d, work, s, t), u_row(op, d, work, s, t)
                         back(op, d, work, z, u, c_before, c, h_before, h, dh, dc, dy)
-                    recur_back(op, d, work, i, m, t, first)
+                    recur_back(op, d, work, i, m, t, first and op.checkpoints == 0)
                 else:
-                    copied(zeros, z_row(op, d, work, i, t), op.gates * op.units)
-                    copied(zeros, u_row(op, d, work, i, t), op.gates * op.units)
+                    columns = whole_columns(op.gates * op.units)
+                    copied(zeros, z_row(op, d, work, i, t), columns)
+                    copied(zeros, u_row(op, d, work, i, t), columns)
+                    if op.truncate > 0 and cuts(op, d, t) and goes_on(op, d, data, start + i, t):
+                        end_gradient(op, d, work, i)
                 i += max(m, 1)
         gradient_of_inputs(op, d, k, work, lo, n, begin, end)
 
@@ -347,49 +402,72 @@ def _op_signature(real):
 # ---------------------------------------------------------------- gradient
 
 
+@inner
+def cell_of(op, unit):
+    """The cell that a unit of the parameters belongs to."""
+    d = _cell_at(op.cells, 0)
+    for k in range(1, op.n_cells):
+        if unit >= _cell_at(op.cells, k).first_unit:
+            d = _cell_at(op.cells, k)
+    return d
+
+
 @op_kernel(RECURRENT)
 def recurrent_gradient(op, data, params, grads, work, start, lo, n):
     """dW = X^T dZ, dU = h^T dZ and the biases, the sum of dZ, over the steps and samples of a shard; its own units.
 
     Units are those of one array: rows of W, rows of U, or a bias.
     """
-    d, cells = _cell_at(op.cells, 0), op.n_cells
-    for k in range(1, cells):
-        if lo >= _cell_at(op.cells, k).first_unit:
-            d = _cell_at(op.cells, k)
+    d = cell_of(op, lo)
     begin, end = span(op, data, start + data.first_row, data.rows)
-    row, columns, i = lo - d.first_unit, op.gates * op.units, data.first_row
-    zeros, p = offset(work, ZEROS), new_product()
-    plain(p, n, whole_columns(columns), end - begin, 1, op.ld_z, op.ld_z)
+    row, columns, i = lo - d.first_unit, whole_columns(op.gates * op.units), data.first_row
+    zeros, p, steps = offset(work, ZEROS), new_product(), end - begin
+    plain(p, n, columns, steps, 1, op.ld_z, op.ld_z)
     p.k1, p.b1, p.csa = data.rows, op.sample_z, op.ld_in
     a, b, target = zeros, z_row(op, d, work, i, begin), offset(grads, d.kernel + row * op.ld_z)
     if row < op.n_in:
         a, p.a1 = offset(work, op.x + (i * op.steps + begin) * op.ld_in + row), op.steps * op.ld_in
     elif row < op.n_in + op.units:
-        row -= op.n_in
-        target, p.k, p.csa, p.a1 = offset(grads, d.recurrent + row * op.ld_z), end - begin - 1, op.step_h, op.sample_h
-        ahead = 0 if d.backwards else 1  # of a step and the one before it, which is the first in memory
-        a, b = offset(state_row(op, d.read, work, i, begin + 1 - ahead), row), u_row(op, d, work, i, begin + ahead)
-        p.b1 = op.sample_u if op.apart else op.sample_z
+        gradient_of_recurrent(op, d, data, work, grads, p, i, data.rows, begin, steps, row - op.n_in)
+        return
     else:
         a, p.m, p.rsa, p.csa, p.a1 = offset(work, ONE), 1, 0, 0, 0
         target = offset(grads, d.bias)
         if row > op.n_in + op.units:
             target, b, p.b1 = offset(grads, d.recurrent_bias), u_row(op, d, work, i, begin), op.sample_u
-    if p.k > 0:
+    if steps > 0:
         call_gemm(op.segments, a, b, target, zeros, target, p)
-    for r in range(p.m):
-        done = whole_columns(columns) if p.k > 0 else 0
+    clear_rest(op, target, p.m, columns if steps > 0 else 0, zeros)
+
+
+@inner
+def gradient_of_recurrent(op, d, data, work, grads, p, i, rows, begin, steps, row):
+    """Rows of dU from `row` on: h of a step times the gradient of the gates of the next one, h before the first if not 0."""
+    ahead = 0 if d.backwards else 1  # of a step and the one before it, which is the first in memory
+    target, zeros = offset(grads, d.recurrent + row * op.ld_z), offset(work, ZEROS)
+    a, b = offset(state_row(op, d.read, work, i, begin + 1 - ahead), row), u_row(op, d, work, i, begin + ahead)
+    sample = op.sample_u if op.apart else op.sample_z
+    p.k, p.csa, p.a1, p.b1 = steps - 1, op.step_h, op.sample_h, sample
+    if steps > 1:
+        call_gemm(op.segments, a, b, target, zeros, target, p)
+    clear_rest(op, target, p.m, p.n if steps > 1 else 0, zeros)
+    if op.windows:
+        p.k, p.k1, p.csa, p.ldb, p.ld_init = rows, 1, op.ld_h, sample, op.ld_z
+        first = offset(start_row(op, data, d.h_start, work, i), row)
+        call_gemm(op.segments, first, u_row(op, d, work, i, 0), target, target, target, p)
+
+
+@inner
+def clear_rest(op, target, rows, done, zeros):
+    """Zeros behind the columns of a gradient that a product has written: the update reads them."""
+    for r in range(rows):
         copy(zeros, offset(target, r * op.ld_z + done), op.ld_z - done)
 
 
 @op_kernel(RECURRENT)
 def recurrent_refresh(op, data, params, grads, work, start, lo, n):
     """Rows of W and U into the columns of their transposed copies; biases have nothing to refresh."""
-    d = _cell_at(op.cells, 0)
-    for k in range(1, op.n_cells):
-        if lo >= _cell_at(op.cells, k).first_unit:
-            d = _cell_at(op.cells, k)
+    d = cell_of(op, lo)
     row, columns = lo - d.first_unit, op.gates * op.units
     if row < op.n_in:
         if d.kernel_t:

@@ -40,7 +40,9 @@ class SimpleRNN(Recurrent):
         Number of outputs, at least 1.
     activation : str or ActivationFunction, default="tanh"
         f, one that works number by number.
-    return_sequences, go_backwards, dropout, recurrent_dropout, truncate, use_bias, initializer, recurrent_initializer
+    return_sequences, go_backwards, dropout, recurrent_dropout, truncate, checkpoint, use_bias, initializer
+        As in `LSTM`.
+    recurrent_initializer : str, float
         As in `LSTM`.
     bias_initializer : str or float, default="zeros"
         Of b.

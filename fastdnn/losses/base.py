@@ -178,7 +178,9 @@ def scale_of(op, data):
 
     With a mask that sum is one over rows.
     """
-    return doubles_at(data.scale)[0] if op.masked else doubles_at(data.scale)[0] / op.sample_rows
+    if op.masked:
+        return doubles_at(data.scale)[0]
+    return doubles_at(data.scale)[0] / (data.steps if data.steps else op.sample_rows)
 
 
 @inner
@@ -195,6 +197,8 @@ def weight_of(op, data, position):
 def target_of(op, data, position):
     """Number of the target of the row at `position` of the order, rows counted."""
     rows = op.sample_rows
+    if data.steps:
+        return sample(data, position // rows) * data.steps + data.first_step + position % rows
     if rows == 1:
         return sample(data, position)
     return sample(data, position // rows) * rows + position % rows
@@ -204,6 +208,16 @@ def target_of(op, data, position):
 def loss_at(op, data, position):
     """Where the loss of the row at `position` stands in data.losses."""
     return position - data.base * op.sample_rows
+
+
+@inner
+def forget_masked(op, data, work, start, lo, n):
+    """Scores of 0 in the rows that a mask leaves out: what padding gives may be infinite, or its loss."""
+    if op.masked:
+        for i in range(lo, lo + n):
+            if not step_counts(data, start + i, op.sample_rows):
+                for j in range(op.ld_in):
+                    work[op.x + i * op.ld_in + j] = real(work, 0.0)
 
 
 def _elementwise(op, data, params, grads, work, start, lo, n):
@@ -217,6 +231,7 @@ def _elementwise(op, data, params, grads, work, start, lo, n):
     y, losses = pointer_at(data.y, work), doubles_at(data.losses)
     a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
     constants, share = pointer_at(op.of_outputs, work), scale_of(op, data)
+    forget_masked(op, data, work, start, lo, n)
     if n_out == 1:
         scores, targets, same, weights, values = local(work), local(work), local(work), local(work), local(work)
         for r in range(16):

@@ -13,7 +13,19 @@ from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max
 from ..layers.base import op_kernel
 from ..specs import check_number
-from .base import LOSS, Loss, as_targets, loss, loss_at, mean_of, room_for_vectors, scale_of, target_of, weight_of
+from .base import (
+    LOSS,
+    Loss,
+    as_targets,
+    forget_masked,
+    loss,
+    loss_at,
+    mean_of,
+    room_for_vectors,
+    scale_of,
+    target_of,
+    weight_of,
+)
 
 
 def as_classes(y, n_out, name):
@@ -91,6 +103,7 @@ def narrow_gradient(op, data, params, grads, work, start, lo, n):
     block, turned, tops, totals, margins, weights, factors = (
         local(work), local(work), local(work), local(work), local(work), local(work), local(work)
     )  # fmt: skip
+    forget_masked(op, data, work, start, lo, n)
     for r in range(256):
         block[r] = real(work, 0.0)
     for r in range(16):
@@ -125,6 +138,7 @@ def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
     ld, n_out, hyper, scale = op.ld_in, op.n_in, doubles_at(op.constants), scale_of(op, data)
     low, high = real(work, hyper[0]), real(work, hyper[1])
     losses, totals, margins = doubles_at(data.losses), local(work), local(work)
+    forget_masked(op, data, work, start, lo, n)
     for r in range(16):
         totals[r], margins[r] = real(work, 1.0), real(work, 0.0)
     for first in range(lo, lo + n, 16):
@@ -197,6 +211,7 @@ def soft_cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
     """(sum(q) softmax - q) * weight / sum of weights for rows lo..lo+n and targets q (n, n_out), and the rows' losses."""
     ld, n_out, scale = op.ld_in, op.n_in, scale_of(op, data)
     targets, losses = pointer_at(data.y, work), doubles_at(data.losses)
+    forget_masked(op, data, work, start, lo, n)
     for i in range(lo, lo + n):
         weight = scale * weight_of(op, data, start + i)
         z, dz = offset(work, op.x + i * ld), offset(work, op.dx + i * ld)
