@@ -189,4 +189,5 @@ def test_fashion_mnist_refuses_other_files(tmp_path):
 def test_every_example_is_tested():
     names = {path.stem for path in FOLDER.glob("*.py")}
     assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures",
-                              "images", "image_pictures", "time_series"}  # fmt: skip
+                              "images", "image_pictures", "time_series", "text_generation", "surnames", "sentences",
+                              "forecast", "spoken", "anomaly"}  # fmt: skip

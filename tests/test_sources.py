@@ -163,7 +163,7 @@ def test_ids_stay_themselves(dtype, order):
         ([["a", "b", "c"]], "X must hold integers"),
         ([[-1, 0, 2]], "ids must be >= 0, got -1"),
         ([[1, 2]], "X must hold samples of shape"),
-        ([1, 2, 3], r"X must have shape \(n, features\)"),
+        ([1, 2, 3], r"X must hold ids of shape \(n, time\)"),
     ],
 )
 def test_what_is_no_id(X, message):
