@@ -3,7 +3,7 @@
 from . import _atomic
 from ._jit import driver
 from ._phases import arrive, ticks
-from .engine import FORWARD, copy_bytes, run
+from .calls import FORWARD, copy_bytes, run
 from .tables import INFER
 
 _infer_at = INFER.view

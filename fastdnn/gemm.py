@@ -15,9 +15,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from ._isa import isa
-from ._jit import inner, kernel, kernel_from
+from ._jit import inner, kernel_from
 from ._records import Record
-from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, offset, where
+from ._simd import INT64, Emit, Vec, caller, intrinsic_of, offset, where
 
 ALIGN = 16  # elements: every row stride is a multiple of it, whatever the processor
 COLUMNS = 8  # every width of a product is a multiple of it
@@ -379,60 +379,3 @@ gemm_of_segments = kernel_from(
     blocks_of=all_blocks,
     three_vectors=three_of,
 )
-
-
-# ---------------------------------------------------------------- transpose
-
-
-def _transpose_block_typing(typingctx, source, target, lds, ldt):
-    real = source.dtype
-
-    def codegen(context, builder, signature, values):
-        e = Emit(builder, real)
-        source, target, lds, ldt = values
-        rows = [e.load(e.at(source, builder.mul(lds, ir.Constant(INT64, i)))).v for i in range(e.width)]
-        step = e.width // 2
-        while step:  # a butterfly of shuffles: after the step d, index bit d has changed places between row and lane
-            mixed = list(rows)
-            for i in range(e.width):
-                if not i & step:
-                    low = [j if not j & step else e.width + j - step for j in range(e.width)]
-                    high = [j + step if not j & step else e.width + j for j in range(e.width)]
-                    for place, lanes in ((i, low), (i + step, high)):
-                        lanes = ir.Constant(ir.VectorType(INT32, e.width), lanes)
-                        mixed[place] = builder.shuffle_vector(rows[i], rows[i + step], lanes)
-            rows, step = mixed, step // 2
-        for i, row in enumerate(rows):
-            e.store(Vec(e, row), e.at(target, builder.mul(ldt, ir.Constant(INT64, i))))
-        return context.get_dummy_value()
-
-    return types.void(source, target, types.intp, types.intp), codegen
-
-
-_transpose_block = intrinsic_of(4, _transpose_block_typing)
-
-
-def transpose_signature(real):
-    p = types.CPointer(real)
-    return types.void(p, p, *[types.intp] * 4)
-
-
-@inner
-def transpose_blocks(source, target, rows, columns, lds, ldt):
-    """`transpose`, for kernels that call it directly."""
-    width = _tile_limits(source)[2]
-    for i in range(0, (rows + ALIGN - 1) // ALIGN * ALIGN, width):
-        for j in range(0, (columns + ALIGN - 1) // ALIGN * ALIGN, width):
-            _transpose_block(offset(source, i * lds + j), offset(target, j * ldt + i), lds, ldt)
-
-
-@kernel(transpose_signature)
-def transpose(source, target, rows, columns, lds, ldt):
-    """target[j, i] = source[i, j]; rows and columns are rounded up to multiples of 16, which both must have room for.
-
-    In square blocks of one vector's width, in registers: 0.1-0.2 ns an element in cache, against 0.9 for a plain loop.
-    """
-    transpose_blocks(source, target, rows, columns, lds, ldt)
-
-
-call_transpose = caller(transpose_signature, 6)

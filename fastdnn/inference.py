@@ -25,6 +25,9 @@ def chunks(n, n_outputs):
     return [slice(lo, min(lo + rows, n)) for lo in range(0, n, rows)]
 
 
+STEP_ROWS = 8  # samples that recurrent layers take through their steps together: rows of the product of each step
+
+
 class Inference:
     """A network bound to a workspace; one Python thread at a time may use it.
 
@@ -48,7 +51,7 @@ class Inference:
     def __init__(self, network, dtype, kind, masked=False):
         layout = network.layout
         widest = max(map(value_size, layout.shapes[kind in ("csr", "ids") :]))
-        least = max(1, 32 // layout.most_rows)
+        least = STEP_ROWS if layout.goes_by_steps else max(1, 32 // layout.most_rows)
         self._chunk, whole = (max(least, size // (2 * widest * dtype.itemsize)) for size in (CHUNK_BYTES, PIECE_BYTES))
         self.capacity = min(256, whole if 0 < layout.first_whole <= len(layout.leaves) else self._chunk)
         self.kind, self.masked, self.itemsize, self.flops_per_row = kind, masked, dtype.itemsize, max(1, layout.flops)

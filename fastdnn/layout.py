@@ -197,6 +197,11 @@ class Layout:
                 )
 
     @property
+    def goes_by_steps(self):
+        """Whether there are recurrent layers."""
+        return any(layer.recurrent for _, layer in self.leaves)
+
+    @property
     def gives_steps(self):
         """Whether a mask of the steps of samples is one of the rows of scores, too."""
         return all(keeps_steps(layer, *pair) for (_, layer), pair in zip(self.leaves, pairwise(self.shapes), strict=True))

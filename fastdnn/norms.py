@@ -4,8 +4,10 @@ import math
 
 from ._jit import routine
 from ._simd import caller, doubles_at
-from .engine import REFRESH, call_average, run_units, share_signature
+from .calls import REFRESH, run_units
+from .engine import share_signature
 from .optimizers.base import CONTROL, SCALARS, limit_signature
+from .parts import call_average
 from .tables import LIMIT, PART
 
 _part_at, _limit_at, _control_at, _scalars_at = PART.view, LIMIT.view, CONTROL.view, SCALARS.view

@@ -5,23 +5,10 @@ Routines of the engine for trainings `by_shards`; networks of vectors do without
 
 from ._jit import inner, routine
 from ._simd import integers_at
-from .engine import (
-    BACKWARD,
-    DATA_BYTES,
-    FORWARD,
-    GRADIENT,
-    OP_SIZE,
-    call_add,
-    call_op,
-    copy_bytes,
-    is_late,
-    late_signature,
-    run,
-    shard,
-    shard_signature,
-    touched_gradient,
-)
+from .calls import BACKWARD, DATA_BYTES, FORWARD, GRADIENT, OP_SIZE, call_op, copy_bytes, is_late, run, shard
+from .engine import late_signature, shard_signature
 from .layers.base import DATA, OP
+from .parts import call_add, touched_gradient
 from .tables import PART, SEGMENT
 
 _data_at, _op_at, _part_at, _segment_at = DATA.view, OP.view, PART.view, SEGMENT.view

@@ -10,7 +10,7 @@ from ._system import ticks_per_second
 from .forward import infer
 from .layers.base import DATA
 from .layers.recurrent import Recurrent
-from .layers.recurrent_steps import CELL, RECURRENT
+from .layers.recurrent_rows import CELL, RECURRENT
 from .losses import scores_link
 from .program import Program
 from .tables import INFER

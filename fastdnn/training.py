@@ -32,14 +32,9 @@ NO_SCALARS = np.zeros((1, SCALARS.size))  # what a batch without an update reads
 STEPS = 65536  # most steps whose scalars are made ahead
 
 
-def goes_by_steps(layout):
-    """Whether there are recurrent layers."""
-    return any(layer.recurrent for _, layer in layout.leaves)
-
-
 def shard_samples(layout):
     """Samples that a shard of a network of images or series has at the least."""
-    if goes_by_steps(layout):
+    if layout.goes_by_steps:
         return STEP_ROWS
     dense = sum(e.rows * e.stride for e in layout.entries if e.layer + 1 >= layout.first_whole)
     return 1 if dense <= SHARD_SIZE else SHARD_SAMPLES if dense <= 16 * SHARD_SIZE else 2 * SHARD_SAMPLES
@@ -86,7 +81,7 @@ def plan(layout, itemsize, batch_size, piece=None):
     capacity = batch_size if whole and not piece else capacity
     shards = n_shards(layout, capacity) if by_shards or not whole else 1
     chunk, unit = max(CHUNK_BYTES // size, CHUNK_ROWS // layout.most_rows, 1), layout.unit
-    chunk = capacity if goes_by_steps(layout) else -(-chunk // unit) * unit
+    chunk = capacity if layout.goes_by_steps else -(-chunk // unit) * unit
     return Plan(capacity, shards, by_shards, by_shards and not whole, chunk)
 
 
@@ -225,7 +220,7 @@ class Training:
         n, model = self.source.n if order is None else len(order), self.model
         if model.step:
             model.optimizer.to_training(model.params, model.moments)
-        if self.source.mask is not None and goes_by_steps(model.layout):
+        if self.source.mask is not None and model.layout.goes_by_steps:
             order = by_length(
                 np.arange(n) if order is None else order, self.source.steps, self.batch_size, self.capacity, self.plan.shards,
                 self.program.unit,

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, PRODUCT, gemm, gemm_of_segments, padded, tile_shape, transpose
+from fastdnn.gemm import ALIGN, CLAMP, COLUMNS, MASK, PRODUCT, gemm, gemm_of_segments, padded, tile_shape
 from fastdnn.layers import ACTIVATIONS
+from fastdnn.transpose import transpose
 
 TILE = tile_shape(types.float32)[0]
 SIZES = (1, 3, TILE - 1, TILE, TILE + 1, 17, 40)

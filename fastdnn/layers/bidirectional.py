@@ -3,7 +3,7 @@
 from .base import Layer
 from .noise import SpatialDropout
 from .recurrent import Recurrent, check_sequence, recurrent_op
-from .recurrent_steps import RECURRENT
+from .recurrent_rows import RECURRENT
 
 MERGES = "concat", "sum"
 

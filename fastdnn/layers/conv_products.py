@@ -17,18 +17,8 @@ import numpy as np
 from .._jit import inner
 from .._records import Record
 from .._simd import copy, offset, pointer_at
-from ..gemm import (
-    ALIGN,
-    call_gemm,
-    call_transpose,
-    gemm_of_segments,
-    new_product,
-    padded,
-    plain,
-    transpose,
-    whole_blocks,
-    whole_columns,
-)
+from ..gemm import ALIGN, call_gemm, gemm_of_segments, new_product, padded, plain, whole_blocks, whole_columns
+from ..transpose import call_transpose, transpose
 from .base import ONE, ZEROS, dy_base, fields, shard_rows
 from .windows import WINDOW_FIELDS, copy_inside, slot_scratch
 

@@ -5,21 +5,9 @@ from types import MappingProxyType
 from .._jit import inner
 from .._rows import add_scaled
 from .._simd import copy, integers_at, offset, pointer_at
-from ..gemm import (
-    ALIGN,
-    CLAMP,
-    MASK,
-    call_gemm,
-    call_transpose,
-    gemm,
-    gemm_of_segments,
-    new_product,
-    padded,
-    plain,
-    transpose,
-    whole_columns,
-)
+from ..gemm import ALIGN, CLAMP, MASK, call_gemm, gemm, gemm_of_segments, new_product, padded, plain, whole_columns
 from ..specs import check_count
+from ..transpose import call_transpose, transpose
 from .activation_function import activated, call_on_tile, get_activation
 from .base import ONE, ZEROS, dx_base, dy_base, fields, op_kernel, sample, shard_rows
 from .weighted import Weighted

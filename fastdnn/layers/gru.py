@@ -5,7 +5,8 @@ from .._math import fma, gate_sigmoid, gate_tanh
 from .._rows import row_op
 from .._simd import offset
 from .recurrent import Recurrent
-from .recurrent_steps import recurrent_kernels
+from .recurrent_backward import backward_kernel
+from .recurrent_forward import forward_kernel
 
 
 @row_op(7, 4, exact=True)
@@ -80,4 +81,4 @@ class GRU(Recurrent):
 
     name = "gru"
     gates, apart = 3, True
-    kernels = recurrent_kernels("gru", gru_step, gru_back)
+    kernels = forward_kernel("gru", gru_step), backward_kernel("gru", gru_back)

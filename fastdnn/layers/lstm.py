@@ -5,7 +5,8 @@ from .._math import fma, gate_sigmoid, gate_tanh
 from .._rows import row_op
 from .._simd import offset
 from .recurrent import Recurrent
-from .recurrent_steps import recurrent_kernels
+from .recurrent_backward import backward_kernel
+from .recurrent_forward import forward_kernel
 
 
 @row_op(5, 6, exact=True)
@@ -95,7 +96,7 @@ class LSTM(Recurrent):
 
     name = "lstm"
     gates, has_c = 4, True
-    kernels = recurrent_kernels("lstm", lstm_step, lstm_back)
+    kernels = forward_kernel("lstm", lstm_step), backward_kernel("lstm", lstm_back)
 
     def bias_starts(self):
         forget = 1.0 if self.bias_initializer == "zeros" else self.bias_initializer

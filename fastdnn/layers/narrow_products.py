@@ -10,7 +10,8 @@ from .._isa import isa
 from .._jit import inner
 from .._rows import block_op
 from .._simd import offset, where
-from ..gemm import ALIGN, CLAMP, MASK, call_gemm, call_transpose, new_product, plain, transpose, whole_blocks
+from ..gemm import ALIGN, CLAMP, MASK, call_gemm, new_product, plain, whole_blocks
+from ..transpose import call_transpose, transpose
 from .conv_products import axis_phases, phase_at, small_border
 from .windows import slot_scratch
 

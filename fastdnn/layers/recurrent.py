@@ -1,11 +1,13 @@
 """Layers that go through the steps of a sequence: what they are told, their parameters, and where their numbers stand."""
 
-from ..gemm import ALIGN, gemm, gemm_of_segments, padded, transpose
+from ..gemm import ALIGN, gemm, gemm_of_segments, padded
 from ..initializers import check_initializer
 from ..specs import check_count, check_number
+from ..transpose import transpose
 from .base import Layer, Parameter
 from .noise import SpatialDropout
-from .recurrent_steps import CELL, RECURRENT, recurrent_gradient, recurrent_refresh
+from .recurrent_backward import recurrent_gradient, recurrent_refresh
+from .recurrent_rows import CELL, RECURRENT
 
 
 class Recurrent(Layer):

@@ -4,7 +4,9 @@ from .._jit import inner
 from .._rows import row_op
 from .activation_function import call_on_tile, check_activation, get_activation
 from .recurrent import Recurrent
-from .recurrent_steps import copied, recurrent_kernels, summed
+from .recurrent_backward import backward_kernel
+from .recurrent_forward import forward_kernel
+from .recurrent_rows import copied, summed
 
 
 @row_op(1, 1, exact=True)
@@ -70,7 +72,7 @@ class SimpleRNN(Recurrent):
     """
 
     name = "simple_rnn"
-    kernels = recurrent_kernels("simple_rnn", rnn_step, rnn_back)
+    kernels = forward_kernel("simple_rnn", rnn_step), backward_kernel("simple_rnn", rnn_back)
 
     def __init__(self, units, activation="tanh", return_sequences=False, go_backwards=False, **rules):
         super().__init__(units, return_sequences, go_backwards, **rules)

@@ -8,11 +8,12 @@ from .._jit import inner
 from .._math import exp, log, maximum, minimum
 from .._rows import fold_op, move, multiply_whole, row_op, scaled, sum_of
 from .._simd import copy, doubles_at, integers_at, local, offset, pointer_at, real, where
-from ..gemm import padded, transpose_blocks
+from ..gemm import padded
 from ..inputs import check_missing
 from ..layers.activations import exp_minus, row_max
 from ..layers.base import op_kernel
 from ..specs import check_number
+from ..transpose import transpose_blocks
 from .base import (
     LOSS,
     Loss,
