@@ -28,8 +28,8 @@ from ..layers.masks import step_counts
 from ..specs import Spec
 
 # Addresses of the constants of `pointwise` and the factor of the reported loss, and of the constants of the outputs; whether
-# rows are steps that a mask leaves out.
-LOSS = fields("constants", "of_outputs", "masked")
+# rows are steps that a mask leaves out, and whether they are steps at all, not samples.
+LOSS = fields("constants", "of_outputs", "masked", "by_steps")
 
 LOSSES_TABLE = {}  # name -> class
 
@@ -185,9 +185,7 @@ def scale_of(op, data):
 
 @inner
 def weight_of(op, data, position):
-    """Weight of the row at `position` of the order, rows counted: that of its sample; 0 where a mask leaves it out."""
-    if op.masked and not step_counts(data, position, op.sample_rows):
-        return 0.0
+    """Weight of the row at `position` of the order, rows counted: that of its sample."""
     if not data.sample_weight:
         return 1.0
     return doubles_at(data.sample_weight)[sample(data, position if op.sample_rows == 1 else position // op.sample_rows)]
@@ -196,11 +194,11 @@ def weight_of(op, data, position):
 @inner
 def target_of(op, data, position):
     """Number of the target of the row at `position` of the order, rows counted."""
+    if op.by_steps == 0:
+        return sample(data, position)
     rows = op.sample_rows
     if data.steps:
         return sample(data, position // rows) * data.steps + data.first_step + position % rows
-    if rows == 1:
-        return sample(data, position)
     return sample(data, position // rows) * rows + position % rows
 
 
@@ -211,13 +209,15 @@ def loss_at(op, data, position):
 
 
 @inner
-def forget_masked(op, data, work, start, lo, n):
-    """Scores of 0 in the rows that a mask leaves out: what padding gives may be infinite, or its loss."""
+def leave_out_masked(op, data, work, start, lo, n):
+    """No gradient and no loss in the rows that a mask leaves out, whatever padding gives: it may be infinite."""
     if op.masked:
+        losses = doubles_at(data.losses)
         for i in range(lo, lo + n):
             if not step_counts(data, start + i, op.sample_rows):
+                losses[loss_at(op, data, start + i)] = 0.0
                 for j in range(op.ld_in):
-                    work[op.x + i * op.ld_in + j] = real(work, 0.0)
+                    work[op.dx + i * op.ld_in + j] = real(work, 0.0)
 
 
 def _elementwise(op, data, params, grads, work, start, lo, n):
@@ -231,7 +231,6 @@ def _elementwise(op, data, params, grads, work, start, lo, n):
     y, losses = pointer_at(data.y, work), doubles_at(data.losses)
     a, b, report = real(work, hyper[0]), real(work, hyper[1]), hyper[2]
     constants, share = pointer_at(op.of_outputs, work), scale_of(op, data)
-    forget_masked(op, data, work, start, lo, n)
     if n_out == 1:
         scores, targets, same, weights, values = local(work), local(work), local(work), local(work), local(work)
         for r in range(16):
@@ -247,6 +246,7 @@ def _elementwise(op, data, params, grads, work, start, lo, n):
                 scale = share * weight_of(op, data, start + first + r)
                 work[op.dx + (first + r) * ld] = scores[r]
                 losses[loss_at(op, data, start + first + r)] = report * scale * values[r]
+        leave_out_masked(op, data, work, start, lo, n)
         return
     for i in range(lo, lo + n):
         scale = share * weight_of(op, data, start + i)
@@ -254,6 +254,7 @@ def _elementwise(op, data, params, grads, work, start, lo, n):
         target = offset(y, target_of(op, data, start + i) * n_out)
         total = apply(z, target, constants, dz, real(work, scale), a, b, n_out)
         losses[loss_at(op, data, start + i)] = report * scale * total
+    leave_out_masked(op, data, work, start, lo, n)
 
 
 def _gradient_kernel(name, pointwise, per_output):

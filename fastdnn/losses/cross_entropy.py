@@ -18,7 +18,7 @@ from .base import (
     LOSS,
     Loss,
     as_targets,
-    forget_masked,
+    leave_out_masked,
     loss,
     loss_at,
     mean_of,
@@ -104,7 +104,6 @@ def narrow_gradient(op, data, params, grads, work, start, lo, n):
     block, turned, tops, totals, margins, weights, factors = (
         local(work), local(work), local(work), local(work), local(work), local(work), local(work)
     )  # fmt: skip
-    forget_masked(op, data, work, start, lo, n)
     for r in range(256):
         block[r] = real(work, 0.0)
     for r in range(16):
@@ -114,7 +113,7 @@ def narrow_gradient(op, data, params, grads, work, start, lo, n):
         move(offset(work, op.x + first * 16), block, rows * 16)
         exps_of_16(block, n_out, turned, tops, totals)
         # Apart from the labels: one loop for both becomes gathers, which wait for what has just been stored (30 ns a row).
-        if data.sample_weight or op.masked:
+        if data.sample_weight:
             for r in range(rows):
                 weights[r] = real(work, scale * weight_of(op, data, start + first + r))
         for r in range(rows):
@@ -128,6 +127,7 @@ def narrow_gradient(op, data, params, grads, work, start, lo, n):
             position = start + first + r
             work[op.dx + (first + r) * 16 + integers_at(data.y, target_of(op, data, position))[0]] -= weights[r]
             losses[loss_at(op, data, position)] = scale * weight_of(op, data, position) * margins[r]
+    leave_out_masked(op, data, work, start, lo, n)
 
 
 @op_kernel(LOSS)
@@ -139,7 +139,6 @@ def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
     ld, n_out, hyper, scale = op.ld_in, op.n_in, doubles_at(op.constants), scale_of(op, data)
     low, high = real(work, hyper[0]), real(work, hyper[1])
     losses, totals, margins = doubles_at(data.losses), local(work), local(work)
-    forget_masked(op, data, work, start, lo, n)
     for r in range(16):
         totals[r], margins[r] = real(work, 1.0), real(work, 0.0)
     for first in range(lo, lo + n, 16):
@@ -156,6 +155,7 @@ def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
         clipped_losses(totals, margins, margins, low, high, 16)
         for r in range(rows):
             losses[loss_at(op, data, start + first + r)] = scale * weight_of(op, data, start + first + r) * margins[r]
+    leave_out_masked(op, data, work, start, lo, n)
 
 
 @op_kernel(LOSS)
@@ -212,7 +212,6 @@ def soft_cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
     """(sum(q) softmax - q) * weight / sum of weights for rows lo..lo+n and targets q (n, n_out), and the rows' losses."""
     ld, n_out, scale = op.ld_in, op.n_in, scale_of(op, data)
     targets, losses = pointer_at(data.y, work), doubles_at(data.losses)
-    forget_masked(op, data, work, start, lo, n)
     for i in range(lo, lo + n):
         weight = scale * weight_of(op, data, start + i)
         z, dz = offset(work, op.x + i * ld), offset(work, op.dx + i * ld)
@@ -222,6 +221,7 @@ def soft_cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
         value = mass * math.log(total) - _weighted_rest(q, z, top, n_out)
         _soft_difference(dz, q, dz, real(work, weight) * mass / total, real(work, weight), n_out)
         losses[loss_at(op, data, start + i)] = weight * value
+    leave_out_masked(op, data, work, start, lo, n)
 
 
 @loss
