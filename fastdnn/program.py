@@ -137,8 +137,24 @@ class Program:
         input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
         if mixes:
             mix_op(INPUT.on(self.table[0]), builder, shape, packed)
-        wanted = input_gradient  # whether somebody wants the gradient of a layer's input
-        for number, (_, layer) in enumerate(leaves):
+        self._emit(layout, builder, folded, first, packed, input_gradient)
+        if self.table[:, [OP.sync_forward, OP.sync_backward]].any() and not any(layer.needs_batch for _, layer in leaves):
+            raise ValueError("a layer has a kernel that needs all rows of a batch: its class says needs_batch = True")
+        builder.input_shape = shapes[-1]
+        self.loss_rows = builder.sample_rows
+        self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
+        self.masked = bool(builder.masked)
+        self.segments = self._cut()
+        self.n_work, self.work = padded(self._size), None
+
+    def _emit(self, layout, builder, folded, first, packed, wanted):
+        """Let each layer fill in its op.
+
+        folded : of each layer, whether its op is left to another     first : the one behind those that the gather does
+        packed : whether that gets packed pixels     wanted : whether somebody wants the gradient of its input
+        """
+        shapes, shape = layout.shapes, self.sample_shape
+        for number, (_, layer) in enumerate(layout.leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
             builder.packed = packed and number == first
@@ -163,14 +179,6 @@ class Program:
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
-        if self.table[:, [OP.sync_forward, OP.sync_backward]].any() and not any(layer.needs_batch for _, layer in leaves):
-            raise ValueError("a layer has a kernel that needs all rows of a batch: its class says needs_batch = True")
-        builder.input_shape = shapes[-1]
-        self.loss_rows = builder.sample_rows
-        self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
-        self.masked = bool(builder.masked)
-        self.segments = self._cut()
-        self.n_work, self.work = padded(self._size), None
 
     def _reserve_blocks(self, wide, shapes, n_layers):
         """Inference: two blocks that values take in turns, behind the chunks two more, and one for what is between them."""

@@ -8,6 +8,7 @@ from .base import Layer, Parameter
 from .noise import SpatialDropout
 from .recurrent_backward import recurrent_gradient, recurrent_refresh
 from .recurrent_rows import CELL, RECURRENT
+from .weighted import keep_rules
 
 
 class Recurrent(Layer):
@@ -50,9 +51,7 @@ class Recurrent(Layer):
         self.initializer = check_initializer(initializer)
         self.recurrent_initializer = check_initializer(recurrent_initializer)
         self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
-        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+        keep_rules(self, l1, l2, learning_rate_factor, max_norm)
 
     def leaves(self, key):
         # One mask of the inputs a sequence is what drops whole features.

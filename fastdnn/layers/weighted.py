@@ -6,6 +6,13 @@ from .activation_function import check_activation, get_activation
 from .base import Layer, Parameter
 
 
+def keep_rules(layer, l1, l2, learning_rate_factor, max_norm=None):
+    """Let a layer keep the rules by which its parameters are trained, checked; see `Dense`."""
+    layer.l1, layer.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
+    layer.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
+    layer.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+
+
 class Weighted(Layer):
     """Base of layers y = f(kernel applied to x + b)."""
 
@@ -16,9 +23,7 @@ class Weighted(Layer):
         self.activation, self.use_bias = check_activation(activation), bool(use_bias)
         self.initializer = None if initializer is None else check_initializer(initializer)
         self.bias_initializer = check_initializer(bias_initializer)
-        self.l1, self.l2 = (check_number(name, value, "[0, inf)") for name, value in (("l1", l1), ("l2", l2)))
-        self.learning_rate_factor = check_number("learning_rate_factor", learning_rate_factor, "[0, inf)")
-        self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, "(0, inf)")
+        keep_rules(self, l1, l2, learning_rate_factor, max_norm)
 
     def _kernel_and_bias(self, name, shape, fans=None, n_out=None, last_axes=1):
         """The parameters: a kernel of that name and shape, whose last axis is the outputs unless n_out is, and the bias."""
