@@ -192,3 +192,13 @@ def filled(targets, counts):
     targets = np.array(targets)
     targets[~counts] = targets[np.argmax(counts)]
     return targets
+
+
+def refuse_texts(X):
+    """ValueError if X holds strings where ids are wanted."""
+    found = as_array(X, "X")
+    if found.dtype.kind in "US" or any(isinstance(value, (str, bytes)) for value in found.ravel()[:1]):
+        raise ValueError(
+            "X must hold integers, the ids of tokens, got strings; fastdnn.preprocessing.TextTokenizer makes ids of texts, "
+            "in a Pipeline before the network"
+        )

@@ -10,7 +10,7 @@ import scipy.sparse
 from sklearn.utils import assert_all_finite
 
 from .gather import NARROW
-from .inputs import as_array, as_numbers, check_missing, check_sparse
+from .inputs import as_array, as_numbers, check_missing, check_sparse, refuse_texts
 from .layers.base import DATA
 
 
@@ -216,6 +216,7 @@ def as_ids(X):
         raise ValueError("X has masked entries; fill them with the id of padding, X.filled(0), say")
     X = as_array(X, "X")
     check_missing(X, "X")
+    refuse_texts(X)
     if X.ndim == 1:
         raise ValueError(f"X must hold ids of shape (n, time), got {X.shape}; X[None] is one sequence")
     if X.dtype == np.uint64 and X.size and X.max() >= 1 << 63:

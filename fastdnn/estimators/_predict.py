@@ -5,7 +5,7 @@ import scipy.sparse
 from sklearn.utils.validation import validate_data
 
 from ..inference import chunks
-from ..inputs import check_sparse
+from ..inputs import check_sparse, refuse_texts
 from ._steps import takes_ids
 
 
@@ -22,6 +22,8 @@ def predictions(estimator, model, X):
 def checked(estimator, model, X):
     """X as scikit-learn checks it, with numbers that the network's float type holds."""
     check_sparse(X)
+    if takes_ids(estimator):
+        refuse_texts(X)
     nd = len(model.layout.shapes[0]) > 1
     X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False, allow_nd=nd)
     if takes_ids(estimator):

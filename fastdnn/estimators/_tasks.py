@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..inputs import check_dense, check_kinds, check_missing, check_sparse, weights_of_classes
+from ..inputs import check_dense, check_kinds, check_missing, check_sparse, refuse_texts, weights_of_classes
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
 from ._predict import winners
 from ._restore import unchanged_on_error
@@ -34,6 +34,8 @@ def check_data(estimator, X, y, reset, warn=False, **checks):
     nd = getattr(estimator, "layers", None) is not None
     dtype = None if takes_ids(estimator) else (np.float64, np.float32)
     checks |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtype, "allow_nd": nd}
+    if takes_ids(estimator):
+        refuse_texts(X)
     steps = steps_of(estimator, X)
     try:
         if steps is not None:
