@@ -8,6 +8,7 @@ with paused():
     from . import callbacks, initializers, layers, losses, optimizers, preprocessing, schedules
     from ._jit import warmup
     from ._threads import config_context, get_num_threads, set_num_threads
+    from .adversarial import GAN
     from .displays import NetworkDisplay, TrainingCurveDisplay
     from .estimators import DNNClassifier, DNNRegressor, MLPClassifier, MLPRegressor
     from .model import Model
@@ -16,6 +17,7 @@ with paused():
 __version__ = "0.1.0"
 
 __all__ = [
+    "GAN",
     "DNNClassifier",
     "DNNRegressor",
     "MLPClassifier",

@@ -52,7 +52,7 @@ class Binding:
         """{entry: array} of what is the same with an update and without; the counts that go with them are set."""
         training, model, program = self._training, self._training.model, self._training.program
         counts = {
-            TRAIN.ops: len(program.table), TRAIN.n_shards: training.plan.shards, TRAIN.n_segments: len(program.segments),
+            TRAIN.ops: len(program.table), TRAIN.n_shards: training.plan.shards, TRAIN.n_segments: len(training.segments),
             TRAIN.n_parts: len(training.parts), TRAIN.n_params: len(model.params), TRAIN.itemsize: model.dtype.itemsize,
             TRAIN.capacity: training.capacity, TRAIN.chunk: training.chunk, TRAIN.loss_rows: program.loss_rows,
             TRAIN.by_shards: training.by_shards, TRAIN.whole: program.whole, TRAIN.unit: program.unit,
@@ -65,7 +65,7 @@ class Binding:
         for routine in (*engine.ROUTINES, *(SHARD_ROUTINES if training.by_shards else ())):
             self.job[getattr(TRAIN, routine.__name__)] = routine.address
         return {
-            TRAIN.program: program.table, TRAIN.segments: program.segments, TRAIN.parts: training.parts,
+            TRAIN.program: program.table, TRAIN.segments: training.segments, TRAIN.parts: training.parts,
             TRAIN.bounds: share(training.parts[:, PART.n_params], self._threads), TRAIN.data: training.data,
             TRAIN.control: model.trained.control, TRAIN.scale: training.scale, TRAIN.losses: training.losses,
             TRAIN.squares: training.squares, TRAIN.params: model.params,

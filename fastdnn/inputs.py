@@ -68,13 +68,17 @@ def check_kinds(a, name):
         )
 
 
-def check_weights(sample_weight, n, name="sample_weight"):
-    """float64 array of shape (n,) or None; ValueError unless finite, not negative and not all zero."""
+def check_weights(sample_weight, n, name="sample_weight", signed=False):
+    """float64 array of shape (n,) or None; ValueError unless finite and, if not `signed`, not negative and not all zero."""
     if sample_weight is None:
         return None
     weights = np.ascontiguousarray(as_numbers(sample_weight, name, np.float64))
     if weights.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), got {weights.shape}")
+    if signed:
+        if not np.isfinite(weights).all():
+            raise ValueError(f"{name} must be finite, got {weights[~np.isfinite(weights)][0]:g}")
+        return weights
     if not np.isfinite(weights).all() or (weights < 0).any():
         bad = weights[~np.isfinite(weights) | (weights < 0)][0]
         raise ValueError(f"{name} must be finite and not negative, got {bad:g}")

@@ -1,6 +1,7 @@
 """Single steps and gradients, a batch a call: the bindings to the last kinds of batches are kept from call to call."""
 
 import contextlib
+import math
 from typing import Any
 
 import numpy as np
@@ -154,8 +155,12 @@ class Steps(Weights):
             layout.check_mask()
         if source.mask is not None and layout.gives_steps and not isinstance(network.loss, GivenGradient):
             rows = filled(rows, source.mask.ravel() > 0)
-        targets = network.loss.check_targets(rows, shape[-1], self.dtype)
-        return source, targets, check_weights(sample_weight, source.n)
+        targets, signed = network.loss.check_targets(rows, shape[-1], self.dtype), network.loss.signed_weights
+        weights = check_weights(sample_weight, source.n, signed=signed)
+        if signed and weights is not None:
+            targets[: source.n * math.prod(shape)].reshape(source.n, -1)[...] *= weights[:, None]
+            weights = None
+        return source, targets, weights
 
     def loss_and_grad(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False,

@@ -120,6 +120,8 @@ class Training:
     ----------
     watch : callable or None
         Called at least every 0.1 s of an epoch with the part of it that is done; a true result ends the epoch.
+    segments : ndarray
+        Of the program, those that a step goes through; see `Program`.
     done : int
         Samples that the last epoch has trained with: fewer than all if it was ended.
     rate : float
@@ -146,7 +148,7 @@ class Training:
         made = layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
         options = mixes, source.mask is not None, False, self.windows, self.checkpoints
         self.program = self._program(*made, self.plan.slots, self.plan.chunk, *options)
-        rows = self.capacity
+        rows, self.segments = self.capacity, self.program.segments
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
         self.limits, self.limit_norms = model.layout.limits()
         self.scale, self.losses = np.zeros(1), np.zeros(rows * self.program.loss_rows * self.windows)

@@ -41,6 +41,11 @@ def loss(name, z, y, weights=None):
         r = np.reshape(y, (len(z), -1)) - z
         return np.average(np.maximum(0.5 * r, -0.5 * r).sum(axis=1), weights=weights)
     y = np.reshape(y, z.shape)
+    if name == "policy_gradient":
+        allowed, a = ~np.isnan(y), np.nan_to_num(y)
+        p = np.where(allowed, np.exp(z), 0)
+        p /= p.sum(axis=1, keepdims=True)
+        return np.mean(-(a * np.log(np.where(allowed, p, 1))).sum(axis=1) * (1 if weights is None else weights))
     p = 1 / (1 + np.exp(-z))
     r, right = np.abs(z - y), np.where(y > 0.5, p, 1 - p)
     values = {
@@ -53,6 +58,8 @@ def loss(name, z, y, weights=None):
         "focal": lambda: -((1 - right) ** 2) * np.log(right),
         "poisson": lambda: np.where(y > 0, y * np.log(np.where(y > 0, y, 1)), 0) - y - y * z + np.exp(z),
         "gamma": lambda: y * np.exp(-z) + z - np.log(y) - 1,
+        "linear": lambda: y * z,
+        "adversarial": lambda: 2 * (np.log1p(np.exp(z)) - np.maximum(y, 0) * z),
     }
     if name not in values:
         raise ValueError(f"write an oracle for the loss {name!r} here")

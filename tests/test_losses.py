@@ -63,10 +63,13 @@ def test_float32(name):
 @pytest.mark.parametrize(
     ("name", "link"),
     [
-        *[(name, lambda z: z) for name in ("squared_error", "absolute_error", "huber", "log_cosh", "quantile", "hinge")],
+        *[
+            (name, lambda z: z)
+            for name in ("squared_error", "absolute_error", "huber", "log_cosh", "quantile", "hinge", "linear")
+        ],
         *[(name, np.exp) for name in ("poisson", "gamma")],
-        *[(name, lambda z: 1 / (1 + np.exp(-z))) for name in ("log_loss", "focal")],
-        ("cross_entropy", naive.softmax),
+        *[(name, lambda z: 1 / (1 + np.exp(-z))) for name in ("log_loss", "focal", "adversarial")],
+        *[(name, naive.softmax) for name in ("cross_entropy", "policy_gradient")],
     ],
 )
 def test_link(name, link):
@@ -88,6 +91,9 @@ TORCH = {  # the same loss from PyTorch's functions, on scores z and targets y
         F.binary_cross_entropy_with_logits(z, y, reduction="none") * ((2 * y - 1) * -z).sigmoid() ** 2
     ).sum(1),
     "cross_entropy": lambda F, z, y: F.cross_entropy(z, y, reduction="none"),
+    "linear": lambda F, z, y: (z * y).sum(1),
+    "policy_gradient": lambda F, z, y: -(F.log_softmax(z, 1) * y).sum(1),
+    "adversarial": lambda F, z, y: 2 * (F.softplus(z) - y.relu() * z).sum(1),
 }
 
 

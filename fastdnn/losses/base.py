@@ -43,6 +43,8 @@ class Loss(Spec):
         Its name, by default that of the class.
     labels : bool
         Whether targets may be class numbers (n,).
+    signed_weights : bool
+        Whether sample weights may be negative: they then multiply the targets, and the loss is the mean over the samples.
     metrics_are_means : bool
         Whether what `metrics` gives are means over the samples.
     kernel : Kernel
@@ -56,6 +58,7 @@ class Loss(Spec):
 
     name = "loss"
     labels = False
+    signed_weights = False
     metrics_are_means = False
     per_output = False
 

@@ -1,0 +1,460 @@
+"""GAN: a generator that learns to make samples like those it is shown, against a discriminator that tells them apart."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from . import rng
+from ._guard import guard
+from .adversarial_training import AdversarialFit, AdversarialTraining, fit_in_turns
+from .callbacks import Callback, EarlyStopping, GradientMonitor, ReduceLROnPlateau
+from .callbacks.base import check_callbacks
+from .convergence import few, spread, warn
+from .history import History
+from .inputs import as_numbers
+from .layers import Dense, Layer
+from .layers.weighted import Weighted
+from .losses import Adversarial
+from .losses.adversarial import KINDS
+from .model import Model
+from .network import Trained, check_layers
+from .optimizers import Adam, Optimizer, get_optimizer
+from .progress import reporter
+from .saving.pairs import load_gan, save_gan
+from .schedules import Polynomial
+from .sources import Source
+from .specs import check_count, check_number
+from .weights import DTYPES
+
+RATE, BETA_1, SMOOTHING = 2e-3, 0.5, 0.1
+BOUNDS = {"tanh": (-1, 1), "sigmoid": (0, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}
+LOST = {"non_saturating": 4.6, "least_squares": 0.98, "hinge": 0.98}  # loss of a generator nothing of which is believed
+SAME = 1e-2  # samples that differ by less, in parts of what the real ones do, are taken for the same
+
+
+def draw_weights(model):
+    """Draw kernels and biases of layers whose `initializer` is None uniformly from -1 to 1, divided by sqrt(fan_in).
+
+    That is PyTorch's default. With He's weights, larger by a factor of 2.4, and biases of 0 before rectifiers, a generator
+    found 1 to 3 of 8 modes where it finds all of them so.
+    """
+    fans = {}
+    for i, entry in enumerate(model.layout.entries):
+        layer = model.layout.leaves[entry.layer][1]
+        if isinstance(layer, Weighted) and layer.initializer is None:
+            fans.setdefault(entry.layer, (entry.parameter.fans or (entry.rows,))[0])
+            source = rng.generator(model.seed, rng.WEIGHTS, len(model.layout.entries) + i)
+            entry.view(model.params)[...] = source.uniform(-1, 1, entry.shape) / np.sqrt(fans[entry.layer])
+
+
+class GAN:
+    """A generative adversarial network: two networks that learn from each other to make samples like those of a data set.
+
+    Parameters
+    ----------
+    generator : list of Layer
+        From codes (latent,), and a one-hot class behind them where there are classes, to samples.
+    discriminator : list of Layer
+        From samples to a vector; a Dense layer with one score, or one for each class, is added.
+    latent : int, default=64
+        Numbers of a code, drawn from the standard normal distribution.
+    loss : {"non_saturating", "least_squares", "hinge"}, default="non_saturating"
+        See `fastdnn.losses.Adversarial`.
+    label_smoothing : float or None, default=None
+        The discriminator is to give real samples 1 - label_smoothing, not 1, in [0, 1); None is 0.1, and 0 with "hinge",
+        which has no targets to smooth. Made samples are not smoothed.
+    discriminator_steps : int, default=1
+        Steps of the discriminator for each of the generator.
+    instance_noise : float, default=0.5
+        Noise on all that the discriminator sees, in parts of the standard deviation of X, >= 0; it goes down to
+        0 in the course of the fit. Without it the first mode that the generator finds is often the last. Reference:
+        Soenderby et al. 2016, arXiv:1610.04490.
+    generator_optimizer, discriminator_optimizer : str, Optimizer or None, default=None
+        None is ``Adam(Polynomial(2e-3), beta_1=0.5)``: a rate that goes down to 0 in the course of the fit. A slower
+        generator is no cure for what goes wrong (it finds fewer modes).
+    average : float or None, default=None
+        Decay of a moving average of the generator's weights, in (0, 1), with which `sample` then makes samples: for rates
+        that do not go down to 0. None takes the last weights.
+    dtype : {"float32", "float64"}, default="float32"
+        Float type of both.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of weights, codes and the order of samples. The same seed gives the same bits on any number of threads.
+
+    Attributes
+    ----------
+    generator, discriminator : Model
+        The two networks, once `fit` or `build` has been called, None before; both are ordinary models.
+    classes : ndarray or None
+        Labels, in the order of the generator's one-hot inputs and the discriminator's scores.
+    history : History or None
+        Of the last fit: "discriminator_loss", "generator_loss", "rate", "seconds".
+    epochs, step : int
+        Epochs and steps of the generator in all.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not one of those named above.
+
+    Notes
+    -----
+    With labels, the discriminator has a score for each class, and of a sample that of its class alone counts: a projection
+    discriminator without the part that all classes share (Miyato & Koyama 2018, arXiv:1802.05637). Any stack of layers
+    takes labels that way.
+
+    Real and made samples go through the discriminator as batches of their own, so that each has batch statistics of its own.
+    A step costs the generator's way forward and back, the discriminator's for real and made samples, and the gradient of its
+    input: nothing is done twice, but for generators of images without BatchNorm, which go forward again on their way back.
+
+    References
+    ----------
+    Goodfellow, I. et al. (2014). Generative adversarial networks. arXiv:1406.2661.
+    Salimans, T. et al. (2016). Improved techniques for training GANs (one-sided label smoothing). arXiv:1606.03498.
+    Yazici, Y. et al. (2018). The unusual effectiveness of averaging in GAN training. arXiv:1806.04498.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdnn import GAN, layers
+    >>> angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 512)
+    >>> circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    >>> gan = GAN([layers.Dense(32, "relu"), layers.Dense(2)], [layers.Dense(32, "relu")], latent=4, random_state=0)
+    >>> history = gan.fit(circle, epochs=2, batch_size=64)
+    >>> gan.sample(3, random_state=0).shape
+    (3, 2)
+    """
+
+    def __init__(
+        self,
+        generator: Sequence[Layer],
+        discriminator: Sequence[Layer],
+        latent: int = 64,
+        loss: str = "non_saturating",
+        label_smoothing: float | None = None,
+        discriminator_steps: int = 1,
+        instance_noise: float = 0.5,
+        generator_optimizer: str | Optimizer | None = None,
+        discriminator_optimizer: str | Optimizer | None = None,
+        average: float | None = None,
+        dtype: DTypeLike = "float32",
+        random_state: Any = None,
+    ) -> None:
+        if not isinstance(loss, str) or loss not in KINDS:
+            raise ValueError(f"loss must be one of {KINDS}, got {loss!r}")
+        hinge = loss == "hinge"
+        if label_smoothing is None:
+            label_smoothing = 0.0 if hinge else SMOOTHING
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, "[0, 1)")
+        if hinge and self.label_smoothing:
+            raise ValueError(f"label_smoothing must be 0 or None with loss='hinge', got {label_smoothing!r}")
+        self.layers = check_layers(generator), check_layers(discriminator)
+        self.latent, self.loss = check_count("latent", latent), loss
+        self.discriminator_steps = check_count("discriminator_steps", discriminator_steps)
+        self.instance_noise = check_number("instance_noise", instance_noise, "[0, inf)")
+        self.average = None if average is None else check_number("average", average, "(0, 1)")
+        self.optimizers = self._optimizer(generator_optimizer, self.average), self._optimizer(discriminator_optimizer)
+        if dtype not in (*DTYPES, *map(np.dtype, DTYPES)):
+            raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+        self.dtype, self.seed = np.dtype(dtype), rng.check_seed(random_state)
+        self.generator = self.discriminator = self.classes = None
+        self.trained = Trained()
+
+    @staticmethod
+    def _optimizer(given, average=None):
+        optimizer = Adam(Polynomial(RATE), beta_1=BETA_1) if given is None else get_optimizer(given)
+        if optimizer.full_batch or optimizer.trains_elsewhere:
+            raise ValueError(f"networks that train in turns need an optimizer of single steps, not {optimizer!r}")
+        changes = {"average": average} if average is not None else {}
+        return optimizer.replace(**changes)
+
+    # ------------------------------------------------------------ the two networks
+
+    def build(self, input_shape: int | Sequence[int], classes: ArrayLike | None = None) -> Self:
+        """Lay out both networks for samples of that shape, and of these classes, if any, and draw their initial weights.
+
+        Parameters
+        ----------
+        input_shape : tuple of int or int
+            Shape of one sample.
+        classes : array-like of shape (k,) or None
+            Labels, all different.
+
+        Returns
+        -------
+        GAN
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the layers do not fit the shape: the generator makes others, say.
+        """
+        shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
+        classes = None if classes is None else np.unique(np.asarray(classes))
+        self.classes = classes
+        k, (generator, discriminator) = 0 if classes is None else len(classes), self.layers
+        kinds = {"dtype": self.dtype, "random_state": self.seed}
+        of_generator, of_discriminator = self.optimizers
+        generator = Model(generator, Adversarial(self.loss, "generator"), of_generator, **kinds)
+        try:
+            generator.build(self.latent + k)
+        except ValueError as error:
+            raise ValueError(f"generator: {error}") from error
+        draw_weights(generator)
+        if generator.layout.shapes[-1] != shape:
+            raise ValueError(f"the generator makes samples of shape {generator.layout.shapes[-1]}, X has samples of {shape}")
+        kinds["random_state"] = self.seed + 1  # not the weights of the generator again
+        discriminator = Model([*discriminator, Dense(max(1, k))], Adversarial(self.loss), of_discriminator, **kinds)
+        try:
+            discriminator.build(shape)
+        except ValueError as error:
+            raise ValueError(f"discriminator: {error}") from error
+        draw_weights(discriminator)
+        if len(discriminator.layout.shapes[-1]) != 1:
+            raise ValueError(
+                f"the discriminator must make vectors of samples, its last layer gives {discriminator.layout.shapes[-2]}; "
+                "add layers.Flatten() or layers.GlobalAvgPool2D()"
+            )
+        self.generator, self.discriminator, self.trained = generator, discriminator, Trained()
+        return self
+
+    def _built(self):
+        if self.generator is None:
+            raise ValueError("this GAN has no networks yet: call fit(X) or build(input_shape) first")
+        return self.generator.network
+
+    @property
+    def code_size(self) -> int:
+        """Numbers that the generator takes: a code, and a one-hot class."""
+        return self.latent + (0 if self.classes is None else len(self.classes))
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Nobody else reads or writes the two networks meanwhile."""
+        with guard(self), guard(self.generator), guard(self.discriminator):
+            yield
+
+    # What fits and their callbacks ask a model for.
+
+    network = property(lambda self: self.generator.network)
+    params = property(lambda self: self.generator.params)
+    optimizer = property(lambda self: self.optimizers[0])
+    step = property(lambda self: 0 if self.generator is None else self.generator.step)
+    skipped_steps = property(lambda self: self.generator.skipped_steps + self.discriminator.skipped_steps)
+
+    @property
+    def epochs(self):
+        return self.trained.epochs
+
+    @epochs.setter
+    def epochs(self, value):
+        self.trained.epochs = value
+
+    @property
+    def history(self) -> History | None:
+        return self.trained.history
+
+    @history.setter
+    def history(self, value):
+        self.trained.history = value
+
+    # ------------------------------------------------------------ training
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        epochs: int = 1,
+        batch_size: int = 64,
+        callbacks: Sequence[Callback] = (),
+        verbose: int | str = 0,
+        shuffle: bool = True,
+        *,
+        resume: bool = False,
+    ) -> History:
+        """Train both networks for a number of epochs; a second fit goes on with the weights of the first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Real samples, finite, in the range of the generator's last activation (tanh: -1 to 1).
+        y : array-like of shape (n,) or None
+            Labels: samples are then made by class.
+        epochs : int, default=1
+            Passes over the samples; with `resume` those already done are counted.
+        batch_size : int, default=64
+            Real samples in a step, and made ones. What does not fill a batch is left out of an epoch, other samples each
+            time.
+        callbacks, verbose, shuffle
+            As for `Model.fit`; callbacks get this GAN as their model. `EarlyStopping`, `ReduceLROnPlateau` and
+            `GradientMonitor` are of one network and its loss.
+        resume : bool, default=False
+            Whether to go on with the last fit of this GAN, from a file perhaps, up to `epochs` in all, bit for bit as if it
+            had not ended.
+
+        Returns
+        -------
+        History
+            "discriminator_loss" and "generator_loss", means over the steps, each before its step; "rate", the generator's,
+            and "seconds".
+
+        Raises
+        ------
+        ValueError
+            If the data or an argument does not fit; raised before anything is changed.
+
+        Warns
+        -----
+        RuntimeWarning
+            If training has stopped because a loss was not finite.
+        sklearn.exceptions.ConvergenceWarning
+            If the discriminator believes nothing any more, or all samples made are the same.
+
+        Notes
+        -----
+        Ctrl-C ends the training and raises KeyboardInterrupt; both networks stay usable.
+        """
+        epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
+        callbacks = [*check_callbacks(callbacks), *reporter(verbose)]
+        for callback in callbacks:
+            if isinstance(callback, (EarlyStopping, ReduceLROnPlateau, GradientMonitor)):
+                raise ValueError(f"{callback!r} is of one network and its loss, a GAN has two; take another callback")
+        X, labels = self._check(X, y)
+        if self.generator is None:
+            self.build(X.shape[1:], labels)
+        numbers = None if labels is None else self._numbers(labels)
+        training = AdversarialTraining(self, X, numbers, min(batch_size, len(X)))
+        run = AdversarialFit(self, training, y, epochs, callbacks=callbacks, shuffle=shuffle, resume=resume, has_rate=True)
+        if run.epoch >= run.epochs:
+            return run.history
+        for model in (self, self.generator, self.discriminator):
+            guard(model).begin()
+        if not resume or self.history is None:
+            for model in (self.generator, self.discriminator):
+                model.trained.fit_start = model.step, 0
+        with run:
+            fit_in_turns(run)
+        self._say_what_went_wrong(X)
+        return run.history
+
+    def _check(self, X, y):
+        """(samples of the float type, labels or None), checked."""
+        X = as_numbers(X, "X", self.dtype)
+        source = Source(X, self.dtype)
+        source.check_finite()
+        if source.n < 2:
+            raise ValueError(f"X must have at least 2 samples to tell from others, got {source.n}")
+        last = getattr(self.layers[0][-1], "activation", None)
+        low, high = BOUNDS.get(last if isinstance(last, str) else "", (-np.inf, np.inf))
+        if X.min() < low or X.max() > high:
+            raise ValueError(
+                f"X has numbers from {X.min():g} to {X.max():g}, and the generator, which ends with {last}, makes them from "
+                f"{low} to {high}: scale X, or take another last activation"
+            )
+        if self.generator is not None and X.shape[1:] != self.discriminator.layout.shapes[0]:
+            raise ValueError(f"X must hold samples of shape {self.discriminator.layout.shapes[0]}, got {X.shape[1:]}")
+        if y is None:
+            if self.classes is not None:
+                raise ValueError("this GAN makes samples by class: give the labels y, too")
+            return X, None
+        labels = np.asarray(y)
+        if labels.shape != (len(X),) or labels.dtype.kind not in "iufbUSO":
+            raise ValueError(f"y must hold a label for each of the {len(X)} samples, got shape {labels.shape}")
+        if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+            raise ValueError("y contains NaN or infinity; remove those samples")
+        if self.generator is not None and self.classes is None:
+            raise ValueError("this GAN was built without classes: fit it without y, or make a new one")
+        return X, labels
+
+    def _numbers(self, labels):
+        """Class numbers of labels; ValueError if there is one that the networks do not know."""
+        numbers = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
+        unknown = np.flatnonzero(self.classes[numbers] != labels)
+        if len(unknown):
+            raise ValueError(f"labels must be among {self.classes.tolist()}, got {labels[unknown[0]]!r}")
+        return numbers
+
+    def _say_what_went_wrong(self, X):
+        """Warn if there is nothing to learn from for the generator, or it has learned one sample."""
+        history = self.history
+        losses = history.get("generator_loss") or [np.nan]
+        if not np.isfinite(losses[-1]):
+            return
+        if losses[-1] > LOST[self.loss]:
+            warn(
+                f"the discriminator believes nothing of what is made (the generator's loss is {losses[-1]:.3g}): what it "
+                "says is of little use to the generator. Take a smaller discriminator, Dropout in it, a smaller rate of its "
+                "optimizer, or loss='least_squares'"
+            )
+        real = X[few(np.arange(len(X)))]
+        if spread(self.sample(len(real), random_state=0)) < SAME * spread(real):
+            warn(
+                "the generator makes the same sample of all codes: it has collapsed. Take smaller rates, BatchNorm in the "
+                "generator, another loss, or larger batches"
+            )
+
+    # ------------------------------------------------------------ samples
+
+    def sample(self, n: int, random_state: Any = None, *, labels: ArrayLike | None = None) -> np.ndarray:
+        """Samples that the generator makes of new codes, with averaged weights if there are some.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        random_state : int, RandomState, Generator or None, default=None
+            Of the codes; the same seed gives the same samples.
+        labels : array-like of shape (n,), one label, or None
+            Classes of the samples, for a GAN that knows some; None draws them.
+
+        Returns
+        -------
+        ndarray of shape (n, ...), of the GAN's float type
+
+        Raises
+        ------
+        ValueError
+            If there are no networks yet, or a label is not known.
+        """
+        self._built()
+        n, source = check_count("n", n, 0), np.random.default_rng(rng.check_seed(random_state))
+        codes = source.standard_normal((n, self.latent), self.dtype)
+        if self.classes is None:
+            if labels is not None:
+                raise ValueError("this GAN knows no classes: it was fitted without y")
+            return self.make(codes)
+        if labels is None:
+            labels = self.classes[source.integers(len(self.classes), size=n)]
+        labels = np.broadcast_to(labels, (n,)) if np.ndim(labels) == 0 else np.asarray(labels)
+        if labels.shape != (n,):
+            raise ValueError(f"labels must be {n} labels or one, got shape {labels.shape}")
+        one_hot = np.zeros((n, len(self.classes)), self.dtype)
+        one_hot[np.arange(n), self._numbers(labels)] = 1
+        return self.make(np.concatenate([codes, one_hot], axis=1))
+
+    def make(self, codes: ArrayLike) -> np.ndarray:
+        """The samples that the generator makes of codes (n, latent), a one-hot class behind them where there are classes.
+
+        On the way from one code to another samples change little by little.
+        """
+        network, averaged = self._built(), self.generator.averaged
+        if averaged is not None:
+            network = network._replace(params=averaged, idle=[])
+        return self.generator._infer(network, codes, True)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write both networks, and all that training goes on from, to a file that cannot execute code; see `Model.save`."""
+        save_gan(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, parts: Sequence[type] = (), max_bytes: int | None = None) -> Self:
+        """A GAN from a file that `save` wrote; see `Model.load`."""
+        return load_gan(cls, path, parts, max_bytes)
+
+    def __repr__(self):
+        state = "not built" if self.generator is None else f"{self.generator!r}, {self.discriminator!r}"
+        return f"<GAN of {self.latent} numbers, {state}>"
