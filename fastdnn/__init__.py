@@ -5,12 +5,19 @@ from ._collector import paused
 with paused():
     import sklearn.utils.validation  # noqa: F401 - before numba: the other way round the two take 0.03 to 0.07 s longer
 
-    from . import callbacks, initializers, layers, losses, optimizers, preprocessing, schedules
+    from . import callbacks, initializers, inspection, layers, losses, optimizers, preprocessing, schedules
     from ._jit import warmup
     from ._threads import config_context, get_num_threads, set_num_threads
     from .adversarial import GAN
     from .displays import NetworkDisplay, TrainingCurveDisplay
-    from .estimators import DNNClassifier, DNNRegressor, MLPClassifier, MLPRegressor
+    from .estimators import (
+        Autoencoder,
+        DNNClassifier,
+        DNNRegressor,
+        MLPClassifier,
+        MLPRegressor,
+        VariationalAutoencoder,
+    )
     from .model import Model
     from .saving import ModelFormatError
 
@@ -18,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GAN",
+    "Autoencoder",
     "DNNClassifier",
     "DNNRegressor",
     "MLPClassifier",
@@ -26,10 +34,12 @@ __all__ = [
     "ModelFormatError",
     "NetworkDisplay",
     "TrainingCurveDisplay",
+    "VariationalAutoencoder",
     "callbacks",
     "config_context",
     "get_num_threads",
     "initializers",
+    "inspection",
     "layers",
     "losses",
     "optimizers",

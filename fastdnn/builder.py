@@ -51,6 +51,11 @@ class Builder:
         op.sample_rows, op.x, op.y, op.dx, op.dy = self.sample_rows, self.input, self.input, self.d_input, self.d_input
 
     @property
+    def loss_rows(self):
+        """Rows of a sample for the loss."""
+        return self._program.loss_rows
+
+    @property
     def before(self):
         """The row of the op before."""
         return self._program.table[self.number]

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 
-from .losses import CrossEntropy, Hinge, LogLoss
+from .losses import Hinge, LogLoss
 from .losses.classification import Focal
 
 MODES = "auto", "min", "max"
@@ -149,6 +149,6 @@ class ScoredProbabilities(ScoredClassifier):
 
 def scored(model, lengths=None):
     """The view of a model that scorers work on; lengths : of the sequences that they judge."""
-    probabilities = isinstance(model.loss, (CrossEntropy, LogLoss, Focal))
+    probabilities = model.loss.labels or isinstance(model.loss, (LogLoss, Focal))
     kind = ScoredProbabilities if probabilities else ScoredClassifier if isinstance(model.loss, Hinge) else ScoredRegressor
     return kind(model, lengths)

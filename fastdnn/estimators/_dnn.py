@@ -1,6 +1,5 @@
 """What DNNClassifier and DNNRegressor share: a fit of any list of layers by `Model.fit`'s means."""
 
-import copy
 import warnings
 from numbers import Integral, Real
 from typing import Any, Self
@@ -24,7 +23,7 @@ from ..schedules import Schedule, get_schedule
 from ..sources import Source
 from ..validation import SPLITS, take
 from ._bridge import Bridge, callbacks_of
-from ._parameters import NestedParameters
+from ._parameters import NestedParameters, made_optimizer
 from ._predict import checked, predictions
 from ._restore import unchanged_on_error
 from ._steps import steps_of, takes_ids
@@ -127,7 +126,7 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         factors = self._class_factors(y, sample_weight)
         n_targets, self.out_activation_ = self._count_outputs(y), self._output_activation()
         loss = self._make_loss()
-        layers, optimizer = [*self._hidden_layers(), Dense(loss.n_scores(n_targets))], self._make_optimizer()
+        layers, optimizer = [*self._hidden_layers(), Dense(loss.n_scores(n_targets))], made_optimizer(self)
         model = self._network(layers, loss, optimizer, dtype, first)
         callbacks = self._callbacks(raw_X, raw_y, metadata, incremental)
         run = prepare(
@@ -175,14 +174,6 @@ class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOut
         for size, activation, rate in zip(sizes, activations, rates, strict=True):
             found += [Dense(size, activation), *([Dropout(rate)] if rate else [])]
         return found
-
-    def _make_optimizer(self):
-        optimizer = copy.deepcopy(get_optimizer(self.optimizer))  # a rate may be changed in it
-        if self.schedule is None:
-            return optimizer
-        if "learning_rate" not in optimizer.settings():
-            raise ValueError(f"schedule cannot be used with optimizer={self.optimizer!r}, which has no learning rate")
-        return optimizer.replace(learning_rate=self.schedule)
 
     def _network(self, layers, loss, optimizer, dtype, first):
         """A new network, or a copy of the one there is to go on with, which a failing fit must not touch."""

@@ -1,5 +1,6 @@
 """Parameters of estimators: set from a signature, and nested ones, ``optimizer__learning_rate``, ``layers__1__rate``."""
 
+import copy
 import inspect
 from typing import Any, Self
 
@@ -13,6 +14,16 @@ def set_all(estimator, given):
     for name in inspect.signature(type(estimator).__init__).parameters:
         if name != "self":
             setattr(estimator, name, given[name])
+
+
+def made_optimizer(estimator):
+    """A copy of an estimator's optimizer, for a rate may be changed in it, with its `schedule`, if it has one."""
+    optimizer = copy.deepcopy(get_optimizer(estimator.optimizer))
+    if estimator.schedule is None:
+        return optimizer
+    if "learning_rate" not in optimizer.settings():
+        raise ValueError(f"schedule cannot be used with optimizer={estimator.optimizer!r}, which has no learning rate")
+    return optimizer.replace(learning_rate=estimator.schedule)
 
 
 BY_NAME = {"optimizer": get_optimizer, "loss": get_loss}  # parameters that a string may stand for

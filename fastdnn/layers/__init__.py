@@ -29,6 +29,7 @@ from .pooling import (
 )
 from .resampling import UpSampling2D, ZeroPadding2D
 from .rescaling import Rescaling
+from .sampling import Sampling
 from .shape import Flatten, Reshape, Residual
 from .simple_rnn import SimpleRNN
 
@@ -41,6 +42,7 @@ LAYERS = {
         Dropout,
         AlphaDropout,
         GaussianNoise,
+        Sampling,
         BatchNorm,
         LayerNorm,
         Residual,
@@ -116,6 +118,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Residual",
+    "Sampling",
     "SeparableConv2D",
     "SimpleRNN",
     "SpatialDropout",
