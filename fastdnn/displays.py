@@ -58,8 +58,8 @@ class TrainingCurveDisplay:
 
         Parameters
         ----------
-        estimator : Model, DNNClassifier, DNNRegressor, MLPClassifier, MLPRegressor or Pipeline ending with one
-            Fitted; scikit-learn's own MLP too.
+        estimator : Model, GAN, an estimator of fastdnn's, or Pipeline ending with one
+            Fitted; scikit-learn's own MLP too. Of a GAN the losses of both networks are drawn.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure, with the scores below the losses.
         keys : list of str, default=None
@@ -94,7 +94,7 @@ class TrainingCurveDisplay:
     def plot(self, ax=None, *, keys=None):
         """Draw; returns the display itself. Parameters as for `from_estimator`."""
         if keys is None:
-            keys = [key for key in self.history if key == "loss" or key.startswith("val_")]
+            keys = [key for key in self.history if key.endswith("loss") or key.startswith("val_")]
         keys = [keys] if isinstance(keys, str) else list(keys)
         missing = [key for key in keys if key not in self.history]
         if missing or not keys:

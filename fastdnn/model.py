@@ -86,7 +86,46 @@ class Model(Steps, Files):
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 32, training: bool = True,
         piece: int | None = None, mixes: bool = False,
     ) -> Training:  # fmt: skip
-        """A `Training` of this network on the data, checked: what `fit` drives epoch by epoch. Builds the network first."""
+        """A step of this network on the samples as they are at the time, without checks and allocations: a `Training`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`; checked here, once. The network is built first, if it is not.
+        batch_size : int, default=32
+            Samples in a batch of `epoch`; ``step()`` takes all of them.
+        training : bool, default=True
+            Whether layers behave as in training.
+        piece : int or None, default=None
+            Samples that go through the network at once, where a batch is to be taken in several parts.
+        mixes : bool, default=False
+            Whether samples are mixed with others; for `fit`.
+
+        Returns
+        -------
+        Training
+            ``X`` and ``y`` are the arrays that its kernels read (X itself where it is a C-contiguous array of the model's
+            float type); who writes into them decides about the next ``step()``, which returns the mean loss before it.
+            ``epoch(order)`` takes the samples batch by batch, ``loss_and_grad()`` leaves the gradient in `grads`.
+
+        Notes
+        -----
+        Numbers written into ``X`` and ``y`` later are not looked at: NaN in them makes the step's loss NaN, and it is left
+        out (see `Optimizer`). Class numbers are, for kernels index with them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> X, y = np.zeros((64, 3), "float32"), np.zeros(64, "float32")
+        >>> bound, rng = Model([layers.Dense(1)], random_state=0).bind(X, y), np.random.default_rng(0)
+        >>> for _ in range(2000):
+        ...     X[...] = rng.standard_normal(X.shape)
+        ...     bound.y[:, 0] = X.sum(axis=1)
+        ...     loss = bound.step()
+        >>> loss < 0.1
+        True
+        """
         source, targets, weights = self.check(self.network, X, y, sample_weight)
         batch_size = min(check_count("batch_size", batch_size), source.n)
         if self.layout is None:

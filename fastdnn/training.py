@@ -159,6 +159,7 @@ class Training:
         self.chunk = self.plan.chunk if self.by_shards else max(rows, 1)
         self.data[:, [DATA.scale, DATA.losses]] = self.scale.ctypes.data, self.losses.ctypes.data
         self.take(source, targets, sample_weight)
+        self._of_classes, self._n_out = np.issubdtype(targets.dtype, np.integer), model.n_out
         self._owned, self._order, self._calls, self._choices = None, None, {}, {}
         self._equal_shares, self._values = (0, 0, None, 0), (np.zeros(0), 0)
         self.flops_per_piece = rows * max(1, 3 * model.layout.flops)  # forward, input gradient and weight gradient
@@ -234,6 +235,39 @@ class Training:
         finally:
             model.optimizer.to_inference(model.params, model.moments)
         return self._mean(order, values, fine=model.skipped_steps == skipped)
+
+    @property
+    def X(self):
+        """The samples that kernels read, (n, ...): the array that was given, if its type and layout allow, or a copy of it.
+
+        What is written into it is what the next step takes; numbers are not looked at again, as they are in `fit`.
+        """
+        if len(self.source.arrays) != 1:
+            raise ValueError(f"samples of this kind ({self.source.kind}) stand in several arrays; give a dense array")
+        return self.source.arrays[0].reshape(self.source.n, *self.source.shape)
+
+    @property
+    def y(self):
+        """The targets that kernels read, a copy of those that were given: class numbers, or (rows, outputs) of numbers."""
+        rows = self.source.n * self.program.loss_rows
+        return self.targets if self._of_classes else self.targets[: rows * self._n_out].reshape(rows, self._n_out)
+
+    def step(self):
+        """One step of the optimizer with all samples as one batch, as they are in `X` and `y` now; returns their mean loss.
+
+        Nothing is allocated and nothing is checked but the range of class numbers, which kernels index with.
+        """
+        model, targets = self.model, self.targets
+        if self._of_classes and not 0 <= targets.min() <= targets.max() < self._n_out:
+            raise ValueError(f"class numbers in y must be 0 to {self._n_out - 1}, got {targets.min()} to {targets.max()}")
+        elsewhere = model.optimizer.trains_elsewhere
+        if elsewhere and model.step:
+            model.optimizer.to_training(model.params, model.moments)
+        try:
+            return float(self._walk(None, self.source.n, self.source.n, True)[0])
+        finally:
+            if elsewhere:
+                model.optimizer.to_inference(model.params, model.moments)
 
     def _mean(self, order, values, fine):
         """Mean over the samples of the batches' losses, of which those that were left out do not count (unless `fine`)."""

@@ -1,0 +1,514 @@
+"""GAN: the same steps as PyTorch's, modes found, files, resuming, threads, messages, what is said when it goes wrong."""
+
+import functools
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from goldens import from_pytorch
+from sklearn.exceptions import ConvergenceWarning
+
+from fastdnn import (
+    GAN,
+    Model,
+    ModelFormatError,
+    TrainingCurveDisplay,
+    callbacks,
+    config_context,
+    layers,
+    losses,
+    optimizers,
+    rng,
+)
+from fastdnn.adversarial_training import AdversarialTraining
+from fastdnn.losses.adversarial import KINDS
+from fastdnn.saving import container
+from fastdnn.schedules import Polynomial
+
+
+def circle(n=512, seed=0):
+    angles = np.random.default_rng(seed).uniform(0, 2 * np.pi, n)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def small(dtype="float32", **kwargs):
+    generator = [layers.Dense(16, "relu"), layers.BatchNorm(), layers.Dense(2)]
+    discriminator = [layers.Dense(16, "relu"), layers.Dropout(0.2)]
+    return GAN(generator, discriminator, **{"latent": 5, "dtype": dtype, "random_state": 1, **kwargs})
+
+
+# ---------------------------------------------------------------- the same as PyTorch
+
+
+DENSE = [layers.Dense(9, "tanh"), layers.Dense(2)], [layers.Dense(9, "tanh")], (2,)
+NORMED = (  # biases before a batch norm have no gradient but rounding errors, which Adam makes steps of
+    [layers.Dense(9, use_bias=False), layers.BatchNorm(), layers.Activation("tanh"), layers.Dense(2)],
+    [layers.Dense(9, "tanh"), layers.BatchNorm()],
+    (2,),
+)
+IMAGES = (
+    [layers.Dense(12, "tanh"), layers.Reshape((2, 2, 3)), layers.Conv2DTranspose(4, 2, 2, use_bias=False), layers.BatchNorm(),
+     layers.Activation("tanh"), layers.Conv2D(1, 3, padding="same", activation="tanh")],
+    [layers.Conv2D(3, 3, activation="tanh"), layers.BatchNorm(), layers.Flatten()],
+    (4, 4, 1),
+)  # fmt: skip
+SHARDS = (  # without batch norm: threads have workspaces of their own
+    [layers.Dense(12, "tanh"), layers.Reshape((2, 2, 3)), layers.Conv2DTranspose(1, 2, 2, activation="tanh")],
+    [layers.Conv2D(3, 3, activation="tanh"), layers.Flatten()],
+    (4, 4, 1),
+)
+
+
+def twin(torch, model):
+    """The layers of a model as PyTorch's, with its weights; images have their channels last at both ends."""
+    nn, weights, modules = torch.nn, iter([w.copy() for w in model.weights.values()]), []
+
+    class Turn(nn.Module):
+        def __init__(self, *order):
+            super().__init__()
+            self.order = order
+
+        def forward(self, x):
+            return x.permute(*self.order) if x.ndim == 4 else x
+
+    def activation(layer):
+        return [nn.Tanh()] if getattr(layer, "activation", None) == "tanh" else []
+
+    shapes = model.layout.shapes
+    for number, layer in enumerate(model.layers):
+        kind = layer.name
+        if kind == "dense":
+            made = nn.Linear(shapes[number][-1], layer.units, bias=layer.use_bias)
+            made.weight.data = torch.tensor(next(weights).T.copy())
+            if layer.use_bias:
+                made.bias.data = torch.tensor(next(weights))
+            modules += [made, *activation(layer)]
+        elif kind in ("conv2d", "conv2d_transpose"):
+            c_in, transposed = shapes[number][-1], kind == "conv2d_transpose"
+            new = nn.ConvTranspose2d if transposed else nn.Conv2d
+            padding = {} if transposed else {"padding": layer.padding if isinstance(layer.padding, str) else 0}
+            made = new(c_in, layer.filters, layer.kernel_size, layer.strides, bias=layer.use_bias, **padding)
+            kernel = next(weights)  # (height, width, in, out), of transposed ones too
+            made.weight.data = torch.tensor(kernel.transpose((2, 3, 0, 1) if transposed else (3, 2, 0, 1)).copy())
+            if layer.use_bias:
+                made.bias.data = torch.tensor(next(weights))
+            modules += [Turn(0, 3, 1, 2), made, Turn(0, 2, 3, 1), *activation(layer)]
+        elif kind == "batch_norm":
+            made = (nn.BatchNorm2d if len(shapes[number]) == 3 else nn.BatchNorm1d)(shapes[number][-1], eps=layer.epsilon)
+            made.weight.data, made.bias.data = torch.tensor(next(weights)), torch.tensor(next(weights))
+            modules += [Turn(0, 3, 1, 2), made, Turn(0, 2, 3, 1)]
+        elif kind == "reshape":
+            modules.append(nn.Unflatten(1, layer.shape))
+        elif kind == "flatten":
+            modules.append(nn.Flatten())
+        else:
+            assert kind == "activation", kind
+            modules.append(nn.Tanh())
+    return nn.Sequential(*modules).double()
+
+
+def discriminator_loss(torch, kind, real, made, smoothing):
+    F = torch.nn.functional
+    return {
+        "non_saturating": lambda: (
+            F.binary_cross_entropy_with_logits(real, torch.full_like(real, 1 - smoothing)) + F.softplus(made).mean()
+        ),
+        "least_squares": lambda: ((real - (1 - smoothing)) ** 2).mean() + (made**2).mean(),
+        "hinge": lambda: (1 - real).relu().mean() + (1 + made).relu().mean(),
+    }[kind]()
+
+
+def generator_loss(torch, kind, made):
+    F = torch.nn.functional
+    of = {"non_saturating": lambda: F.softplus(-made), "least_squares": lambda: (made - 1) ** 2, "hinge": lambda: -made}
+    return of[kind]().mean()
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nets", [DENSE, NORMED, IMAGES, SHARDS], ids=["dense", "normed", "images", "shards"])
+def test_ten_alternating_steps_as_in_pytorch(nets, kind, classes):
+    """The same weights, codes and samples: losses, and all weights after ten steps of either network."""
+    generator, discriminator, shape = nets
+    source = np.random.default_rng(0)
+    n, steps = 16, 10
+    X = source.uniform(-1, 1, (n * steps, *shape))
+    y = source.integers(0, classes, len(X)) if classes else None
+    adam = kind != "hinge"  # whose gradients are all the same at first, nothing behind a batch norm: see NORMED
+    rate = Polynomial(1e-2)
+    optimizer = optimizers.Adam(rate, beta_1=0.5) if adam else optimizers.SGD(rate, momentum=0.0)
+    gan = GAN(
+        generator, discriminator, latent=4, loss=kind, instance_noise=0, dtype="float64", random_state=3,
+        generator_optimizer=optimizer, discriminator_optimizer=optimizer,
+    ).build(shape, None if y is None else np.arange(classes))  # fmt: skip
+    training = AdversarialTraining(gan, X, y, n)
+    training.set_schedule(steps)
+    codes = list(training._codes(steps))
+    kept = pickle.dumps((gan.generator, gan.discriminator))
+    found = training.epoch(np.arange(len(X)))
+
+    def compute(torch):
+        models = pickle.loads(kept)
+        G, D = (twin(torch, model) for model in models)
+        optimizers_ = [torch.optim.Adam(net.parameters(), 1e-2, betas=(0.5, 0.999)) for net in (G, D)]
+        sums = [0.0, 0.0]
+        for step in range(steps):
+            for o in optimizers_:
+                o.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
+            rows = slice(n * step, n * step + n)
+            z, own = torch.tensor(codes[step]), torch.zeros(n, dtype=int)
+            if classes:
+                own = torch.tensor(y[rows])
+                z = torch.cat([z, torch.nn.functional.one_hot(own, classes).double()], 1)
+            own = own[:, None]
+            made = G(z)
+            of_discriminator = discriminator_loss(
+                torch, kind, D(torch.tensor(X[rows])).gather(1, own), D(made.detach()).gather(1, own), gan.label_smoothing
+            )
+            optimizers_[1].zero_grad()
+            of_discriminator.backward()
+            optimizers_[1].step()
+            of_generator = generator_loss(torch, kind, D(made).gather(1, own))
+            optimizers_[0].zero_grad()
+            of_generator.backward()
+            optimizers_[0].step()
+            sums = [sums[0] + of_discriminator.item() / steps, sums[1] + of_generator.item() / steps]
+        return sums, *(p for net in (G, D) for p in net.parameters())
+
+    name = f"gan {kind} {classes} {len(shape)} {len(discriminator)} {len(generator)}"
+    expected, *weights = from_pytorch(name, compute)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    ours = [w for model in (gan.generator, gan.discriminator) for w in model.weights.values()]
+    for mine, theirs in zip(ours, weights, strict=True):
+        # Of kernels, in PyTorch's order of axes: the same numbers.
+        np.testing.assert_allclose(np.sort(mine.ravel()), np.sort(theirs.ravel()), rtol=1e-9, atol=1e-11)
+
+
+# ---------------------------------------------------------------- what it learns
+
+
+def test_all_modes_of_a_ring_are_found():
+    source = np.random.default_rng(0)
+    angles = 2 * np.pi * np.arange(8) / 8
+    centers = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    X = centers[source.integers(8, size=12800)] + 0.02 * source.standard_normal((12800, 2))
+    net = [layers.Dense(128, "relu"), layers.Dense(128, "relu")]
+    gan = GAN([*net, layers.Dense(2)], net, latent=16, random_state=0)
+    gan.fit(X, epochs=40, batch_size=128)
+    distances = np.linalg.norm(gan.sample(2500, random_state=0)[:, None] - centers, axis=2)
+    good = distances.min(axis=1) < 0.06
+    counts = np.bincount(distances.argmin(axis=1)[good], minlength=8)
+    assert good.mean() > 0.8
+    assert counts.min() > 100
+
+
+def test_samples_are_of_the_class_that_is_asked_for():
+    source = np.random.default_rng(0)
+    y = np.array(["left", "right", "up"])[source.integers(3, size=3000)]
+    centers = {"left": (-1, 0), "right": (1, 0), "up": (0, 1)}
+    X = np.array([centers[label] for label in y]) + 0.05 * source.standard_normal((3000, 2))
+    gan = GAN([layers.Dense(32, "relu"), layers.Dense(2)], [layers.Dense(32, "relu")], latent=4, random_state=0)
+    gan.fit(X, y, epochs=30)
+    assert list(gan.classes) == ["left", "right", "up"]
+    for label, center in centers.items():
+        made = gan.sample(200, random_state=0, labels=label)
+        assert (np.linalg.norm(made - center, axis=1) < 0.4).mean() > 0.9
+    mixed = gan.sample(3, random_state=0, labels=["up", "left", "up"])
+    assert np.abs(mixed - [centers["up"], centers["left"], centers["up"]]).max() < 0.5
+    assert gan.sample(50, random_state=0).shape == (50, 2)
+    assert gan.discriminator.predict(X[:4]).shape == (4, 3)
+
+
+# ---------------------------------------------------------------- bits, files, resuming
+
+
+def weights_of(gan):
+    return np.concatenate([gan.generator.params, gan.generator.state, gan.discriminator.params, gan.discriminator.state])
+
+
+@pytest.mark.parametrize("nets", [DENSE, IMAGES, SHARDS], ids=["dense", "images", "shards"])
+def test_the_same_bits_on_any_number_of_threads(nets, monkeypatch):
+    generator, discriminator, shape = nets
+    X = np.random.default_rng(0).uniform(-1, 1, (130, *shape))
+    results = set()
+    for threads in (1, 2, 3, 4):
+        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
+        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
+        with config_context(n_threads=threads):
+            gan = GAN(generator, discriminator, latent=4, random_state=0)
+            gan.fit(X, np.arange(130) % 2, epochs=2, batch_size=32)
+            results.add((weights_of(gan).tobytes(), gan.sample(9, random_state=0).tobytes()))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_fit_from_a_file_goes_on_as_if_it_had_not_ended(tmp_path, labels):
+    X, path = circle(), tmp_path / "gan.fdnn"
+    y = None if not labels else (X[:, 0] > 0).astype(int)
+    settings = {"average": 0.9, "discriminator_steps": 2}
+    whole = small(**settings)
+    whole.fit(X, y, epochs=5, batch_size=50)
+    cut = small(**settings)
+    stop = callbacks.LambdaCallback(lambda fit: fit.epoch == 2)
+    cut.fit(X, y, epochs=5, batch_size=50, callbacks=[stop, callbacks.ModelCheckpoint(path, best_only=False)])
+    assert cut.epochs == 2
+    resumed = GAN.load(path)
+    history = resumed.fit(X, y, epochs=5, batch_size=50, resume=True)
+    np.testing.assert_array_equal(weights_of(resumed), weights_of(whole))
+    np.testing.assert_array_equal(resumed.sample(7, random_state=1), whole.sample(7, random_state=1))
+    for key in ("discriminator_loss", "generator_loss", "rate"):
+        assert history[key] == whole.history[key]
+    assert resumed.fit(X, y, epochs=5, batch_size=50, resume=True) is resumed.history  # nothing left to do
+    again = pickle.loads(pickle.dumps(whole))
+    np.testing.assert_array_equal(again.sample(7, random_state=1), whole.sample(7, random_state=1))
+    assert again.fit(X, y, epochs=1)["generator_loss"] == whole.fit(X, y, epochs=1)["generator_loss"]
+
+
+def test_a_file_has_all_that_the_constructor_was_told(tmp_path):
+    gan = small(loss="least_squares", label_smoothing=0.2, instance_noise=0.3, average=0.5, dtype="float64")
+    gan.fit(circle(), np.arange(512) % 2 > 0, epochs=1)
+    gan.save(tmp_path / "g.fdnn")
+    again = GAN.load(tmp_path / "g.fdnn")
+    for name in ("latent", "loss", "label_smoothing", "instance_noise", "average", "dtype", "seed", "layers", "optimizers"):
+        assert getattr(again, name) == getattr(gan, name), name
+    assert again.classes.tolist() == [False, True]
+    assert again.history == gan.history
+
+
+def test_damaged_files_are_said_to_be(tmp_path):
+    gan = small()
+    gan.fit(circle(), epochs=1)
+    path = tmp_path / "g.fdnn"
+    gan.save(path)
+    good = path.read_bytes()
+    source = np.random.default_rng(0)
+    for _ in range(150):
+        bad = bytearray(good)
+        for position in source.integers(0, min(len(bad), 4000) if source.random() < 0.7 else len(bad), 3):
+            bad[position] = source.integers(256)
+        path.write_bytes(bad)
+        if bytes(bad) != good:
+            with pytest.raises(ModelFormatError):
+                GAN.load(path)
+    path.write_bytes(good[:-9])
+    with pytest.raises(ModelFormatError):
+        GAN.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": [0, 1]}, "do not fit each other"),
+        ({"classes": "ab"}, "classes must be a list"),
+        ({"latent": 6}, "do not fit each other"),
+        ({"loss": "wasserstein"}, "do not fit"),
+        ({"seed": -1}, "seed"),
+        ({"epochs": -1}, "epochs"),
+        ({"fit_start": [0, 9]}, "epochs"),
+        ({"history": ["loss"]}, "lacks the array"),
+        ({"stopped": 3}, "stopped must be a text"),
+    ],
+)
+def test_files_whose_parts_contradict_each_other(tmp_path, change, message):
+    gan, path = small(), str(tmp_path / "g.fdnn")
+    gan.fit(circle(), epochs=1)
+    gan.save(path)
+    with open(path, "rb") as file:
+        reader = container.Reader(file)
+        arrays = dict(reader.arrays())
+    metadata = dict(reader.metadata)
+    metadata["gan"] = json.dumps(json.loads(metadata["gan"]) | change)
+    del metadata["sha256"]
+    container.write(path, metadata, arrays)
+    with pytest.raises(ModelFormatError, match=message):
+        GAN.load(path)
+
+
+# ---------------------------------------------------------------- fits
+
+
+def test_history_callbacks_and_pictures(tmp_path, capsys):
+    gan, seen = small(), []
+    log = callbacks.CSVLogger(tmp_path / "log.csv")
+    history = gan.fit(circle(), epochs=3, callbacks=[log, lambda gan, history: seen.append(len(history["rate"]))], verbose=2)
+    assert seen == [1, 2, 3]
+    assert set(history) == {"discriminator_loss", "generator_loss", "rate", "seconds"}
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,discriminator_loss,generator_loss,rate,seconds")
+    assert capsys.readouterr().out.count("generator_loss") == 3 * 1
+    pytest.importorskip("matplotlib").use("Agg")
+    assert list(TrainingCurveDisplay.from_estimator(gan).lines_) == ["discriminator_loss", "generator_loss"]
+
+
+def test_rates_go_down_to_nothing_and_a_second_fit_goes_on():
+    gan = small(discriminator_steps=2)
+    rates = gan.fit(circle(), epochs=4)["rate"]
+    np.testing.assert_allclose(rates, 2e-3 * (1 - (4 * np.arange(1, 5) - 1) / 16))
+    assert gan.discriminator.step == 2 * gan.step == 32
+    before = gan.generator.params.copy()
+    assert gan.fit(circle(), epochs=1)["rate"] == pytest.approx([2e-3 / 4])
+    assert gan.step == 20
+    assert not np.array_equal(gan.generator.params, before)
+
+
+def test_verbose_0_prints_nothing(capsys):
+    small().fit(circle(), epochs=1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_leaves_what_can_be_used():
+    gan = small()
+
+    def interrupt(gan, history):
+        if len(history["rate"]) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(circle(), epochs=9, callbacks=[interrupt])
+    assert gan.history.stopped == "interrupted by the user (Ctrl-C)"
+    assert np.isfinite(gan.sample(5, random_state=0)).all()
+    gan.fit(circle(), epochs=4, resume=True)
+    assert gan.epochs == 4
+
+
+def test_losses_that_are_not_finite_end_the_fit():
+    gan = small(discriminator_optimizer=optimizers.SGD(1e30, skip_nonfinite=False), loss="least_squares")
+    with pytest.warns(RuntimeWarning, match=r"loss is (nan|inf) in epoch \d+: training stopped. Scale X"):
+        gan.fit(circle(), epochs=50)
+    assert "loss is nan in epoch" in gan.history.stopped
+    assert len(gan.history["rate"]) < 50
+
+
+def test_a_discriminator_that_wins_is_said_to():
+    gan = small(generator_optimizer=optimizers.SGD(1e-9), discriminator_optimizer=optimizers.Adam(1e-2), instance_noise=0)
+    with pytest.warns(ConvergenceWarning, match="the discriminator believes nothing of what is made"):
+        gan.fit(10 + circle(2000), epochs=100)
+
+
+def test_a_generator_that_has_collapsed_is_said_to():
+    gan = GAN([layers.Dense(2, initializer="zeros")], [layers.Dense(8, "relu")], latent=3, random_state=0)
+    gan.build(2)
+    gan.generator.layers = [layers.Dense(2, initializer="zeros", learning_rate_factor=0.0)]
+    with pytest.warns(ConvergenceWarning, match="makes the same sample of all codes"):
+        gan.fit(circle(), epochs=1)
+
+
+def test_one_class_only_and_few_samples():
+    gan = small()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gan.fit(circle(40), np.zeros(40, int), epochs=2, batch_size=64)
+    assert gan.step == 2
+    assert gan.sample(3, labels=0).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "wasserstein"}, "loss must be one of"),
+        ({"latent": 0}, "latent must be an integer >= 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"loss": "hinge", "label_smoothing": 0.1}, "label_smoothing must be 0 or None"),
+        ({"discriminator_steps": 0}, "discriminator_steps"),
+        ({"instance_noise": -1}, "instance_noise"),
+        ({"average": 1.0}, "average"),
+        ({"generator_optimizer": "lbfgs"}, "single steps"),
+        ({"generator_optimizer": optimizers.ScheduleFreeAdamW()}, "single steps"),
+        ({"dtype": "int8"}, "dtype must be one of"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "kwargs", "message"),
+    [
+        (circle() * np.nan, None, {}, "NaN"),
+        (circle()[:1], None, {}, "at least 2 samples"),
+        (np.zeros((9, 3)), None, {}, r"generator makes samples of shape \(2,\), X has samples of \(3,\)"),
+        (circle(), np.zeros(3), {}, "label for each of the 512 samples"),
+        (circle(), np.full(512, np.nan), {}, "y contains NaN"),
+        (circle(), None, {"epochs": 0}, "epochs"),
+        (circle(), None, {"batch_size": 0}, "batch_size"),
+        (circle(), None, {"callbacks": [callbacks.EarlyStopping()]}, "of one network"),
+        (circle(), None, {"callbacks": ["x"]}, "callbacks must be"),
+        (circle(), None, {"verbose": -1}, "verbose"),
+    ],
+)
+def test_data_are_checked_before_anything_changes(X, y, kwargs, message):
+    gan = small()
+    with pytest.raises(ValueError, match=message):
+        gan.fit(X, y, **kwargs)
+    assert gan.epochs == 0
+
+
+def test_other_messages():
+    gan = small()
+    with pytest.raises(ValueError, match="no networks yet"):
+        gan.sample(3)
+    with pytest.raises(ValueError, match="must make vectors"):
+        GAN([layers.Dense(4), layers.Reshape((2, 2))], [layers.Dense(3)]).build((2, 2))
+    with pytest.raises(ValueError, match="scale X, or take another last activation"):
+        GAN([layers.Dense(2, "tanh")], [layers.Dense(3)]).fit(3 * circle())
+    gan.fit(circle(), epochs=1)
+    with pytest.raises(ValueError, match="knows no classes"):
+        gan.sample(3, labels=1)
+    with pytest.raises(ValueError, match="built without classes"):
+        gan.fit(circle(), np.zeros(512))
+    with pytest.raises(ValueError, match=r"samples of shape \(2,\), got \(3,\)"):
+        gan.fit(np.zeros((9, 3)))
+    conditional = small()
+    conditional.fit(circle(), np.arange(512) % 2, epochs=1)
+    with pytest.raises(ValueError, match="give the labels y"):
+        conditional.fit(circle())
+    with pytest.raises(ValueError, match=r"labels must be among \[0, 1\], got"):
+        conditional.sample(2, labels=[0, 7])
+    with pytest.raises(ValueError, match="4 labels or one"):
+        conditional.sample(4, labels=[0, 1])
+
+
+def test_initial_weights_are_small_where_layers_do_not_say():
+    gan = GAN([layers.Dense(50, "relu"), layers.Dense(2, initializer="zeros")], [layers.Dense(9, "relu")], latent=25)
+    gan.build(2)
+    first, bias, second, own = gan.generator.weights.values()
+    for array in (first, bias):
+        assert 0.15 < np.abs(array).max() <= 0.2  # 1 / sqrt(25)
+    assert not second.any()
+    assert not own.any()
+
+
+# ---------------------------------------------------------------- the loss
+
+
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_as_in_pytorch_and_what_does_not_count(kind, player):
+    source = np.random.default_rng(0)
+    z, t = 2 * source.standard_normal((40, 3)), source.choice([0.9, 0, -1], (40, 3))
+    model = Model([layers.Activation("identity")], loss=losses.Adversarial(kind, player), dtype="float64").build(3)
+    gradient = model.input_gradient(z, t)
+    value = model.loss_and_grad(z, t)[0]
+
+    def compute(torch):
+        scores, targets = torch.tensor(z, requires_grad=True), torch.tensor(t)
+        F, sign = torch.nn.functional, torch.sign(targets)
+        of = {
+            "non_saturating": lambda: F.softplus(scores) - targets.relu() * scores,
+            "least_squares": lambda: (scores - targets.relu()) ** 2,
+            "hinge": lambda: (1 - sign * scores).relu() if player == "discriminator" else -sign * scores,
+        }[kind]()
+        total = (of * sign.abs()).sum(1).mean() * (2 if player == "discriminator" else 1)
+        total.backward()
+        return total, scores.grad
+
+    expected, of_scores = from_pytorch(f"adversarial loss {kind} {player}", compute)
+    assert value == pytest.approx(float(expected), rel=1e-12)
+    np.testing.assert_allclose(gradient, of_scores, rtol=1e-9, atol=1e-15)
+
+
+def test_streams_of_random_numbers_are_of_their_own():
+    names = ("WEIGHTS", "SHUFFLE", "SPLIT", "NOISE", "MIXING", "LATENT", "INSTANCE_NOISE")
+    assert len({getattr(rng, name) for name in names}) == len(names)
