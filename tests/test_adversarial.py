@@ -152,7 +152,8 @@ def test_ten_alternating_steps_as_in_pytorch(nets, kind, classes):
     def compute(torch):
         models = pickle.loads(kept)
         G, D = (twin(torch, model) for model in models)
-        optimizers_ = [torch.optim.Adam(net.parameters(), 1e-2, betas=(0.5, 0.999)) for net in (G, D)]
+        new = functools.partial(torch.optim.Adam, betas=(0.5, 0.999)) if adam else torch.optim.SGD
+        optimizers_ = [new(net.parameters(), 1e-2) for net in (G, D)]
         sums = [0.0, 0.0]
         for step in range(steps):
             for o in optimizers_:
@@ -177,7 +178,7 @@ def test_ten_alternating_steps_as_in_pytorch(nets, kind, classes):
             sums = [sums[0] + of_discriminator.item() / steps, sums[1] + of_generator.item() / steps]
         return sums, *(p for net in (G, D) for p in net.parameters())
 
-    name = f"gan {kind} {classes} {len(shape)} {len(discriminator)} {len(generator)}"
+    name = f"gan {kind} {classes} {generator} {discriminator}"
     expected, *weights = from_pytorch(name, compute)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     ours = [w for model in (gan.generator, gan.discriminator) for w in model.weights.values()]
