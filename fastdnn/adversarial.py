@@ -32,7 +32,7 @@ from .weights import DTYPES
 
 RATE, BETA_1, SMOOTHING = 2e-3, 0.5, 0.1
 BOUNDS = {"tanh": (-1, 1), "sigmoid": (0, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}
-LOST = {"non_saturating": 4.6, "least_squares": 0.98, "hinge": 0.98}  # loss of a generator nothing of which is believed
+LOST = {"non_saturating": 4.6, "least_squares": 0.98, "hinge": 2.0}  # loss of a generator nothing of which is believed
 SAME = 1e-2  # samples that differ by less, in parts of what the real ones do, are taken for the same
 
 
