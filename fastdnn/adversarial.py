@@ -49,6 +49,7 @@ def draw_weights(model):
             fans.setdefault(entry.layer, (entry.parameter.fans or (entry.rows,))[0])
             source = rng.generator(model.seed, rng.WEIGHTS, len(model.layout.entries) + i)
             entry.view(model.params)[...] = source.uniform(-1, 1, entry.shape) / np.sqrt(fans[entry.layer])
+    model.start_states()
 
 
 class GAN:

@@ -28,6 +28,7 @@ class Builder:
         self.with_gradient, self.training = with_gradient, training
         self.input, self.d_input, self.input_shape, self.reads, self.packed = -1, -1, (), "", False
         self._parameters, self._turn, self.number, self._seed = {}, 0, 0, seed
+        self.kernel_before = -1
         self.sizes = {}  # elements of a sample, of the blocks of values by their offsets
         # Whether the gradient of the output goes with the chunk; of those that do, sizes.
         self.passing, self.slots = False, {}
@@ -95,6 +96,11 @@ class Builder:
 
     def addresses(self, *kernels):
         return [k.address(self.dtype) for k in kernels]
+
+    def divides(self):
+        """Let the op before know that this one divides by the norm of its kernel; offset of that in `params`."""
+        OP.on(self.before).spectral = self.number + 1
+        return self.kernel_before
 
     def parameter(self, name):
         """Offset of the layer's parameter in `params`."""

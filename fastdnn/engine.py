@@ -34,7 +34,6 @@ from .calls import (
     DATA_BYTES,
     FORWARD,
     GRADIENT,
-    REFRESH,
     is_late,
     run,
     run_units,
@@ -42,7 +41,7 @@ from .calls import (
 )
 from .layers.base import BLOCK, DATA, OP
 from .optimizers.base import CONTROL, SCALARS
-from .parts import part_gradient, part_norm, part_update
+from .parts import correct_part, part_gradient, part_norm, part_update, refresh_part
 from .tables import PART, SEGMENT, SETTINGS, TRAIN
 
 _train_at, _data_at, _op_at = TRAIN.view, DATA.view, OP.view
@@ -126,10 +125,11 @@ def parts_of_share(job, share):
     for p in range(bounds[0], bounds[1]):
         part = _part_at(job.parts, p)
         if job.kind == REFRESH_ALL:
-            run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
+            refresh_part(job, part, 0)
         elif job.kind == GRADIENTS:
             late = is_late(job, part.op)
             grads = _call_late(job.late_gradient, job, p, share) if late else part_gradient(job, part, share)
+            correct_part(job, part, grads)
             if job.final and job.norm:
                 squares[p] = part_norm(job, part, grads)
             elif job.final and job.fine:

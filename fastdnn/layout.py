@@ -236,6 +236,8 @@ class Layout:
         for number, e in enumerate(self.entries):
             unit = units.get(e.layer, 0)
             pieces = -(-e.rows * e.stride // least)
+            if e.parameter.whole:
+                pieces = 1
             if e.parameter.few_rows:  # each part looks at all ids of a batch
                 pieces = min(pieces, PARTS[0])
             rows = -(-e.rows // (pieces * ALIGN)) * ALIGN  # a multiple of 16, for the transposed blocks

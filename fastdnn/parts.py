@@ -17,6 +17,7 @@ from .tables import PART, SETTINGS
 _data_at, _op_at, _touched_at = DATA.view, OP.view, TOUCHED.view
 _part_at, _settings_at, _control_at = PART.view, SETTINGS.view, CONTROL.view
 
+DERIVE, CORRECT = OP.derive, OP.correct
 FACTORS_BYTES = 8 * FACTORS.size
 _call_update = caller(update_signature, 9)
 call_add = caller(add_signature, 4)
@@ -108,6 +109,32 @@ def update_rows(job, part, factors, grads, decay):
 
 
 @inner
+def refresh_part(job, part, iterations):
+    """What is derived from the parameters of a part; a norm that its op is divided by, after so many more iterations."""
+    run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
+    find_norm(job, part.op, iterations)
+
+
+@inner
+def find_norm(job, o, iterations):
+    """The norm that op o, a product, is divided by, if it is."""
+    spectral = _op_at(job.program, o).spectral
+    if spectral:
+        kernel = integers_at(job.program, spectral * OP_SIZE)[DERIVE]
+        call_op(kernel, _op_at(job.program, spectral), _data_at(job.data, 0), job.params, 0, job.work, 0, 0, iterations)
+
+
+@inner
+def correct_part(job, part, grads):
+    """The gradient of a kernel that is divided by its norm, from that of the quotient, once it is that of a whole batch."""
+    spectral = _op_at(job.program, part.op).spectral
+    last = job.start + job.rows == min(job.n, job.begin + job.batch)
+    if spectral and last and job.n_shards and _op_at(job.program, part.op).gradient:
+        kernel = integers_at(job.program, spectral * OP_SIZE)[CORRECT]
+        call_op(kernel, _op_at(job.program, spectral), _data_at(job.data, 0), job.params, grads, job.work, 0, 0, 0)
+
+
+@inner
 def part_update(job, p, grads):
     """Update part p and refresh what is derived from it; returns its penalty, before the update."""
     part, factors = _part_at(job.parts, p), job.factors + p * FACTORS_BYTES
@@ -118,5 +145,5 @@ def part_update(job, p, grads):
     if job.averaged and not job.n_limits:
         decay = _control_at(job.control, 0).average_decay
         call_average(job.average, job.averaged, job.params, part.first_param, part.n_params, decay)
-    run_units(job, REFRESH, part.op, 0, 0, 0, part.first_unit, part.units)
+    refresh_part(job, part, 1)
     return penalty

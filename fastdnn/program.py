@@ -169,6 +169,7 @@ class Program:
                 builder.in_place(op)
                 builder.masked = masked
                 continue
+            builder.kernel_before = builder._parameters.get("kernel", -1)
             builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.emit(op, builder)
             op.gradient *= layout.is_trained(number)

@@ -132,7 +132,14 @@ class Weights:
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
         self._grads, self.trained = None, Trained()
+        self.start_states()
         return self
+
+    def start_states(self):
+        """Give states that depend on the parameters their first values."""
+        weights, states = self.weights, self.states
+        for key, layer in self.layout.leaves:
+            layer.start(key, weights, states)
 
     def _built(self):
         """The `Network` as it is now; ValueError if it has no parameters yet."""

@@ -40,12 +40,15 @@ from ..specs import Spec
 # adds to what is there where data.adds says so, and is called while the values of a few samples are in the cache. `plain`:
 # whether `gradient` reads nothing but the rows at x and dy. Where gradients of values are there for a chunk of samples only:
 # elements of a slot and of a sample, else 0 (`dy_base`). `touched`: of parameters of which a batch uses few rows, the address
-# of `TOUCHED`. Elements of x and of dy of a sample that are kept for a gradient of all samples of a batch at once.
+# of `TOUCHED`. Elements of x and of dy of a sample that are kept for a gradient of all samples of a batch at once. Of a
+# product whose kernel is normalized: the number of the op that divides by the norm (0: none), whose kernels are `derive`,
+# which finds the norm anew after the kernel has changed, and `correct`, which makes of the gradient of the quotient that of
+# the kernel.
 OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
     "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain",
-    "dy_slot", "dy_sample", "dx_slot", "dx_sample", "touched", "kept_in", "kept_out", size=80,
+    "dy_slot", "dy_sample", "dx_slot", "dx_sample", "touched", "kept_in", "kept_out", "spectral", "derive", "correct", size=88,
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`;
@@ -152,6 +155,8 @@ class Parameter:
         How many axes are the columns of the matrix.
     few_rows : bool
         Whether a batch uses few of its rows, see `TOUCHED`.
+    whole : bool
+        Whether it is updated as a whole, by one thread.
     """
 
     name: str
@@ -166,6 +171,7 @@ class Parameter:
     fans: tuple | None = None
     last_axes: int = 1
     few_rows: bool = False
+    whole: bool = False
 
     @property
     def rows(self):
@@ -216,6 +222,9 @@ class Layer(Spec):
 
     def check_ids(self, ids):
         """ValueError unless the integers, an int64 array, are such as the layer takes; of one that `takes_ids`."""
+
+    def start(self, key, weights, states):
+        """Set states that depend on the parameters, when these have been drawn; dicts of views, key : of the leaf."""
 
     def mask(self, X):
         """Which steps of samples X count, a bool array (n, time), or None for all; asked of the first layer."""

@@ -61,7 +61,9 @@ class Conv(Weighted):
         l2=0.0,
         learning_rate_factor=1.0,
         max_norm=None,
+        spectral_norm=False,
     ):
+        self.spectral_norm = bool(spectral_norm)
         self.filters, self.groups = check_count("filters", filters), check_count("groups", groups)
         self.kernel_size = check_sizes("kernel_size", kernel_size, self.dims)
         self.strides = check_sizes("strides", strides, self.dims)
@@ -136,7 +138,7 @@ class Conv2D(Conv):
         Distance d of the places of the kernel.
     groups : int, default=1
         Into which the channels of input and output are divided; each group of outputs sees its group of inputs.
-    activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
+    activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm, spectral_norm
         As in `Dense`; max_norm is that of the weights into one output channel.
 
     Raises
@@ -172,7 +174,7 @@ class Conv1D(Conv):
     filters, kernel_size, strides, padding, dilation_rate, groups, activation, use_bias, initializer, bias_initializer, l1, l2
         As in `Conv2D`, with one number for kernel, stride and dilation. Padding "causal" is all before the first step, so
         that no output sees what comes after it; pairs are (before, after).
-    learning_rate_factor, max_norm
+    learning_rate_factor, max_norm, spectral_norm
         As in `Dense`.
 
     Notes

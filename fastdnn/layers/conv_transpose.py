@@ -77,7 +77,9 @@ class Conv2DTranspose(Weighted):
         l2=0.0,
         learning_rate_factor=1.0,
         max_norm=None,
+        spectral_norm=False,
     ):
+        self.spectral_norm = bool(spectral_norm)
         self.filters = check_count("filters", filters)
         self.kernel_size, self.strides = check_sizes("kernel_size", kernel_size, 2), check_sizes("strides", strides, 2)
         self.padding, self.output_padding = check_padding(padding, 2), check_sizes("output_padding", output_padding, 2, 0)

@@ -43,6 +43,10 @@ class Dense(Weighted):
     max_norm : float or None, default=None
         Largest Euclidean norm of the weights into one unit; longer ones are shortened after each step. Reference: Srebro,
         Rennie & Jaakkola 2005.
+    spectral_norm : bool, default=False
+        Whether W is divided by its largest singular value (as a matrix (..., units)), which then is 1: for discriminators. It
+        is found by one power iteration for each step of the optimizer, from the states "u" and "v"; the weights in
+        `Model.weights` are those before the division. Reference: Miyato et al. 2018, arXiv:1802.05957.
 
     Raises
     ------
@@ -81,8 +85,9 @@ class Dense(Weighted):
         l2=0.0,
         learning_rate_factor=1.0,
         max_norm=None,
+        spectral_norm=False,
     ):
-        self.units = check_count("units", units)
+        self.units, self.spectral_norm = check_count("units", units), bool(spectral_norm)
         self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
 
     def output_shape(self, input_shape):

@@ -4,6 +4,7 @@ from ..initializers import check_initializer
 from ..specs import check_number
 from .activation_function import check_activation, get_activation
 from .base import Layer, Parameter
+from .spectral_norm import normalized
 
 
 def keep_rules(layer, l1, l2, learning_rate_factor, max_norm=None):
@@ -16,6 +17,12 @@ def keep_rules(layer, l1, l2, learning_rate_factor, max_norm=None):
 class Weighted(Layer):
     """Base of layers y = f(kernel applied to x + b)."""
 
+    spectral_norm = False
+    _normed, _activation_behind = False, None  # of the first part of a layer whose kernel is normalized
+
+    def leaves(self, key):
+        return normalized(self, key) if self.spectral_norm else [(key, self)]
+
     def _weigh(
         self, activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
     ):  # fmt: skip
@@ -27,11 +34,13 @@ class Weighted(Layer):
 
     def _kernel_and_bias(self, name, shape, fans=None, n_out=None, last_axes=1):
         """The parameters: a kernel of that name and shape, whose last axis is the outputs unless n_out is, and the bias."""
-        initializer = self.initializer if self.initializer is not None else get_activation(self.activation).initializer
+        activation = self._activation_behind or self.activation
+        initializer = self.initializer if self.initializer is not None else get_activation(activation).initializer
         factor = self.learning_rate_factor
         kernel = Parameter(
             name, shape, initializer, True, l1=self.l1, l2=self.l2, max_norm=self.max_norm, learning_rate_factor=factor,
-            fans=fans, last_axes=last_axes,
+            fans=fans, last_axes=last_axes, whole=self._normed,
         )  # fmt: skip
+        self.kernel_rows_ = kernel.rows  # what divides by its norm asks for them
         bias = Parameter("bias", (n_out or shape[-1],), self.bias_initializer, decays=False, learning_rate_factor=factor)
         return [kernel, bias] if self.use_bias else [kernel]

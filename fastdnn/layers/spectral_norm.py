@@ -1,0 +1,175 @@
+"""Spectral normalization: what stands behind a product whose kernel is divided by its largest singular value."""
+
+import math
+
+import numpy as np
+
+from .._jit import inner
+from .._math import fma
+from .._rows import add, add_scaled, dot, row_op
+from .._simd import copy, offset, pointer_at, real
+from .base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
+from .elementwise import Activation
+
+# Of the kernel, a matrix (rows, columns): offset in `params`, rows, row stride. Offsets of u (columns,) and v (rows,) in
+# `state`, of the bias in `params` (-1: none). Address of 1 / (largest singular value), 0 where each call finds it.
+SPECTRAL = fields("weight", "rows", "stride", "u", "v", "bias", "inverse")
+STARTS = 15  # iterations by which u and v start
+
+
+def normalized(layer, key):
+    """The leaves of a layer whose kernel is normalized: its product, what divides by the norm, the activation."""
+    product = layer.replace(activation="identity", use_bias=False, spectral_norm=False)
+    product._activation_behind, product._normed = layer.activation, True
+    found = [(key, product), (key, SpectralScale(layer, product))]
+    return [*found, *([] if layer.activation == "identity" else [(key, Behind(layer.activation))])]
+
+
+class Behind(Activation):
+    """The activation of a layer whose kernel is normalized."""
+
+    internal = True
+
+
+class SpectralScale(Layer):
+    """y = x / s + b: what a product x with the kernel W becomes where W / s is meant, s = v W u being W's largest singular value.
+
+    u and v come from one power iteration for each step of the optimizer; for gradients they are constants.
+
+    Parameters
+    ----------
+    layer : Layer
+        The whole.
+    product : Layer
+        Its first part.
+
+    References
+    ----------
+    Miyato, T. et al. (2018). Spectral normalization for generative adversarial networks. arXiv:1802.05957.
+    """
+
+    name, record = "spectral_scale", SPECTRAL
+    internal = True
+
+    def __init__(self, layer, product):
+        self.layer, self.product = layer, product
+
+    def __repr__(self):
+        return repr(self.layer)
+
+    def parameters(self, input_shape):
+        columns, layer = input_shape[-1], self.layer
+        rows = self.product.kernel_rows_
+        bias = Parameter(
+            "bias", (columns,), layer.bias_initializer, decays=False, learning_rate_factor=layer.learning_rate_factor
+        )
+        states = [Parameter(name, (n,), "lecun_normal", False, state=True) for name, n in (("u", columns), ("v", rows))]
+        return [*([bias] if layer.use_bias else []), *states]
+
+    def start(self, key, weights, states):
+        kernel, u = weights[f"{key}.kernel"], np.array(states[f"{key}.u"], np.float64)
+        matrix = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
+        v = matrix @ u
+        for _ in range(STARTS):
+            v = matrix @ u
+            v /= max(np.linalg.norm(v), 1e-12)
+            u = v @ matrix
+            u /= max(np.linalg.norm(u), 1e-12)
+        states[f"{key}.u"], states[f"{key}.v"] = u, v
+
+    def emit(self, op, builder):
+        builder.in_place(op)
+        op.forward, op.y = spectral_forward.address(builder.dtype), builder.new_rows(op.n_out)
+        op.weight, op.rows, op.stride = builder.divides(), self.product.kernel_rows_, op.ld_out
+        op.u, op.v = builder.parameter("u"), builder.parameter("v")
+        op.bias = builder.parameter("bias") if self.layer.use_bias else -1
+        if builder.with_gradient:
+            op.inverse, op.dy = builder.new_shared(16), builder.new_deltas(op.n_out)
+            op.backward, op.derive, op.correct = builder.addresses(spectral_backward, spectral_norm, spectral_correct)
+            if self.layer.use_bias:
+                op.gradient = spectral_gradient.address(builder.dtype)
+
+
+@row_op(2, 1, scalars=1)
+def _scaled_and_added(x, bias, inverse):
+    return fma(x, inverse, bias)
+
+
+@row_op(1, 1, scalars=1, whole=True)
+def _times(dy, inverse):
+    return dy * inverse
+
+
+@inner
+def inverse_norm(op, data, params, work):
+    """1 / (v W u), 1 where that is 0: sums over the rows of W in order, 2 rows columns flops."""
+    state, total = pointer_at(data.state, work), real(work, 0.0)
+    u = offset(state, op.u)
+    for r in range(op.rows):
+        total += state[op.v + r] * dot(offset(params, op.weight + r * op.stride), u, op.n_out)
+    return real(work, 1.0) / total if total != real(work, 0.0) else real(work, 1.0)
+
+
+@op_kernel(SPECTRAL)
+def spectral_norm(op, data, params, grads, work, start, lo, n):
+    """Writes 1 / (v W u) to `inverse`; first, n times, v <- W u and u <- v W, both of norm 1, in `state`."""
+    state = pointer_at(data.state, work)
+    u = offset(state, op.u)
+    for _ in range(n):
+        squares = 0.0
+        for r in range(op.rows):
+            found = dot(offset(params, op.weight + r * op.stride), u, op.n_out)
+            state[op.v + r] = found
+            squares += np.float64(found) * np.float64(found)
+        factor = real(work, 1.0 / max(math.sqrt(squares), 1e-12))
+        copy(offset(work, ZEROS), u, op.n_out)
+        for r in range(op.rows):
+            state[op.v + r] *= factor
+            add_scaled(offset(params, op.weight + r * op.stride), u, u, state[op.v + r], op.n_out)
+        factor = real(work, 1.0 / max(math.sqrt(np.float64(dot(u, u, op.n_out))), 1e-12))
+        for c in range(op.n_out):
+            u[c] *= factor
+    pointer_at(op.inverse, work)[0] = inverse_norm(op, data, params, work)
+
+
+@op_kernel(SPECTRAL)
+def spectral_forward(op, data, params, grads, work, start, lo, n):
+    """Y = X / (v W u) + b for rows lo..lo+n; writes its own rows of Y."""
+    inverse = pointer_at(op.inverse, work)[0] if op.inverse else inverse_norm(op, data, params, work)
+    bias, ld = offset(params, op.bias) if op.bias >= 0 else offset(work, ZEROS), op.ld_out
+    for i in range(lo, lo + n):
+        _scaled_and_added(offset(work, op.x + i * ld), bias, offset(work, op.y + i * ld), inverse, op.n_out)
+
+
+@op_kernel(SPECTRAL)
+def spectral_backward(op, data, params, grads, work, start, lo, n):
+    """dX = dY / (v W u) for rows lo..lo+n; writes its own rows of dX."""
+    if op.dx >= 0:
+        inverse, ld = pointer_at(op.inverse, work)[0], op.ld_out
+        _times(offset(work, op.dy + lo * ld), offset(work, op.dx + lo * ld), inverse, n * ld)
+
+
+@op_kernel(SPECTRAL)
+def spectral_gradient(op, data, params, grads, work, start, lo, n):
+    """db = sum of the rows of dY of a shard."""
+    first, rows = shard_rows(op, data)
+    target, ld = offset(grads, op.bias), op.ld_out
+    copy(offset(work, ZEROS), target, ld)
+    for i in range(first, first + rows):
+        add(target, offset(work, op.dy + i * ld), target, op.n_out)
+
+
+@op_kernel(SPECTRAL)
+def spectral_correct(op, data, params, grads, work, start, lo, n):
+    """dW <- dW - (sum dW W) / (v W u) v u^T: that the norm depends on W, too. 4 rows columns flops.
+
+    grads : with the gradient of all samples, dW = X^T dX of the product, at `weight`
+    """
+    u, state, total = offset(pointer_at(data.state, work), op.u), pointer_at(data.state, work), 0.0
+    for r in range(op.rows):
+        at = op.weight + r * op.stride
+        total += np.float64(dot(offset(grads, at), offset(params, at), op.n_out))
+    factor = real(work, -total) * pointer_at(op.inverse, work)[0]
+    for r in range(op.rows):
+        row = offset(grads, op.weight + r * op.stride)
+        add_scaled(u, row, row, factor * state[op.v + r], op.n_out)
