@@ -135,7 +135,7 @@ class Weights:
         self.start_states()
         return self
 
-    def start_states(self):
+    def start_states(self) -> None:
         """Give states that depend on the parameters their first values."""
         weights, states = self.weights, self.states
         for key, layer in self.layout.leaves:

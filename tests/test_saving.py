@@ -44,6 +44,7 @@ SAMPLES = {
     "dropout": layers.Dropout(0.3),
     "alpha_dropout": layers.AlphaDropout(0.1),
     "gaussian_noise": layers.GaussianNoise(0.5),
+    "sampling": layers.Sampling(0.5),
     "batch_norm": layers.BatchNorm(momentum=0.2),
     "layer_norm": layers.LayerNorm(),
     "residual": layers.Residual([layers.Dense(5, activation="relu"), layers.BatchNorm(), layers.Dense(5)]),

@@ -48,7 +48,8 @@ OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
     "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain",
-    "dy_slot", "dy_sample", "dx_slot", "dx_sample", "touched", "kept_in", "kept_out", "spectral", "derive", "correct", size=88,
+    "dy_slot", "dy_sample", "dx_slot", "dx_sample", "touched", "kept_in", "kept_out",
+    "spectral", "derive", "correct", size=88,
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`;

@@ -20,7 +20,7 @@ STARTS = 15  # iterations by which u and v start
 def normalized(layer, key):
     """The leaves of a layer whose kernel is normalized: its product, what divides by the norm, the activation."""
     product = layer.replace(activation="identity", use_bias=False, spectral_norm=False)
-    product._activation_behind, product._normed = layer.activation, True
+    product._activation_behind, product._whole = layer.activation, layer
     found = [(key, product), (key, SpectralScale(layer, product))]
     return [*found, *([] if layer.activation == "identity" else [(key, Behind(layer.activation))])]
 
@@ -32,9 +32,10 @@ class Behind(Activation):
 
 
 class SpectralScale(Layer):
-    """y = x / s + b: what a product x with the kernel W becomes where W / s is meant, s = v W u being W's largest singular value.
+    """y = x / s + b: what a product x with the kernel W becomes where W / s is meant.
 
-    u and v come from one power iteration for each step of the optimizer; for gradients they are constants.
+    s = v W u is the largest singular value of W. u and v come from one power iteration for each step of the optimizer; for
+    gradients they are constants.
 
     Parameters
     ----------

@@ -18,7 +18,10 @@ class Weighted(Layer):
     """Base of layers y = f(kernel applied to x + b)."""
 
     spectral_norm = False
-    _normed, _activation_behind = False, None  # of the first part of a layer whose kernel is normalized
+    _whole = _activation_behind = None  # of the first part of a layer whose kernel is normalized: that, and its activation
+
+    def __repr__(self):
+        return super().__repr__() if self._whole is None else repr(self._whole)
 
     def leaves(self, key):
         return normalized(self, key) if self.spectral_norm else [(key, self)]
@@ -39,7 +42,7 @@ class Weighted(Layer):
         factor = self.learning_rate_factor
         kernel = Parameter(
             name, shape, initializer, True, l1=self.l1, l2=self.l2, max_norm=self.max_norm, learning_rate_factor=factor,
-            fans=fans, last_axes=last_axes, whole=self._normed,
+            fans=fans, last_axes=last_axes, whole=self._whole is not None,
         )  # fmt: skip
         self.kernel_rows_ = kernel.rows  # what divides by its norm asks for them
         bias = Parameter("bias", (n_out or shape[-1],), self.bias_initializer, decays=False, learning_rate_factor=factor)
