@@ -30,6 +30,8 @@ def network(*more, **settings):
             more = layers.Reshape((5, 1)), layer, layers.Flatten()
         elif layer.takes_windows:  # of 5 numbers a series or an image of one row
             more = layers.Reshape((5, 1) if layer.name.endswith("1d") else (1, 5, 1)), layer, layers.Flatten()
+        elif isinstance(layer, layers.Sampling):  # of an even number
+            more = layers.Dense(6), layer
     settings = {"loss": "cross_entropy", "random_state": 1, **settings}
     return Model([layers.Dense(5, activation="tanh"), *more, layers.Dense(3)], **settings)
 
