@@ -23,13 +23,13 @@ ROWS = 4096  # most of them
 def _network_of(model, X):
     """(`Model`, X as its estimator checks it); ValueError unless there are gradients with respect to such samples."""
     if not isinstance(model, (Model, *ESTIMATORS)):
-        hint = ""
+        got, hint = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__, ""
         if hasattr(model, "named_steps"):
             hint = "; transform X by the steps before the network: pass pipeline[-1] and pipeline[:-1].transform(X)"
         elif hasattr(model, "best_estimator_"):
             hint = "; pass its best_estimator_"
         names = ", ".join(cls.__name__ for cls in ESTIMATORS)
-        raise ValueError(f"model must be a fastdnn.Model or a fitted {names}, got {type(model).__name__}{hint}")
+        raise ValueError(f"model must be a fastdnn.Model or a fitted {names}, got {got}{hint}")
     network = model if isinstance(model, Model) else model._fitted_network()
     layout = network._built().layout
     if network.layers[0].takes_ids:
@@ -71,8 +71,8 @@ class _Inspected:
         self._lengths = None if lengths is None else np.asarray(lengths)
         n_out, loss = self.network.n_out, self.network.loss
         of_classes = loss.labels or "accuracy" in loss.metric_names()
-        self._labels = getattr(model, "classes_", np.arange(max(2, n_out) if of_classes else n_out))
-        self._by_sign = of_classes and n_out == 1
+        self._by_sign = of_classes and n_out == 1 and not loss.labels  # one score for two classes
+        self._labels = getattr(model, "classes_", np.arange(2 if self._by_sign else n_out))
         self._what = "classes" if of_classes else "outputs"
         self._numbers = self._numbers_of(target if target is not None or of_classes else 0)
 
@@ -89,7 +89,7 @@ class _Inspected:
             raise ValueError(f"target must be one of the {what}, or one for each of the {n} samples, got shape {shape}")
         known = {label: i for i, label in enumerate(labels)}
         given = [target] if shape == () else list(target)
-        given = [value.item() if isinstance(value, np.generic) else value for value in given]
+        given = [value.item() if isinstance(value, (np.generic, np.ndarray)) else value for value in given]
         wrong = [value for value in given if value.__hash__ is None or value not in known]
         if wrong:
             some = f"{labels}" if len(labels) < 12 else f"{labels[0]!r}, {labels[1]!r}, ..., {labels[-1]!r}"
