@@ -17,6 +17,7 @@ def check_network(model, program):
     refused = {
         "dropout and noise (another function each step)": program.table[:, OP.key].any(),
         "BatchNorm (its running statistics follow steps)": (program.table[:, OP.sync_forward] != 0).any(),
+        "spectral_norm (its vectors follow steps)": program.table[:, OP.spectral].any(),
         "max_norm": any(p.max_norm is not None for p in parameters),
         "l1 (not smooth)": any(p.l1 for p in parameters),
     }

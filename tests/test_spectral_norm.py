@@ -9,6 +9,7 @@ from goldens import from_pytorch
 
 from fastdnn import GAN, Model, config_context, layers, optimizers
 from fastdnn.optimizers import SGD, Adam
+from fastdnn.summary import count, describe
 
 END = [layers.Flatten(), layers.Dense(3)]
 STACKS = {
@@ -109,8 +110,8 @@ def test_ten_steps_as_in_pytorch(order):
         for step in range(10):
             if step:
                 with torch.no_grad():
-                    v = leaves[0] @ u / (leaves[0] @ u).norm()
                     u = v @ leaves[0] / (v @ leaves[0]).norm()
+                    v = leaves[0] @ u / (leaves[0] @ u).norm()
             hidden = torch.tanh(torch.tensor(X) @ (leaves[0] / (v @ leaves[0] @ u)) + leaves[1])
             loss = 0.5 * ((hidden @ leaves[2] + leaves[3] - torch.tensor(y)) ** 2).sum(1).mean()
             new.zero_grad()
@@ -123,6 +124,67 @@ def test_ten_steps_as_in_pytorch(order):
     np.testing.assert_allclose(losses, expected, rtol=1e-9)
     for ours, theirs in zip(model.weights.values(), weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_ten_steps_as_by_pytorchs_own():
+    """`torch.nn.utils.parametrizations.spectral_norm` in training, whose first forward pass iterates once: so does ours."""
+    model, (X, y) = built("dense", optimizer=Adam(1e-2)), data("dense")
+    kept = [w.copy() for w in (*model.weights.values(), *model.states.values())]
+    matrix, u, v = kept[0], *kept[-2:]
+    u = v @ matrix / np.linalg.norm(v @ matrix)
+    model.states["0.dense.u"], model.states["0.dense.v"] = u, matrix @ u / np.linalg.norm(matrix @ u)
+    losses = [model.train_on_batch(X, y) for _ in range(10)]
+
+    def compute(torch):
+        W, b, V, c, u, v = (torch.tensor(a) for a in kept)
+        first, last = torch.nn.Linear(5, 7).double(), torch.nn.Linear(7, 3).double()
+        for linear, kernel, bias in ((first, W, b), (last, V, c)):
+            linear.weight.data, linear.bias.data = kernel.T.contiguous(), bias
+        first = torch.nn.utils.parametrizations.spectral_norm(first)
+        first.parametrizations.weight[0]._u, first.parametrizations.weight[0]._v = u, v
+        net = torch.nn.Sequential(first, torch.nn.Tanh(), last)
+        adam, found = torch.optim.Adam(net.parameters(), 1e-2), []
+        for _ in range(10):
+            loss = 0.5 * ((net(torch.tensor(X)) - torch.tensor(y)) ** 2).sum(1).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            found.append(loss.item())
+        return found, first.parametrizations.weight.original.T
+
+    expected, kernel = from_pytorch("spectral PyTorch's own", compute)
+    np.testing.assert_allclose(losses, expected, rtol=1e-9)
+    np.testing.assert_allclose(model.weights["0.dense.kernel"], kernel, rtol=1e-9, atol=1e-11)
+
+
+def test_a_start_without_weights():
+    model = Model([layers.Dense(7, spectral_norm=True), layers.Dense(3)], dtype="float64", random_state=0)
+    model.build(5, initialize=False)
+    X, y = data("dense")
+    source = np.random.default_rng(0)
+    for view in model.weights.values():
+        view[...] = source.standard_normal(view.shape)
+    model.fit(X, y, epochs=50, batch_size=11)
+    ((_, _, product, largest),) = norms(model)
+    assert product == pytest.approx(largest, rel=1e-2)
+    model.weights["0.dense.kernel"] = -3 * source.standard_normal((5, 7))
+    model.start_states()
+    ((_, _, product, largest),) = norms(model)
+    assert product == pytest.approx(largest, rel=1e-2)
+
+
+def test_a_layer_of_ones_own_and_lbfgs():
+    class Wide(layers.Dense):
+        def __init__(self, times):
+            super().__init__(8 * times, activation="relu", spectral_norm=True)
+            self.times = times
+
+    X, y = data("dense")
+    model = Model([Wide(2), layers.Dense(3)], random_state=0)
+    model.fit(X.astype("float32"), y, epochs=2)
+    assert model.layers[0].output_shape((5,)) == (16,)
+    with pytest.raises(ValueError, match="spectral_norm"):
+        built("dense", optimizer=optimizers.LBFGS()).fit(X, y)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -249,6 +311,7 @@ def test_sparse_samples_and_summary():
     other.fit(sparse.csr_array(X), y, epochs=2, shuffle=False)
     np.testing.assert_allclose(one.params, other.params, rtol=1e-12)
     assert "spectral_norm=True" in one.summary()
+    assert sum(map(count, describe(one))) == one.layout.n_params
     assert str(one.layout.n_params) in one.summary()
 
 

@@ -46,7 +46,8 @@ class Dense(Weighted):
     spectral_norm : bool, default=False
         Whether W is divided by its largest singular value (as a matrix (..., units)), which then is 1: for discriminators. It
         is found by one power iteration for each step of the optimizer, from the states "u" and "v"; the weights in
-        `Model.weights` are those before the division. Reference: Miyato et al. 2018, arXiv:1802.05957.
+        `Model.weights` are those before the division (u and v of one that is assigned come with the next steps, or at once
+        by `Model.start_states`). Reference: Miyato et al. 2018, arXiv:1802.05957.
 
     Raises
     ------

@@ -1,28 +1,37 @@
 """Spectral normalization: what stands behind a product whose kernel is divided by its largest singular value."""
 
 import math
+from copy import copy as copy_of
 
 import numpy as np
 
 from .._jit import inner
 from .._math import fma
-from .._rows import add, add_scaled, dot, row_op
+from .._rows import add, add_scaled, dot, row_op, scaled
 from .._simd import copy, offset, pointer_at, real
 from .base import ZEROS, Layer, Parameter, fields, op_kernel, shard_rows
 from .elementwise import Activation
 
 # Of the kernel, a matrix (rows, columns): offset in `params`, rows, row stride. Offsets of u (columns,) and v (rows,) in
-# `state`, of the bias in `params` (-1: none). Address of 1 / (largest singular value), 0 where each call finds it.
-SPECTRAL = fields("weight", "rows", "stride", "u", "v", "bias", "inverse")
+# `state`, of the bias in `params` (-1: none). Addresses of 1 / (largest singular value), 0 where each call finds it, and of
+# room for a vector.
+SPECTRAL = fields("weight", "rows", "stride", "u", "v", "bias", "inverse", "found")
 STARTS = 15  # iterations by which u and v start
 
 
 def normalized(layer, key):
     """The leaves of a layer whose kernel is normalized: its product, what divides by the norm, the activation."""
-    product = layer.replace(activation="identity", use_bias=False, spectral_norm=False)
+    product = copy_of(layer)  # whose constructor may be a user's own
+    product.__dict__.update(activation="identity", use_bias=False, spectral_norm=False)
     product._activation_behind, product._whole = layer.activation, layer
     found = [(key, product), (key, SpectralScale(layer, product))]
     return [*found, *([] if layer.activation == "identity" else [(key, Behind(layer.activation))])]
+
+
+def to_unit(vector, otherwise):
+    """The vector divided by its norm; `otherwise` where that is 0 or no number."""
+    norm = math.sqrt((vector * vector).sum())
+    return vector / norm if 0 < norm < math.inf else otherwise
 
 
 class Behind(Activation):
@@ -50,7 +59,6 @@ class SpectralScale(Layer):
     """
 
     name, record = "spectral_scale", SPECTRAL
-    internal = True
 
     def __init__(self, layer, product):
         self.layer, self.product = layer, product
@@ -68,14 +76,13 @@ class SpectralScale(Layer):
         return [*([bias] if layer.use_bias else []), *states]
 
     def start(self, key, weights, states):
-        kernel, u = weights[f"{key}.kernel"], np.array(states[f"{key}.u"], np.float64)
+        kernel = weights[f"{key}.kernel"]
         matrix = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
-        v = matrix @ u
-        for _ in range(STARTS):
-            v = matrix @ u
-            v /= max(np.linalg.norm(v), 1e-12)
-            u = v @ matrix
-            u /= max(np.linalg.norm(u), 1e-12)
+        u, v = (np.array(states[f"{key}.{name}"], np.float64) for name in "uv")
+        u, v = to_unit(u, u), to_unit(v, v)
+        for _ in range(STARTS):  # not by products of matrices, whose bits depend on the threads of a BLAS
+            u = to_unit((matrix * v[:, None]).sum(axis=0), u)
+            v = to_unit((matrix * u).sum(axis=1), v)
         states[f"{key}.u"], states[f"{key}.v"] = u, v
 
     def emit(self, op, builder):
@@ -86,6 +93,7 @@ class SpectralScale(Layer):
         op.bias = builder.parameter("bias") if self.layer.use_bias else -1
         if builder.with_gradient:
             op.inverse, op.dy = builder.new_shared(16), builder.new_deltas(op.n_out)
+            op.found = builder.new_shared(builder.stride(max(op.rows, op.n_out)))
             op.backward, op.derive, op.correct = builder.addresses(spectral_backward, spectral_norm, spectral_correct)
             if self.layer.use_bias:
                 op.gradient = spectral_gradient.address(builder.dtype)
@@ -113,23 +121,26 @@ def inverse_norm(op, data, params, work):
 
 @op_kernel(SPECTRAL)
 def spectral_norm(op, data, params, grads, work, start, lo, n):
-    """Writes 1 / (v W u) to `inverse`; first, n times, v <- W u and u <- v W, both of norm 1, in `state`."""
-    state = pointer_at(data.state, work)
+    """Writes 1 / (v W u) to `inverse`; first, n times, u <- v W and v <- W u, both of norm 1, in `state`: PyTorch's order.
+
+    Where W is 0, or so large that a norm is no number, u and v stay as they are.
+    """
+    state, found = pointer_at(data.state, work), pointer_at(op.found, work)
     u = offset(state, op.u)
     for _ in range(n):
-        squares = 0.0
+        copy(offset(work, ZEROS), found, op.n_out)
         for r in range(op.rows):
-            found = dot(offset(params, op.weight + r * op.stride), u, op.n_out)
-            state[op.v + r] = found
-            squares += np.float64(found) * np.float64(found)
-        factor = real(work, 1.0 / max(math.sqrt(squares), 1e-12))
-        copy(offset(work, ZEROS), u, op.n_out)
-        for r in range(op.rows):
-            state[op.v + r] *= factor
-            add_scaled(offset(params, op.weight + r * op.stride), u, u, state[op.v + r], op.n_out)
-        factor = real(work, 1.0 / max(math.sqrt(np.float64(dot(u, u, op.n_out))), 1e-12))
-        for c in range(op.n_out):
-            u[c] *= factor
+            add_scaled(offset(params, op.weight + r * op.stride), found, found, state[op.v + r], op.n_out)
+        norm = math.sqrt(np.float64(dot(found, found, op.n_out)))
+        if 0.0 < norm < math.inf:
+            scaled(found, u, real(work, 1.0 / norm), op.n_out)
+            squares = 0.0
+            for r in range(op.rows):
+                found[r] = dot(offset(params, op.weight + r * op.stride), u, op.n_out)
+                squares += np.float64(found[r]) * np.float64(found[r])
+            norm = math.sqrt(squares)
+            if 0.0 < norm < math.inf:
+                scaled(found, offset(state, op.v), real(work, 1.0 / norm), op.rows)
     pointer_at(op.inverse, work)[0] = inverse_norm(op, data, params, work)
 
 
