@@ -13,19 +13,19 @@ from ._guard import guard
 from .adversarial_training import AdversarialFit, AdversarialTraining, fit_in_turns
 from .callbacks import Callback, EarlyStopping, GradientMonitor, ReduceLROnPlateau
 from .callbacks.base import check_callbacks
-from .convergence import few, spread, warn
+from .convergence import few, left_out, spread, warn
 from .history import History
-from .inputs import as_numbers
+from .inputs import as_numbers, check_kinds, check_missing
 from .layers import Dense, Layer
 from .layers.weighted import Weighted
-from .losses import Adversarial
+from .losses import Adversarial, Linear
 from .losses.adversarial import KINDS
 from .model import Model
 from .network import Trained, check_layers
 from .optimizers import Adam, Optimizer, get_optimizer
 from .progress import reporter
 from .saving.pairs import load_gan, save_gan
-from .schedules import Polynomial
+from .schedules import Polynomial, get_schedule
 from .sources import Source
 from .specs import check_count, check_number
 from .weights import DTYPES
@@ -45,11 +45,42 @@ def draw_weights(model):
     fans = {}
     for i, entry in enumerate(model.layout.entries):
         layer = model.layout.leaves[entry.layer][1]
-        if isinstance(layer, Weighted) and layer.initializer is None:
+        own = entry.name == "bias" and layer.__dict__.get("bias_initializer") != "zeros"
+        if isinstance(layer, Weighted) and layer.initializer is None and not own:
             fans.setdefault(entry.layer, (entry.parameter.fans or (entry.rows,))[0])
             source = rng.generator(model.seed, rng.WEIGHTS, len(model.layout.entries) + i)
             entry.view(model.params)[...] = source.uniform(-1, 1, entry.shape) / np.sqrt(fans[entry.layer])
     model.start_states()
+
+
+def named(name, check, *arguments):
+    """What `check` makes of arguments; its ValueErrors begin with the name of the argument."""
+    try:
+        return check(*arguments)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def check_optimizer(optimizer):
+    """ValueError unless an optimizer takes single steps, by a schedule that does not wait for a loss to fall."""
+    if optimizer.full_batch or optimizer.trains_elsewhere:
+        raise ValueError(f"networks that train in turns need an optimizer of single steps, not {optimizer!r}")
+    if get_schedule(getattr(optimizer, "learning_rate", 1.0)).reacts:
+        raise ValueError(f"{optimizer.learning_rate!r} reacts to a loss that falls, and of two networks in turns none does")
+
+
+def as_labels(y, name):
+    """Labels (n,), bools, numbers or texts; ValueError otherwise."""
+    labels = np.asarray(y)
+    if labels.dtype == object:
+        check_missing(labels, name)
+        check_kinds(labels, name)
+        labels = np.asarray(labels.tolist()) if labels.ndim == 1 else labels
+    if labels.ndim != 1 or labels.dtype.kind not in "iufbU" or not len(labels):
+        raise ValueError(f"{name} must be labels (n,), numbers or texts, got {labels.dtype} of shape {labels.shape}")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} contains NaN or infinity; remove those samples")
+    return labels
 
 
 class GAN:
@@ -95,6 +126,8 @@ class GAN:
         Of the last fit: "discriminator_loss", "generator_loss", "rate", "seconds".
     epochs, step : int
         Epochs and steps of the generator in all.
+    optimizers : tuple of Optimizer
+        Of the generator and of the discriminator.
 
     Raises
     ------
@@ -152,13 +185,16 @@ class GAN:
         self.label_smoothing = check_number("label_smoothing", label_smoothing, "[0, 1)")
         if hinge and self.label_smoothing:
             raise ValueError(f"label_smoothing must be 0 or None with loss='hinge', got {label_smoothing!r}")
-        self.layers = check_layers(generator), check_layers(discriminator)
+        self.layers = named("generator", check_layers, generator), named("discriminator", check_layers, discriminator)
         self.latent, self.loss = check_count("latent", latent), loss
         self.discriminator_steps = check_count("discriminator_steps", discriminator_steps)
         self.instance_noise = check_number("instance_noise", instance_noise, "[0, inf)")
         self.average = None if average is None else check_number("average", average, "(0, 1)")
-        self.optimizers = self._optimizer(generator_optimizer, self.average), self._optimizer(discriminator_optimizer)
-        if dtype not in (*DTYPES, *map(np.dtype, DTYPES)):
+        self._optimizers = (
+            named("generator_optimizer", self._optimizer, generator_optimizer, self.average),
+            named("discriminator_optimizer", self._optimizer, discriminator_optimizer),
+        )
+        if dtype is None or dtype not in (*DTYPES, *map(np.dtype, DTYPES)):
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
         self.dtype, self.seed = np.dtype(dtype), rng.check_seed(random_state)
         self.generator = self.discriminator = self.classes = None
@@ -167,8 +203,7 @@ class GAN:
     @staticmethod
     def _optimizer(given, average=None):
         optimizer = Adam(Polynomial(RATE), beta_1=BETA_1) if given is None else get_optimizer(given)
-        if optimizer.full_batch or optimizer.trains_elsewhere:
-            raise ValueError(f"networks that train in turns need an optimizer of single steps, not {optimizer!r}")
+        check_optimizer(optimizer)
         changes = {"average": average} if average is not None else {}
         return optimizer.replace(**changes)
 
@@ -182,7 +217,7 @@ class GAN:
         input_shape : tuple of int or int
             Shape of one sample.
         classes : array-like of shape (k,) or None
-            Labels, all different.
+            Labels; one that occurs again is the same class.
 
         Returns
         -------
@@ -195,19 +230,19 @@ class GAN:
             If the layers do not fit the shape: the generator makes others, say.
         """
         shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
-        classes = None if classes is None else np.unique(np.asarray(classes))
-        self.classes = classes
+        shape = tuple(check_count("input_shape", n) for n in shape)
+        classes = None if classes is None else np.unique(as_labels(classes, "classes"))
         k, (generator, discriminator) = 0 if classes is None else len(classes), self.layers
         kinds = {"dtype": self.dtype, "random_state": self.seed}
-        of_generator, of_discriminator = self.optimizers
-        generator = Model(generator, Adversarial(self.loss, "generator"), of_generator, **kinds)
+        of_generator, of_discriminator = self._optimizers
+        generator = Model(generator, Linear(), of_generator, **kinds)  # which has no link: it predicts samples
         try:
             generator.build(self.latent + k)
         except ValueError as error:
             raise ValueError(f"generator: {error}") from error
         draw_weights(generator)
         if generator.layout.shapes[-1] != shape:
-            raise ValueError(f"the generator makes samples of shape {generator.layout.shapes[-1]}, X has samples of {shape}")
+            raise ValueError(f"the generator makes samples of shape {generator.layout.shapes[-1]}, not {shape}, those of X")
         kinds["random_state"] = self.seed + 1  # not the weights of the generator again
         discriminator = Model([*discriminator, Dense(max(1, k))], Adversarial(self.loss), of_discriminator, **kinds)
         try:
@@ -220,13 +255,43 @@ class GAN:
                 f"the discriminator must make vectors of samples, its last layer gives {discriminator.layout.shapes[-2]}; "
                 "add layers.Flatten() or layers.GlobalAvgPool2D()"
             )
-        self.generator, self.discriminator, self.trained = generator, discriminator, Trained()
+        self.generator, self.discriminator, self.classes, self.trained = generator, discriminator, classes, Trained()
         return self
 
+    def _check_pair(self):
+        """ValueError unless the two networks are such as `build` makes them: kernels trust it."""
+        generator, discriminator = self.generator, self.discriminator
+        k = 0 if self.classes is None else len(self.classes)
+        wanted = [(self.latent + k,), discriminator._built().layout.shapes[0], (max(1, k),)]
+        shapes = generator._built().layout.shapes
+        if [shapes[0], shapes[-1], discriminator.layout.shapes[-1]] != wanted:
+            raise ValueError(
+                f"the generator must take {wanted[0]}, make {wanted[1]}, and the discriminator give {wanted[2]}, got "
+                f"{shapes[0]}, {shapes[-1]} and {discriminator.layout.shapes[-1]}; call build for new networks"
+            )
+        for name, model in (("generator", generator), ("discriminator", discriminator)):
+            named(name, check_optimizer, model.optimizer)
+            if model.dtype != self.dtype:
+                raise ValueError(f"the {name} must be of {self.dtype.name}, got {model.dtype.name}")
+        if discriminator.loss != Adversarial(self.loss):
+            raise ValueError(f"the discriminator's loss must be {Adversarial(self.loss)!r}, got {discriminator.loss!r}")
+
     def _built(self):
+        """The generator's network; ValueError if there is none yet."""
         if self.generator is None:
             raise ValueError("this GAN has no networks yet: call fit(X) or build(input_shape) first")
         return self.generator.network
+
+    def copy(self) -> Self:
+        """A GAN that is equal and independent."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, trained=self.trained.copy())
+        if self.generator is not None:
+            with self.locked():
+                new.generator, new.discriminator = self.generator.copy(), self.discriminator.copy()
+        return new
+
+    __copy__ = copy
 
     @property
     def code_size(self) -> int:
@@ -236,16 +301,23 @@ class GAN:
     @contextlib.contextmanager
     def locked(self):
         """Nobody else reads or writes the two networks meanwhile."""
+        self._built()
         with guard(self), guard(self.generator), guard(self.discriminator):
             yield
 
     # What fits and their callbacks ask a model for.
 
-    network = property(lambda self: self.generator.network)
-    params = property(lambda self: self.generator.params)
+    network = property(_built)
+    params = property(lambda self: self._built().params)
     optimizer = property(lambda self: self.optimizers[0])
     step = property(lambda self: 0 if self.generator is None else self.generator.step)
-    skipped_steps = property(lambda self: self.generator.skipped_steps + self.discriminator.skipped_steps)
+    skipped_steps = property(lambda self: sum(model.skipped_steps for model in self._models))
+    _models = property(lambda self: () if self.generator is None else (self.generator, self.discriminator))
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, Optimizer]:
+        """Those of the generator and of the discriminator."""
+        return tuple(model.optimizer for model in self._models) or self._optimizers
 
     @property
     def epochs(self):
@@ -325,8 +397,10 @@ class GAN:
             if isinstance(callback, (EarlyStopping, ReduceLROnPlateau, GradientMonitor)):
                 raise ValueError(f"{callback!r} is of one network and its loss, a GAN has two; take another callback")
         X, labels = self._check(X, y)
+        before = self.copy()
         if self.generator is None:
             self.build(X.shape[1:], labels)
+        self._check_pair()
         numbers = None if labels is None else self._numbers(labels)
         training = AdversarialTraining(self, X, numbers, min(batch_size, len(X)))
         run = AdversarialFit(self, training, y, epochs, callbacks=callbacks, shuffle=shuffle, resume=resume, has_rate=True)
@@ -335,11 +409,16 @@ class GAN:
         for model in (self, self.generator, self.discriminator):
             guard(model).begin()
         if not resume or self.history is None:
-            for model in (self.generator, self.discriminator):
+            for model in self._models:
                 model.trained.fit_start = model.step, 0
-        with run:
-            fit_in_turns(run)
-        self._say_what_went_wrong(X)
+        counts = [(model.skipped_steps, model.step) for model in self._models]
+        try:
+            with run:
+                fit_in_turns(run)
+        finally:
+            if not run.began and before.generator is None:  # a callback has refused: as if nothing had been built
+                self.__dict__.update(before.__dict__)
+        self._say_what_went_wrong(X, numbers, counts)
         return run.history
 
     def _check(self, X, y):
@@ -362,29 +441,38 @@ class GAN:
             if self.classes is not None:
                 raise ValueError("this GAN makes samples by class: give the labels y, too")
             return X, None
-        labels = np.asarray(y)
-        if labels.shape != (len(X),) or labels.dtype.kind not in "iufbUSO":
-            raise ValueError(f"y must hold a label for each of the {len(X)} samples, got shape {labels.shape}")
-        if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-            raise ValueError("y contains NaN or infinity; remove those samples")
+        labels = as_labels(y, "y")
+        if len(labels) != len(X):
+            raise ValueError(f"y must hold a label for each of the {len(X)} samples, got {len(labels)}")
         if self.generator is not None and self.classes is None:
             raise ValueError("this GAN was built without classes: fit it without y, or make a new one")
         return X, labels
 
     def _numbers(self, labels):
         """Class numbers of labels; ValueError if there is one that the networks do not know."""
-        numbers = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
-        unknown = np.flatnonzero(self.classes[numbers] != labels)
-        if len(unknown):
-            raise ValueError(f"labels must be among {self.classes.tolist()}, got {labels[unknown[0]]!r}")
+        alike = (labels.dtype.kind == "U") == (self.classes.dtype.kind == "U")
+        numbers = (
+            np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1) if alike else np.zeros(len(labels), int)
+        )
+        unknown = np.flatnonzero(self.classes[numbers] != labels) if alike else [0]
+        if len(labels) and len(unknown):
+            raise ValueError(f"labels must be among {self.classes.tolist()}, got {labels[unknown[0]].item()!r}")
         return numbers
 
-    def _say_what_went_wrong(self, X):
-        """Warn if there is nothing to learn from for the generator, or it has learned one sample."""
+    def _say_what_went_wrong(self, X, numbers, counts):
+        """Warn if there was nothing to learn from, steps were left out, or the generator has learned one sample."""
         history = self.history
+        if numbers is not None and len(self.classes) == 1:
+            warn(
+                f"all samples are of the class {self.classes[0].item()!r}: labels say nothing; fit without y, or give others"
+            )
         losses = history.get("generator_loss") or [np.nan]
         if not np.isfinite(losses[-1]):
             return
+        for model, (skipped, step) in zip(self._models, counts, strict=True):
+            for text in left_out(model, model.skipped_steps - skipped, model.step - step):
+                warn(text)
+                return
         if losses[-1] > LOST[self.loss]:
             warn(
                 f"the discriminator believes nothing of what is made (the generator's loss is {losses[-1]:.3g}): what it "
@@ -430,7 +518,7 @@ class GAN:
             return self.make(codes)
         if labels is None:
             labels = self.classes[source.integers(len(self.classes), size=n)]
-        labels = np.broadcast_to(labels, (n,)) if np.ndim(labels) == 0 else np.asarray(labels)
+        labels = as_labels([labels] * n if np.ndim(labels) == 0 else labels, "labels") if n else self.classes[:0]
         if labels.shape != (n,):
             raise ValueError(f"labels must be {n} labels or one, got shape {labels.shape}")
         one_hot = np.zeros((n, len(self.classes)), self.dtype)
@@ -443,6 +531,9 @@ class GAN:
         On the way from one code to another samples change little by little.
         """
         network, averaged = self._built(), self.generator.averaged
+        shape = np.shape(codes)
+        if len(shape) != 2 or shape[1] != self.code_size:
+            raise ValueError(f"codes must have shape (n, {self.code_size}), got {shape}")
         if averaged is not None:
             network = network._replace(params=averaged, idle=[])
         return self.generator._infer(network, codes, True)

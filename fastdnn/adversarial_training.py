@@ -17,8 +17,10 @@ from .fitting import Fit
 from .layers.base import DATA, OP
 from .losses import Adversarial, scores_link
 from .losses.base import GivenGradient
+from .schedules import get_schedule
 from .sources import Source
 from .training import Training
+from .validation import take
 
 # Noise on the samples goes down to 0 by this power of what is left of this part of a fit: it spends as many steps at small
 # scales as at large ones. A straight line lost modes of a grid of 25 Gaussians: 18 to 22 stayed, not 22 to 25.
@@ -52,9 +54,10 @@ class Making(WithoutGradients):
     def __init__(self, model, source, targets, made):
         super().__init__(model, source, targets, None, source.n, piece=source.n, loss=GivenGradient())
         self.program.table[-1, OP.backward] = scores_link.address(model.dtype)
-        forward = self.segments[self.segments[:, 2] < 0]
-        first, end, last = self.segments[len(forward), 0], len(self.program.table) - 1, len(self.program.table) - 1
-        self.segments = np.array([*forward.tolist(), [first, end, last, last, 0, -1]], np.int64)
+        forward, last = self.segments[self.segments[:, 2] < 0], len(self.program.table) - 1
+        # Those that go forward alone, and the first that turns round: all its ops forward, back the last, which is the link.
+        turn = [self.segments[len(forward), 0], last, last, last, 0, -1]
+        self.segments = np.array([*forward.tolist(), turn], np.int64)
         self.data[:, DATA.result] = made.ctypes.data
 
     def bound(self, threads, update):
@@ -157,11 +160,13 @@ class AdversarialTraining:
     def set_schedule(self, total):
         """Let the schedules of both networks have this number of steps of the generator in all, from the fit's start on."""
         for training, k in ((self._improving, 1), (self._discriminating, self.gan.discriminator_steps)):
-            training.first_step, training.total_steps = training.model.trained.fit_start[0], total * k
+            start, schedule = training.model.trained.fit_start[0], get_schedule(training.model.optimizer.learning_rate)
+            training.first_step, training.total_steps = start if schedule.spans_fit else 0, total * k
 
     def _add_noise(self, bank, offsets):
         """Noise on real and made samples alike, less and less of it."""
-        done = (self._improving.model.step - self._improving.first_step) / (NOISY * self._improving.total_steps)
+        model = self._improving.model
+        done = (model.step - model.trained.fit_start[0]) / (NOISY * self._improving.total_steps)
         if done < 1 and self._noise:
             flat, offset = self.pairs.reshape(-1), next(offsets)
             level = self.gan.dtype.type(self._noise * (1 - done) ** NOISE_POWER)
@@ -174,10 +179,9 @@ class AdversarialTraining:
         if not self._noise:
             return None, iter(())
         source = rng.generator(self.gan.seed, rng.INSTANCE_NOISE, self.gan.epochs)
-        bank = source.standard_normal(BANK, self.gan.dtype)
-        return bank, iter(source.integers(BANK // 2, size=batches).tolist())
+        return source.standard_normal(BANK, self.gan.dtype), (int(source.integers(BANK // 2)) for _ in range(batches))
 
-    def epoch(self, order):
+    def run_epoch(self, order):
         """One pass over the samples `order`: (mean loss of the discriminator, mean loss of the generator)."""
         n, k, gan = self.batch_size, self.gan.discriminator_steps, self.gan
         steps = self.steps
@@ -242,6 +246,10 @@ class AdversarialFit(Fit):
     def value(self, key):
         return self.history[key][-1]
 
+    def sample(self, n):
+        X = self.training.source.arrays[0].reshape(-1, *self.training.source.shape)
+        return X[:n], None if self.y is None else take(self.y, np.arange(min(n, len(X))))
+
     def record_epoch(self, losses, **figures):
         """The losses of both, and the history."""
         self.epoch += 1
@@ -261,7 +269,7 @@ def fit_in_turns(run):
     while run.epoch < run.epochs and run.history.stopped is None:
         run.begin_epoch()
         with gan.locked():
-            losses = training.epoch(run.order() if run.shuffle else np.arange(run.n))
+            losses = training.run_epoch(run.order() if run.shuffle else np.arange(run.n))
             if not training.done:  # stopped within the first batch
                 break
             run.record_epoch(losses, rate=training.rate)

@@ -53,8 +53,19 @@ class Builder:
 
     @property
     def loss_rows(self):
-        """Rows of a sample for the loss."""
+        """Rows of a sample, or of a window of its steps, for the loss."""
         return self._program.loss_rows
+
+    @property
+    def loss_divisor(self):
+        """Rows over which the loss of a sample is a mean; 1 where a mask counts them."""
+        program = self._program
+        return 1 if program.masked else program.loss_rows * (1 if program.ends_whole else self.windows)
+
+    @property
+    def loss_adds_up(self):
+        """Whether layers may add terms to the loss: not where there is none, but a gradient that is given."""
+        return self._program.adds_up
 
     @property
     def before(self):

@@ -12,7 +12,7 @@ from .callbacks import Callback
 from .callbacks.base import check_callbacks
 from .convergence import judged
 from .history import History
-from .inputs import class_factors, times
+from .inputs import check_weights, class_factors, times
 from .minimizing import check_network, fit_lbfgs
 from .mixing import Mixing, check_mixing, mixable
 from .network import Best
@@ -317,6 +317,8 @@ def prepare(
     if validation_fraction is None and (groups is not None or validation_split != "random"):
         raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
     source, targets, weights = model.check(model.network, X, y, sample_weight, lengths=lengths)
+    if model.loss.signed_weights and sample_weight is not None:  # in the targets; whoever takes some of the rows wants both
+        weights = check_weights(sample_weight, source.n, signed=True)
     factors = class_factors(class_weight, y, weights) if factors is None else factors
     rows, held_out = None, None
     if validation_fraction is not None:
@@ -378,7 +380,7 @@ def fit_steps(run):
             order = run.order()
             if run.mixing:
                 run.mixing.draw(model.seed, model.epochs, order)
-            loss = training.epoch(order)
+            loss = training.run_epoch(order)
             if not training.done:  # stopped within the first batch
                 break
             norm = training.gradient_norm

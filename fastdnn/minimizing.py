@@ -76,7 +76,7 @@ def fit_lbfgs(run):
             run.begin_epoch()
         with guard(model):  # nobody else sees what the line search tries
             model.params[positions] = x
-            loss = training.loss_and_grad()
+            loss = training.run_loss_and_grad()
             model.params[positions] = last
         return loss + 0.5 * np.dot(decays * x, x), model.grads[positions].astype(np.float64) + decays * x
 

@@ -118,8 +118,8 @@ class Model(Steps, Files):
         >>> import numpy as np
         >>> from fastdnn import Model, layers
         >>> X, y = np.zeros((64, 3), "float32"), np.zeros(64, "float32")
-        >>> bound, rng = Model([layers.Dense(1)], random_state=0).bind(X, y), np.random.default_rng(0)
-        >>> for _ in range(2000):
+        >>> bound, rng = Model([layers.Dense(1)], optimizer="sgd", random_state=0).bind(X, y), np.random.default_rng(0)
+        >>> for _ in range(500):
         ...     X[...] = rng.standard_normal(X.shape)
         ...     bound.y[:, 0] = X.sum(axis=1)
         ...     loss = bound.step()

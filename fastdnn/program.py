@@ -137,13 +137,13 @@ class Program:
         input_op(INPUT.on(self.table[0]), builder, kind, input_gradient, affine)
         if mixes:
             mix_op(INPUT.on(self.table[0]), builder, shape, packed)
-        self.loss_rows = sample_rows(shapes[-1])
+        self.loss_rows, self.adds_up = sample_rows(shapes[-1]), loss.adds_up
+        self.masked = bool(masked and layout.gives_steps)  # whether a mask reaches the loss
         self._emit(layout, builder, folded, first, packed, input_gradient)
         if self.table[:, [OP.sync_forward, OP.sync_backward]].any() and not any(layer.needs_batch for _, layer in leaves):
             raise ValueError("a layer has a kernel that needs all rows of a batch: its class says needs_batch = True")
         builder.input_shape = shapes[-1]
         self._end(LOSS.on(self.table[-1]), builder, loss, kernel)
-        self.masked = bool(builder.masked)
         self.segments = self._cut()
         self.n_work, self.work = padded(self._size), None
 

@@ -183,7 +183,7 @@ class Steps(Weights):
             A copy of `grads`.
         """
         with guard(self), binding(self, X, y, sample_weight, training, lengths=lengths) as run:
-            return run.loss_and_grad(), self.grads.copy()
+            return run.run_loss_and_grad(), self.grads.copy()
 
     def train_on_batch(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, lengths: ArrayLike | None = None
@@ -222,7 +222,7 @@ class Steps(Weights):
             raise ValueError(f"{self.optimizer!r} has no steps with single batches; call fit")
         with guard(self), binding(self, X, y, sample_weight, training=True, lengths=lengths) as run:
             run.rate_factor = self.trained.rate_factors
-            return run.epoch()
+            return run.run_epoch()
 
     def apply_gradient(self, gradient: ArrayLike) -> None:
         """One step of the optimizer with a gradient computed elsewhere: a mean over processes, a sum of `vjp`'s.
@@ -268,7 +268,7 @@ class Steps(Weights):
         """
         with guard(self), binding(self, X, y, sample_weight, training, input_gradient=True, lengths=lengths) as run:
             gradient = _place_for_gradient(run)
-            run.loss_and_grad()
+            run.run_loss_and_grad()
             return gradient
 
     def vjp(
@@ -309,5 +309,5 @@ class Steps(Weights):
             binding(self, X, dscores, None, training, input_gradient=True, loss=GivenGradient(), lengths=lengths) as run,
         ):
             gradient = _place_for_gradient(run)
-            run.loss_and_grad()
+            run.run_loss_and_grad()
             return gradient, self.grads.copy()

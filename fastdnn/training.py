@@ -215,8 +215,40 @@ class Training:
         self._values[0].fill(0.0)
         return self._values
 
-    def epoch(self, order=None, learning_rate=None, l2=0.0):
-        """One pass over the samples `order` (all, in their order, if None), updating the parameters batch by batch.
+    def _look_at_buffers(self, steps):
+        """ValueError where class numbers in `y` or ids in `X` are none, or, for steps, the optimizer takes none."""
+        if steps and self.model.optimizer.full_batch:
+            raise ValueError(f"{self.model.optimizer!r} has no steps with single batches; call fit")
+        targets = self.targets
+        if self._of_classes and not 0 <= targets.min() <= targets.max() < self._n_out:
+            raise ValueError(f"class numbers in y must be 0 to {self._n_out - 1}, got {targets.min()} to {targets.max()}")
+        if self.source.kind == "ids":
+            self.model.layers[0].check_ids(self.X)
+
+    def epoch(self, order=None):
+        """One pass over the samples in batches, as they are in `X` and `y` now; returns their mean loss.
+
+        Parameters
+        ----------
+        order : array-like of int, shape (k,), or None, default=None
+            Numbers of the samples, in the order in which they are taken; None is all of them from the first on.
+
+        Raises
+        ------
+        ValueError
+            If a number is none of a sample, a class number or an id is none that the network knows, or the optimizer has no
+            such steps.
+        """
+        self._look_at_buffers(True)
+        if order is not None:
+            order, n = np.asarray(order), self.source.n
+            if order.ndim != 1 or order.dtype.kind not in "iu" or not order.size or order.min() < 0 or order.max() >= n:
+                raise ValueError(f"order must be a list of numbers of samples, 0 to {n - 1}, got {order!r}")
+        self.rate_factor = self.model.trained.rate_factors
+        return self.run_epoch(order)
+
+    def run_epoch(self, order=None, learning_rate=None, l2=0.0):
+        """`epoch` for who knows that samples, targets and order are sound.
 
         Returns the mean over the samples of the loss (of each batch before its update), L2 term included.
         """
@@ -240,7 +272,8 @@ class Training:
     def X(self):
         """The samples that kernels read, (n, ...): the array that was given, if its type and layout allow, or a copy of it.
 
-        What is written into it is what the next step takes; numbers are not looked at again, as they are in `fit`.
+        What is written into it is what the next step takes; numbers are not looked at again, as they are in `fit`. Read-only
+        where the array that was given is.
         """
         if len(self.source.arrays) != 1:
             raise ValueError(f"samples of this kind ({self.source.kind}) stand in several arrays; give a dense array")
@@ -248,18 +281,20 @@ class Training:
 
     @property
     def y(self):
-        """The targets that kernels read, a copy of those that were given: class numbers, or (rows, outputs) of numbers."""
+        """The targets that kernels read: class numbers, the array that was given if it is one of int64, or numbers, a copy.
+
+        Numbers are (rows, outputs). Of actions with `PolicyGradient` they are advantages, the sample weights in them.
+        """
         rows = self.source.n * self.program.loss_rows
         return self.targets if self._of_classes else self.targets[: rows * self._n_out].reshape(rows, self._n_out)
 
     def step(self):
         """One step of the optimizer with all samples as one batch, as they are in `X` and `y` now; returns their mean loss.
 
-        Nothing is allocated and nothing is checked but the range of class numbers, which kernels index with.
+        Nothing is allocated and nothing is checked but the range of class numbers and ids, which kernels index with.
         """
-        model, targets = self.model, self.targets
-        if self._of_classes and not 0 <= targets.min() <= targets.max() < self._n_out:
-            raise ValueError(f"class numbers in y must be 0 to {self._n_out - 1}, got {targets.min()} to {targets.max()}")
+        self._look_at_buffers(True)
+        model, self.rate_factor = self.model, self.model.trained.rate_factors
         elsewhere = model.optimizer.trains_elsewhere
         if elsewhere and model.step:
             model.optimizer.to_training(model.params, model.moments)
@@ -300,7 +335,12 @@ class Training:
         return float(self.model.trained.control[CONTROL.norm_sum] / norms) if norms else None
 
     def loss_and_grad(self):
-        """Mean loss of all samples as one batch; its gradient is left in the model's `grads`."""
+        """Mean loss of all samples as one batch, as they are in `X` and `y` now; the gradient is left in `Model.grads`."""
+        self._look_at_buffers(False)
+        return self.run_loss_and_grad()
+
+    def run_loss_and_grad(self):
+        """`loss_and_grad` for who knows that samples and targets are sound."""
         return float(self._walk(None, self.source.n, self.source.n)[0])
 
     def _walk(self, order, n, batch, update=False, rate=None, l2=0.0):

@@ -1,9 +1,9 @@
 """GAN: the same steps as PyTorch's, modes found, files, resuming, threads, messages, what is said when it goes wrong."""
 
+import copy
 import functools
 import json
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from fastdnn import (
 from fastdnn.adversarial_training import AdversarialTraining
 from fastdnn.losses.adversarial import KINDS
 from fastdnn.saving import container
-from fastdnn.schedules import Polynomial
+from fastdnn.schedules import Exponential, Polynomial, ReduceOnPlateau
 
 
 def circle(n=512, seed=0):
@@ -147,7 +147,7 @@ def test_ten_alternating_steps_as_in_pytorch(nets, kind, classes):
     training.set_schedule(steps)
     codes = list(training._codes(steps))
     kept = pickle.dumps((gan.generator, gan.discriminator))
-    found = training.epoch(np.arange(len(X)))
+    found = training.run_epoch(np.arange(len(X)))
 
     def compute(torch):
         models = pickle.loads(kept)
@@ -310,6 +310,7 @@ def test_damaged_files_are_said_to_be(tmp_path):
         ({"fit_start": [0, 9]}, "epochs"),
         ({"history": ["loss"]}, "lacks the array"),
         ({"stopped": 3}, "stopped must be a text"),
+        ({"loss": "hinge", "label_smoothing": 0.0}, "do not fit each other"),
     ],
 )
 def test_files_whose_parts_contradict_each_other(tmp_path, change, message):
@@ -397,8 +398,7 @@ def test_a_generator_that_has_collapsed_is_said_to():
 
 def test_one_class_only_and_few_samples():
     gan = small()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(ConvergenceWarning, match="all samples are of the class 0: labels say nothing"):
         gan.fit(circle(40), np.zeros(40, int), epochs=2, batch_size=64)
     assert gan.step == 2
     assert gan.sample(3, labels=0).shape == (3, 2)
@@ -414,9 +414,15 @@ def test_one_class_only_and_few_samples():
         ({"discriminator_steps": 0}, "discriminator_steps"),
         ({"instance_noise": -1}, "instance_noise"),
         ({"average": 1.0}, "average"),
-        ({"generator_optimizer": "lbfgs"}, "single steps"),
+        (
+            {"generator_optimizer": "lbfgs"},
+            "generator_optimizer: networks that train in turns need an optimizer of single steps",
+        ),
+        ({"discriminator_optimizer": "x"}, "discriminator_optimizer: optimizer must be"),
+        ({"generator_optimizer": optimizers.Adam(ReduceOnPlateau(0.1))}, "reacts to a loss"),
         ({"generator_optimizer": optimizers.ScheduleFreeAdamW()}, "single steps"),
         ({"dtype": "int8"}, "dtype must be one of"),
+        ({"dtype": None}, "dtype must be one of"),
     ],
 )
 def test_arguments_are_checked(arguments, message):
@@ -429,8 +435,13 @@ def test_arguments_are_checked(arguments, message):
     [
         (circle() * np.nan, None, {}, "NaN"),
         (circle()[:1], None, {}, "at least 2 samples"),
-        (np.zeros((9, 3)), None, {}, r"generator makes samples of shape \(2,\), X has samples of \(3,\)"),
+        (np.zeros((9, 3)), None, {}, r"generator makes samples of shape \(2,\), not \(3,\), those of X"),
         (circle(), np.zeros(3), {}, "label for each of the 512 samples"),
+        (circle(), np.zeros((512, 2)), {}, r"y must be labels \(n,\)"),
+        (circle(), np.array([1, "a"] * 256, object), {}, "y must hold strings or numbers, got both"),
+        (circle(), np.array([None, "a"] * 256, object), {}, "y contains missing values"),
+        (circle(), np.array([b"a"] * 512), {}, r"y must be labels \(n,\)"),
+        (circle(), None, {"callbacks": [callbacks.ModelCheckpoint("/no/folder/x.fdnn")]}, "folder that exists"),
         (circle(), np.full(512, np.nan), {}, "y contains NaN"),
         (circle(), None, {"epochs": 0}, "epochs"),
         (circle(), None, {"batch_size": 0}, "batch_size"),
@@ -444,6 +455,8 @@ def test_data_are_checked_before_anything_changes(X, y, kwargs, message):
     with pytest.raises(ValueError, match=message):
         gan.fit(X, y, **kwargs)
     assert gan.epochs == 0
+    assert gan.generator is None
+    gan.fit(circle(), epochs=1)
 
 
 def test_other_messages():
@@ -479,6 +492,79 @@ def test_initial_weights_are_small_where_layers_do_not_say():
         assert 0.15 < np.abs(array).max() <= 0.2  # 1 / sqrt(25)
     assert not second.any()
     assert not own.any()
+
+
+def test_networks_that_are_no_pair_any_more_are_refused():
+    """Kernels have no bounds: another shape or float type would read and write what is not theirs."""
+    changes = {
+        r"must take \(5,\), make \(2,\)": lambda gan: gan.generator.build(4000),
+        "generator must be of float32, got float64": lambda gan: setattr(
+            gan, "generator", Model(gan.generator.layers, dtype="float64").build(5)
+        ),
+        "generator: networks that train in turns": lambda gan: setattr(gan.generator, "optimizer", "lbfgs"),
+        "discriminator: networks that train in turns": lambda gan: setattr(
+            gan.discriminator, "optimizer", "schedule_free_adamw"
+        ),
+        "discriminator's loss must be": lambda gan: setattr(gan.discriminator, "loss", "squared_error"),
+    }
+    for message, change in changes.items():
+        gan = small()
+        gan.fit(circle(), epochs=1)
+        change(gan)
+        with pytest.raises(ValueError, match=message):
+            gan.fit(circle(), epochs=1)
+
+
+def test_a_build_that_fails_leaves_what_there_was():
+    gan = small()
+    gan.fit(circle(), epochs=1)
+    made = gan.sample(3, random_state=0)
+    for wrong in (
+        lambda: gan.build(5, [0, 1]),
+        lambda: gan.build(2, []),
+        lambda: gan.build(2.0),
+        lambda: gan.build(2, [0, np.nan]),
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - each has its own text
+            wrong()
+    np.testing.assert_array_equal(gan.sample(3, random_state=0), made)
+    gan.fit(circle(), epochs=1)
+
+
+def test_the_generator_predicts_samples_and_copies_are_independent():
+    gan = small()
+    gan.fit(circle(), epochs=2)
+    codes = np.random.default_rng(0).standard_normal((5, 5)).astype("float32")
+    np.testing.assert_array_equal(gan.generator.predict(codes), gan.make(codes))
+    with pytest.raises(ValueError, match=r"codes must have shape \(n, 5\)"):
+        gan.make(codes[:, :3])
+    other, before = copy.copy(gan), weights_of(gan)
+    other.fit(circle(), epochs=1)
+    np.testing.assert_array_equal(weights_of(gan), before)
+    gan.fit(circle(), epochs=1)
+    np.testing.assert_array_equal(weights_of(gan), weights_of(other))
+
+
+def test_schedules_and_steps_that_are_left_out():
+    gan = small(generator_optimizer=optimizers.SGD(Exponential(0.1, 0.9)))
+    rates = [gan.fit(circle(), epochs=1)["rate"][0] for _ in range(2)]
+    assert rates == pytest.approx([0.1 * 0.9**7, 0.1 * 0.9**15])
+    wild = small(generator_optimizer=optimizers.SGD(1e6), discriminator_optimizer=optimizers.SGD(1e6))
+    with pytest.warns((ConvergenceWarning, RuntimeWarning), match="steps were left out|training stopped"):
+        wild.fit(circle(2000), epochs=1)
+
+
+def test_callbacks_see_samples():
+    seen = []
+    watch = callbacks.LambdaCallback(lambda fit: seen.append([np.shape(part) for part in fit.sample(3)]))
+    small().fit(circle(), epochs=1, callbacks=[watch])
+    small().fit(circle(), np.arange(512) % 2, epochs=1, callbacks=[watch])
+    assert seen == [[(3, 2), ()], [(3, 2), (3,)]]
+
+
+def test_a_bias_that_a_layer_asks_for_stays():
+    gan = GAN([layers.Dense(3, bias_initializer=5.0)], [layers.Dense(3)], latent=4).build(3)
+    assert (gan.generator.weights["0.dense.bias"] == 5).all()
 
 
 # ---------------------------------------------------------------- the loss

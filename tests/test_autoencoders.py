@@ -128,6 +128,25 @@ def test_what_does_not_fit_is_said():
         VariationalAutoencoder(loss="log_loss").fit(3 * X)
 
 
+def test_losses_that_make_no_sense_and_fits_that_diverge():
+    for loss in ("cross_entropy", "hinge", "linear", "adversarial", "policy_gradient"):
+        with pytest.raises(ValueError, match="loss must be one of numbers"):
+            Autoencoder(loss=loss).fit(X)
+    with pytest.raises(ValueError, match="encoder cannot begin with Embedding"):
+        Autoencoder(encoder=[layers.Embedding(20, 3)]).fit(X)
+    with pytest.warns(Warning), pytest.raises(ValueError, match="training diverged"):  # noqa: PT030
+        Autoencoder(optimizer=optimizers.SGD(1e12, skip_nonfinite=False), epochs=3).fit(X)
+
+
+def test_empty_encoders_and_changed_parameters():
+    images = X.reshape(-1, 8, 8, 1)
+    coder = Autoencoder(5, encoder=[], decoder=[], epochs=1, random_state=0).fit(images)
+    codes = coder.transform(images)
+    coder.set_params(n_components=9)  # of the next fit
+    assert coder.inverse_transform(codes).shape == images.shape
+    assert len(coder.get_feature_names_out()) == 5
+
+
 # ---------------------------------------------------------------- variational ones
 
 
@@ -211,6 +230,39 @@ def test_codes_drawn_are_normal_and_of_their_own():
     assert abs(codes.mean()) < 0.03
     assert abs(codes.std() - 1) < 0.02
     assert abs(np.corrcoef(codes[:-1].ravel(), codes[1:].ravel())[0, 1]) < 0.03
+
+
+SEQUENCES = np.random.default_rng(0).standard_normal((12, 6, 3))
+
+
+@pytest.mark.parametrize("after", [[layers.GRU(4), layers.Dense(1)], [layers.Dense(2)]], ids=["last", "steps"])
+def test_padding_has_no_divergence(after):
+    """Sequences of 2 steps, cut, or padded with anything to 6."""
+    model = Model([layers.Dense(6), layers.Sampling(0.7), *after], dtype="float64", random_state=0).build((6, 3))
+    cut = Model([layers.Dense(6), layers.Sampling(0.7), *after], dtype="float64", random_state=0).build((2, 3))
+    cut.params = model.params
+    padded, y = SEQUENCES.copy(), np.random.default_rng(1).standard_normal((12, *cut.layout.shapes[-1]))
+    padded[:, 2:] = 1e3
+    y_padded = y if y.ndim == 2 else np.concatenate([y, np.zeros((12, 4, 2))], axis=1)
+    expected, gradient = cut.loss_and_grad(SEQUENCES[:, :2], y)
+    loss, found = model.loss_and_grad(padded, y_padded, lengths=[2] * 12)
+    assert loss == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(found, gradient, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("settings", [{"checkpoint": True}, {"truncate": 3}], ids=str)
+def test_windows_of_steps_weigh_the_divergence_alike(settings):
+    y, losses = np.random.default_rng(1).standard_normal((12, 6, 2)), []
+    for more in ({}, settings):
+        stack = [layers.GRU(6, return_sequences=True, **more), layers.Dense(6), layers.Sampling(0.7), layers.Dense(2)]
+        model = Model(stack, dtype="float64", random_state=0).build((6, 3))
+        losses.append(model.loss_and_grad(SEQUENCES, y)[0])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-12)
+
+
+def test_a_gradient_that_is_given_has_no_divergence_in_it():
+    model = Model([layers.Sampling()], dtype="float64").build(4)
+    assert not model.vjp([[1.0, 2.0, 3.0, 4.0]], [[0.0, 0.0]])[0].any()
 
 
 def test_sampling_needs_an_even_number():

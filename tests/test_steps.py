@@ -287,3 +287,67 @@ def test_who_has_no_steps_says_so():
         model_of("schedule_free_adamw").apply_gradient(model_of().params)
     with pytest.raises(ValueError, match="no parameters yet"):
         Model([layers.Dense(2)]).apply_gradient(np.zeros(3))
+
+
+# ---------------------------------------------------------------- bound steps
+
+
+def test_bound_steps_are_those_of_train_on_batch_on_what_the_buffers_hold():
+    X, _, parts = batches()
+    one, other = model_of(), model_of()
+    buffer, first = parts[0][0].copy(), parts[0][1].copy()
+    run = one.bind(buffer, first)
+    assert run.X.base is buffer or run.X is buffer
+    for samples, targets in parts:
+        run.X[...], run.y[...] = samples, targets
+        assert run.step() == other.train_on_batch(samples, targets)
+    np.testing.assert_array_equal(one.params, other.params)
+    assert run.loss_and_grad() == other.loss_and_grad(*parts[-1])[0]
+    regression = Model([layers.Dense(2)], dtype="float64", random_state=0)
+    run = regression.bind(X[:5], X[:5, :2])
+    run.y[...] = 0
+    run.step()
+    again = Model([layers.Dense(2)], dtype="float64", random_state=0)
+    again.train_on_batch(X[:5], np.zeros((5, 2)))
+    np.testing.assert_array_equal(regression.params, again.params)
+
+
+@pytest.mark.parametrize("call", ["step", "epoch", "loss_and_grad"])
+def test_what_would_index_out_of_bounds_is_refused(call):
+    X, y, _ = batches()
+    run = model_of().bind(X, y.copy())
+    for bad in (3, -1, 10**9):
+        run.y[...] = y
+        run.y[7] = bad
+        with pytest.raises(ValueError, match="class numbers in y must be 0 to 2"):
+            getattr(run, call)()
+    ids = np.random.default_rng(0).integers(0, 9, (40, 5))
+    run = Model([layers.Embedding(9, 3), layers.Flatten(), layers.Dense(3)], loss="cross_entropy").bind(ids, y)
+    run.X[...] = 10**9
+    with pytest.raises(ValueError, match="ids"):
+        getattr(run, call)()
+
+
+def test_orders_of_bound_epochs_are_checked():
+    X, y, _ = batches()
+    run = model_of().bind(X, y, batch_size=10)
+    for bad in ([0, 10**9], [-5], [0, 40], [0.5, 1.5], [[0]], []):
+        with pytest.raises(ValueError, match="order must be a list of numbers of samples, 0 to 39"):
+            run.epoch(bad)
+    run.epoch([3, 1, 2])
+    run = Model([layers.Dense(3)], loss="cross_entropy", optimizer=LBFGS()).bind(X, y)
+    for call in (run.step, run.epoch):
+        with pytest.raises(ValueError, match="no steps with single batches; call fit"):
+            call()
+
+
+def test_signed_weights_count_in_validation_too():
+    source = np.random.default_rng(0)
+    X, actions, w = source.standard_normal((50, 3)), source.integers(0, 2, 50), source.standard_normal(50)
+
+    def fitted(**kwargs):
+        model = Model([layers.Dense(2)], loss="policy_gradient", dtype="float64", random_state=0)
+        return model.fit(X, actions, epochs=1, sample_weight=1000 * w, **kwargs)["val_loss"][0]
+
+    assert abs(fitted(validation_fraction=0.5)) > 10
+    assert fitted(validation_data=(X, actions, 1000 * w)) == pytest.approx(1000 * fitted(validation_data=(X, actions, w)))

@@ -17,13 +17,15 @@ from ..callbacks import Callback, EarlyStopping
 from ..inference import chunks
 from ..layers import Dense, Flatten, GaussianNoise, Layer, Reshape
 from ..layout import Layout
-from ..losses import Loss
+from ..losses import Adversarial, CrossEntropy, Hinge, Linear, Loss, PolicyGradient, get_loss
 from ..model import Model
 from ..network import Network
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ._parameters import NestedParameters, made_optimizer
 from ._restore import unchanged_on_error
+
+SENSELESS = CrossEntropy, PolicyGradient, Hinge, Linear, Adversarial  # losses whose targets are no samples
 
 PARAMETERS = """n_components : int, default=16
         Numbers of a code.
@@ -83,6 +85,9 @@ ATTRIBUTES = """model_ : Model
 
     n_encoder_layers_ : int
         How many layers of it make a code.
+
+    n_components_ : int
+        Numbers of a code.
 
     history_ : History
         What happened, epoch by epoch.
@@ -146,6 +151,9 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _fitted(self, X):
         X = validate_data(self, X, dtype=(np.float64, np.float32), allow_nd=True)
+        loss = get_loss(self.loss)
+        if isinstance(loss, SENSELESS):
+            raise ValueError(f"loss must be one of numbers, such as 'squared_error' or 'log_loss', got {self.loss!r}")
         before = self._encoder_layers(X.shape[1:])
         layers = [*before, *self._decoder_layers(X.shape[1:])]
         first = [GaussianNoise(float(self.noise))] if self.noise else []
@@ -167,10 +175,10 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             if model.history is None:
                 raise
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        if not np.isfinite(model.params).all():
+        if not (np.isfinite(model.params).all() and np.isfinite(model.predict(X[:32])).all()):
             raise ValueError("training diverged: the weights are not finite. Scale X, or take a smaller learning rate")
         self.model_, self.history_, self.callbacks_ = model, model.history, callbacks
-        self.n_encoder_layers_ = len(first) + len(before)
+        self.n_encoder_layers_, self.n_components_ = len(first) + len(before), self.n_components
         return self
 
     def _sizes(self):
@@ -180,6 +188,8 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         layers = list(getattr(self, name))
         if not all(isinstance(layer, Layer) for layer in layers):
             raise ValueError(f"{name} must be a list of fastdnn layers, got {layers!r}")
+        if name == "encoder" and layers and layers[0].takes_ids:
+            raise ValueError(f"encoder cannot begin with {layers[0]!r}: ids are no numbers that a decoder could come near")
         return layers
 
     def _encoder_layers(self, shape):
@@ -189,7 +199,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
             layers += [Dense(size, self.activation) for size in self._sizes()]
         else:
             layers = self._checked_layers("encoder")
-            if layers and len(Layout(layers, shape).shapes[-1]) > 1:
+            if len(Layout(layers, shape).shapes[-1] if layers else shape) > 1:
                 layers.append(Flatten())
         return [*layers, *self._code_layers()]
 
@@ -215,7 +225,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
 
     @property
     def _n_features_out(self):
-        return self.n_components
+        return self.n_components_
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Codes of samples.
@@ -249,7 +259,7 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         Z = check_array(Z, dtype=model.dtype)
         layers = whole.layers[self.n_encoder_layers_ :]
         encoder = Layout(whole.layers[: self.n_encoder_layers_], whole.layout.shapes[0])
-        layout = Layout(layers, (self.n_components,))  # its parameters stand behind the encoder's
+        layout = Layout(layers, (self.n_components_,))  # its parameters stand behind the encoder's
         params, state = whole.params[whole.layout.size - layout.size :], whole.state[encoder.state_size :]
         return model._infer(Network(layers, whole.loss, layout, params, state, []), Z, False)
 

@@ -50,7 +50,7 @@ class Solving:
         model = self._model
         model.make_writable()
         model.params[positions] = x
-        loss = training.loss_and_grad()
+        loss = training.run_loss_and_grad()
         gradient = model.grads[positions].astype(np.float64)
         decay = self.alpha / (training.source.n if training.sample_weight is None else training.sample_weight.sum())
         decaying = x[: sum(w.size for w in self.coefs_)]
@@ -162,7 +162,7 @@ class Solving:
             shuffle_as_numpy(self._random_state, order)
         training.rate_factor = self._optimizer.rate_factor * self._model.trained.rate_factor
         with guard(self._model):  # another thread that pickles the estimator waits for a whole epoch
-            loss = np.float64(training.epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
+            loss = np.float64(training.run_epoch(None if natural else order, self._optimizer.learning_rate, self.alpha))
         if training.done:
             self.n_iter_ += 1
             self.loss_ = loss

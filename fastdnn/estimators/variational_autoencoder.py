@@ -5,7 +5,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,6 +12,7 @@ from ..callbacks import Callback
 from ..layers import Dense, Layer, Sampling
 from ..losses import Loss
 from ..optimizers import Optimizer
+from ..rng import check_seed
 from ..schedules import Schedule
 from ..specs import check_count
 from ._autoencoder import ATTRIBUTES, PARAMETERS, BaseAutoencoder
@@ -93,7 +93,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         ----------
         n : int, default=1
             How many.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState, Generator or None, default=None
             Source of the codes.
 
         Returns
@@ -101,5 +101,6 @@ class VariationalAutoencoder(BaseAutoencoder):
         X : ndarray of shape (n, n_features) or (n, ...)
         """
         check_is_fitted(self)
-        codes = check_random_state(random_state).standard_normal((check_count("n", n), self.n_components))
+        source = np.random.default_rng(check_seed(random_state))
+        codes = source.standard_normal((check_count("n", n), self.n_components_))
         return self.inverse_transform(codes.astype(self.model_.dtype))

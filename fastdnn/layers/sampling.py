@@ -7,9 +7,11 @@ from ..gemm import padded
 from ..rng import uniform_row
 from ..specs import check_number
 from .base import ZEROS, Layer, fields, op_kernel, sample
+from .masks import step_counts
 
-# Address of the weight of the KL term; whether codes are drawn; rows of a sample for the loss.
-SAMPLING = fields("constants", "draws", "loss_rows")
+# Address of the weight of the KL term; whether codes are drawn; rows of a sample for the loss, in a window of its steps and
+# in all, by which the term is divided; whether a mask leaves out rows here.
+SAMPLING = fields("constants", "draws", "loss_rows", "divisor", "masked")
 
 
 class Sampling(Layer):
@@ -27,7 +29,8 @@ class Sampling(Layer):
     -----
     Samples of shape (..., 2 k) become (..., k). Where the loss is a mean over several rows of a sample (the pixels of an
     image, say), the divergence is divided by their number, so that both keep their proportion. It is in the loss of `fit`,
-    `train_on_batch` and `loss_and_grad`, not in that of `evaluate`, which goes forward alone.
+    `train_on_batch` and `loss_and_grad`, not in that of `evaluate`, which goes forward alone, nor in `vjp`, whose gradient
+    is given. Steps that a mask leaves out have none.
 
     Examples
     --------
@@ -53,8 +56,10 @@ class Sampling(Layer):
 
     def emit(self, op, builder):
         builder.in_place(op)
-        op.n_out, op.draws, op.loss_rows = op.n_in // 2, builder.training, builder.loss_rows
-        op.ld_out, op.constants, op.key = padded(op.n_out), builder.constants(self.beta), builder.key()
+        op.n_out, op.draws, op.masked = op.n_in // 2, builder.training, builder.masked
+        op.loss_rows, op.divisor = builder.loss_rows, builder.loss_divisor
+        beta = self.beta if builder.loss_adds_up else 0.0
+        op.ld_out, op.constants, op.key = padded(op.n_out), builder.constants(beta), builder.key()
         op.forward, op.y = sampling_forward.address(builder.dtype), builder.new_rows(op.n_out)
         op.dy = builder.new_deltas(op.n_out)
         if builder.with_gradient:
@@ -100,9 +105,14 @@ def sampling_forward(op, data, params, grads, work, start, lo, n):
 def sampling_backward(op, data, params, grads, work, start, lo, n):
     """dX of rows lo..lo+n, the divergence's included, which joins the losses of the samples; writes its own rows of dX."""
     columns, losses, beta = op.n_out, doubles_at(data.losses), doubles_at(op.constants)[0]
-    share = beta * doubles_at(data.scale)[0] / op.loss_rows
+    share = beta * doubles_at(data.scale)[0] / op.divisor
     for i in range(lo, lo + n):
         position, weight = (start + i) // op.sample_rows, share
+        if op.masked and not step_counts(data, start + i, op.sample_rows):
+            if op.dx >= 0:
+                for j in range(op.ld_in):
+                    work[op.dx + i * op.ld_in + j] = real(work, 0.0)
+            continue
         if data.sample_weight:
             weight *= doubles_at(data.sample_weight)[sample(data, position)]
         x, dz = offset(work, op.x + i * op.ld_in), offset(work, op.dy + i * op.ld_out)

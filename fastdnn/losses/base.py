@@ -45,6 +45,8 @@ class Loss(Spec):
         Whether targets may be class numbers (n,).
     signed_weights : bool
         Whether sample weights may be negative: they then multiply the targets, and the loss is the mean over the samples.
+    adds_up : bool
+        Whether layers may add terms of their own to it.
     metrics_are_means : bool
         Whether what `metrics` gives are means over the samples.
     kernel : Kernel
@@ -59,6 +61,7 @@ class Loss(Spec):
     name = "loss"
     labels = False
     signed_weights = False
+    adds_up = True
     metrics_are_means = False
     per_output = False
 
@@ -309,7 +312,7 @@ def given_gradient(op, data, params, grads, work, start, lo, n):
 class GivenGradient(Loss):
     """What stands in for a loss where the gradient of the scores is known: it comes as the targets."""
 
-    name, kernel = "given_gradient", given_gradient
+    name, kernel, adds_up = "given_gradient", given_gradient, False
 
     def check_targets(self, y, n_out, dtype):
         return as_targets(y, n_out, dtype, "dscores")

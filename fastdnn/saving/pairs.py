@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from ..history import History
+from ..losses import Adversarial
 from ..model import Model
 from ..specs import check_count, check_path
 from .container import Reader, parse, write
@@ -34,8 +35,8 @@ def save_gan(gan, path):
     """`GAN.save`."""
     path = check_path("path", path)
     gan._built()
-    history = gan.history
     with gan.locked():
+        history = None if gan.history is None else gan.history.copy()
         settings = {name: getattr(gan, name) for name in SETTINGS} | {
             "seed": gan.seed,
             "classes": None if gan.classes is None else gan.classes.tolist(),
@@ -103,6 +104,7 @@ def _untrained(cls, settings, models):
             and generator.layout.shapes[-1] == discriminator.layout.shapes[0]
             and discriminator.layout.shapes[-1] == (max(1, k),)
             and generator.dtype == discriminator.dtype
+            and discriminator.loss == Adversarial(gan.loss)
         )
     except UNFIT as error:
         raise ModelFormatError(f"the parts of the GAN do not fit each other: {str(error)[:200]}") from None
@@ -133,6 +135,6 @@ def _history_keys(settings, shapes):
     for name in {n for n in shapes if not n.startswith(tuple(f"{part}/" for part in PARTS))} ^ wanted:
         raise ModelFormatError(f"the file lacks the array {name[:80]!r}, or has no place for it")
     for name in wanted:
-        if len(shapes[name]) != 1 or shapes[name][0] > MAX_HISTORY:
+        if len(shapes[name]) != 1 or shapes[name][0] > MAX_HISTORY or shapes[name] != shapes[f"history/{keys[0]}"]:
             raise ModelFormatError(f"the array {name[:80]!r} must be a list of at most {MAX_HISTORY} numbers")
     return keys
