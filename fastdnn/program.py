@@ -124,7 +124,9 @@ class Program:
         folded = [layer.reshapes and following.reshapes for (_, layer), (_, following) in pairwise(leaves)] + [False]
         folded[:first] = [True] * first
         shape = shapes[first]
-        packed = not builder.reads and first < len(leaves) and leaves[first][1].takes_packed and shape[-1] % ALIGN != 0
+        # Not where the gradient of the samples is wanted: narrow products, 2.4 times as fast there, want their pixels padded.
+        packs = not (builder.reads or input_gradient) and first < len(leaves) and leaves[first][1].takes_packed
+        packed = packs and shape[-1] % ALIGN != 0
         gathered = (math.prod(shape[:-2]), shape[-2] * shape[-1]) if packed else shape
         wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
         zeros = max(layer.widest_row(shape) for (_, layer), shape in zip(leaves, shapes, strict=False))
