@@ -225,13 +225,17 @@ class Training:
         if self.source.kind == "ids":
             self.model.layers[0].check_ids(self.X)
 
-    def epoch(self, order=None):
+    def epoch(self, order=None, learning_rate=None, l2=0.0):
         """One pass over the samples in batches, as they are in `X` and `y` now; returns their mean loss.
 
         Parameters
         ----------
         order : array-like of int, shape (k,), or None, default=None
             Numbers of the samples, in the order in which they are taken; None is all of them from the first on.
+        learning_rate : float or None, default=None
+            In place of the optimizer's.
+        l2 : float, default=0.0
+            Weight decay, divided by the sum of the weights of a batch, as scikit-learn does.
 
         Raises
         ------
@@ -245,7 +249,7 @@ class Training:
             if order.ndim != 1 or order.dtype.kind not in "iu" or not order.size or order.min() < 0 or order.max() >= n:
                 raise ValueError(f"order must be a list of numbers of samples, 0 to {n - 1}, got {order!r}")
         self.rate_factor = self.model.trained.rate_factors
-        return self.run_epoch(order)
+        return self.run_epoch(order, learning_rate, l2)
 
     def run_epoch(self, order=None, learning_rate=None, l2=0.0):
         """`epoch` for who knows that samples, targets and order are sound.

@@ -1,11 +1,14 @@
-"""Shared by all tests: nothing on stderr about compiling, and scikit-learn's seed fixture for its own test file."""
+"""Shared by all tests: nothing on stderr about compiling, scikit-learn's seed fixture for its own test file, examples."""
 
+import importlib.util
 import os
+import pathlib
 import signal
 
 import pytest
 
 os.environ.setdefault("FASTDNN_QUIET", "1")
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
@@ -19,3 +22,17 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Function from the name of an example to its module."""
+    monkeypatch.syspath_prepend(EXAMPLES)  # examples import each other
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

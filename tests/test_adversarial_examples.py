@@ -1,27 +1,9 @@
 """The examples of networks that make something: what they count, what they draw, and that they learn."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
-FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 pytest.importorskip("matplotlib").use("Agg")
-
-
-@pytest.fixture
-def example(monkeypatch):
-    """Function from the name of an example to its module."""
-    monkeypatch.syspath_prepend(FOLDER)  # examples import each other
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 def size_of(path):

@@ -1,29 +1,12 @@
 """The examples of pictures by gradients: styles, and what predictions hang on."""
 
 import gzip
-import importlib.util
-import pathlib
 import sys
 
 import numpy as np
 import pytest
 
-FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 matplotlib = pytest.importorskip("matplotlib")
-
-
-@pytest.fixture
-def example(monkeypatch):
-    """Function from the name of an example to its module."""
-    monkeypatch.syspath_prepend(FOLDER)  # examples import each other
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 def pixels(path):

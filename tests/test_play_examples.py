@@ -1,31 +1,12 @@
 """The examples that learn by play: their worlds follow the rules, their learning the formulas, and it helps."""
 
-import importlib.util
 import itertools
 import math
-import pathlib
 
 import numpy as np
 import pytest
 
 from fastdnn import Model, layers, losses
-
-FOLDER = pathlib.Path(__file__).parent.parent / "examples"
-
-
-@pytest.fixture
-def example(monkeypatch):
-    """Function from the name of an example to its module."""
-    monkeypatch.syspath_prepend(FOLDER)  # examples import each other
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
 
 # ------------------------------------------------------------ cartpole
 

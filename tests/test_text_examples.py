@@ -1,31 +1,12 @@
 """The examples on texts learn small made data of the formats that they read, and print what they promise."""
 
 import gzip
-import importlib.util
 import io
-import pathlib
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
-
-FOLDER = pathlib.Path(__file__).parent.parent / "examples"
-
-
-@pytest.fixture
-def example(monkeypatch):
-    """Function from the name of an example to its module."""
-    monkeypatch.syspath_prepend(FOLDER)  # examples import each other
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
 
 # ------------------------------------------------------------ text_generation
 

@@ -121,10 +121,12 @@ def replacing(path):
 
 def _sweep(folder, prefix):
     """Remove what processes that were killed while they wrote have left, an hour ago or more."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.name.startswith(prefix) and entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > 3600:
-                os.unlink(entry.path)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and entry.name.endswith(".tmp"):
+                with contextlib.suppress(OSError):  # another thread may have moved it just now
+                    if time.time() - entry.stat().st_mtime > 3600:
+                        os.unlink(entry.path)
 
 
 class Container:
