@@ -397,8 +397,8 @@ class GAN:
             if isinstance(callback, (EarlyStopping, ReduceLROnPlateau, GradientMonitor)):
                 raise ValueError(f"{callback!r} is of one network and its loss, a GAN has two; take another callback")
         X, labels = self._check(X, y)
-        before = self.copy()
-        if self.generator is None:
+        before = dict(self.__dict__) if self.generator is None else None
+        if before:
             self.build(X.shape[1:], labels)
         self._check_pair()
         numbers = None if labels is None else self._numbers(labels)
@@ -416,8 +416,8 @@ class GAN:
             with run:
                 fit_in_turns(run)
         finally:
-            if not run.began and before.generator is None:  # a callback has refused: as if nothing had been built
-                self.__dict__.update(before.__dict__)
+            if not run.began and before:  # a callback has refused: as if nothing had been built
+                self.__dict__.update(before)
         self._say_what_went_wrong(X, numbers, counts)
         return run.history
 

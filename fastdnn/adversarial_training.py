@@ -25,6 +25,7 @@ from .validation import take
 # Noise on the samples goes down to 0 by this power of what is left of this part of a fit: it spends as many steps at small
 # scales as at large ones. A straight line lost modes of a grid of 25 Gaussians: 18 to 22 stayed, not 22 to 25.
 NOISY, NOISE_POWER = 0.9, 3
+MEASURED = 4096  # samples whose standard deviation the noise is measured by
 WATCH = 0.1  # seconds between two calls of what watches an epoch
 DRAWN = 1 << 20  # numbers of codes that are drawn at once
 BANK = 1 << 18  # numbers of noise of an epoch, of which each batch takes a piece: to draw 100,000 takes 1 ms, as a step does
@@ -131,7 +132,8 @@ class AdversarialTraining:
         self.gan, self.batch_size, self.source = gan, batch_size, Source(X, dtype)
         self.watch, self.done, self.rate, self.rate_factor = None, 0, math.nan, 1.0
         self._X, self._classes, n, self._n_scores = X, classes, batch_size, discriminator.n_out
-        shape, self._noise = X.shape[1:], gan.instance_noise * float(X.std(dtype=np.float64))
+        shape, deviation = X.shape[1:], float(X[:MEASURED].std(dtype=np.float64)) if gan.instance_noise else 0.0
+        self._noise = gan.instance_noise * deviation
         self.codes, self.pairs = np.zeros((n, gan.code_size), dtype), zeros((2 * n, *shape), dtype)
         gradient = zeros((n, *shape), dtype)
         self.targets, self.wanted = zeros((2 * n, self._n_scores), dtype), zeros((n, self._n_scores), dtype)
