@@ -2,7 +2,7 @@
 
     python benchmarks/adversarial.py [CASE ...] [--threads 2] [--rounds 2] [--alone]
 
-A process for each (case, library), in turns, in both orders; medians of epochs in the steady state. The first three are
+A process for each (case, library), in turns, in both orders; medians in the steady state. The first three are fits of four
 epochs of adversarial training (Adam, non-saturating loss), the last two 1,000 steps of a network with 64-64-10 units and
 batches of 64, so that milliseconds are microseconds a step: batch by batch, and on bound buffers; PyTorch's is the faster of
 its eager and its compiled step. Flops are those of the products alone that a step needs: of the generator forward, back and
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from turns import compare
 
-BATCH, STEPS = 64, 1000
+BATCH, STEPS, EPOCHS = 64, 1000, 4
 # name: (samples, samples of a batch, generator, discriminator): sizes of dense layers, or the name of convolutional ones
 CASES = {
     "dense": (8192, 64, (64, 256, 256, 784), (784, 256, 128, 1)),
@@ -32,7 +32,7 @@ def products(sizes):
 
 
 def flops_of_epoch(case):
-    """Flops of the products of an epoch."""
+    """Flops of the products of what is timed."""
     if isinstance(case, str):
         return STEPS * BATCH * (3 * products((64, 64, 10)) - products((64, 64)))
     n, _, generator, discriminator = case
@@ -40,10 +40,10 @@ def flops_of_epoch(case):
         # (first layer, the others): Dense and two transposed convolutions; two convolutions and a Dense.
         made = 2 * 64 * 3136, 2 * (49 * 64 * 32 * 16 + 196 * 32 * 16)
         judged = 2 * 196 * 32 * 16, 2 * (49 * 32 * 64 * 16 + 3136)
-        return n * (2 * made[0] + 3 * made[1] + 2 * (2 * judged[0] + 3 * judged[1]) + 2 * sum(judged))
+        return EPOCHS * n * (2 * made[0] + 3 * made[1] + 2 * (2 * judged[0] + 3 * judged[1]) + 2 * sum(judged))
     of_generator = 3 * products(generator) - products(generator[:2])
     of_discriminator = 2 * (3 * products(discriminator) - products(discriminator[:2])) + 2 * products(discriminator)
-    return n * (of_generator + of_discriminator)
+    return EPOCHS * n * (of_generator + of_discriminator)
 
 
 def real(case):
@@ -73,7 +73,7 @@ def steps(bound):
 
 
 def ours(case):
-    """A function that trains one epoch."""
+    """A function that trains some epochs."""
     from fastdnn import GAN, layers
 
     _, batch, generator, discriminator = case
@@ -94,7 +94,7 @@ def ours(case):
         made = [*(layers.Dense(size, "relu") for size in hidden), layers.Dense(width, "tanh")]
         judged = [layers.Dense(size, "relu") for size in discriminator[1:-1]]
     gan, X = GAN(made, judged, latent=codes, instance_noise=0, random_state=0), real(case)
-    return lambda: gan.fit(X, epochs=1, batch_size=batch)
+    return lambda: gan.fit(X, epochs=EPOCHS, batch_size=batch)
 
 
 def torch_steps(compiled):
@@ -123,7 +123,7 @@ def torch_steps(compiled):
 
 
 def pytorch(case):
-    """A function that trains one epoch."""
+    """A function that trains some epochs."""
     import torch
     from torch import nn
     from torch.nn.functional import binary_cross_entropy_with_logits, softplus
@@ -168,7 +168,7 @@ def pytorch(case):
             for p in D.parameters():
                 p.requires_grad_(True)
 
-    return epoch
+    return lambda: [epoch() for _ in range(EPOCHS)]
 
 
 def runs(library, case):
