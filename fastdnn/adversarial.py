@@ -10,14 +10,13 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import rng
 from ._guard import guard
+from .adversarial_checks import as_labels, check_optimizer, check_pair, draw_weights, named, say_what_went_wrong
 from .adversarial_training import AdversarialFit, AdversarialTraining, fit_in_turns
 from .callbacks import Callback, EarlyStopping, GradientMonitor, ReduceLROnPlateau
 from .callbacks.base import check_callbacks
-from .convergence import few, left_out, spread, warn
 from .history import History
-from .inputs import as_numbers, check_kinds, check_missing
+from .inputs import as_numbers
 from .layers import Dense, Layer
-from .layers.weighted import Weighted
 from .losses import Adversarial, Linear
 from .losses.adversarial import KINDS
 from .model import Model
@@ -25,62 +24,13 @@ from .network import Trained, check_layers
 from .optimizers import Adam, Optimizer, get_optimizer
 from .progress import reporter
 from .saving.pairs import load_gan, save_gan
-from .schedules import Polynomial, get_schedule
+from .schedules import Polynomial
 from .sources import Source
 from .specs import check_count, check_number
 from .weights import DTYPES
 
 RATE, BETA_1, SMOOTHING = 2e-3, 0.5, 0.1
 BOUNDS = {"tanh": (-1, 1), "sigmoid": (0, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}
-LOST = {"non_saturating": 4.6, "least_squares": 0.98, "hinge": 2.0}  # loss of a generator nothing of which is believed
-SAME = 1e-2  # samples that differ by less, in parts of what the real ones do, are taken for the same
-
-
-def draw_weights(model):
-    """Draw kernels and biases of layers whose `initializer` is None uniformly from -1 to 1, divided by sqrt(fan_in).
-
-    That is PyTorch's default. With He's weights, larger by a factor of 2.4, and biases of 0 before rectifiers, a generator
-    found 1 to 3 of 8 modes where it finds all of them so.
-    """
-    fans = {}
-    for i, entry in enumerate(model.layout.entries):
-        layer = model.layout.leaves[entry.layer][1]
-        own = entry.name == "bias" and layer.__dict__.get("bias_initializer") != "zeros"
-        if isinstance(layer, Weighted) and layer.initializer is None and not own:
-            fans.setdefault(entry.layer, (entry.parameter.fans or (entry.rows,))[0])
-            source = rng.generator(model.seed, rng.WEIGHTS, len(model.layout.entries) + i)
-            entry.view(model.params)[...] = source.uniform(-1, 1, entry.shape) / np.sqrt(fans[entry.layer])
-    model.start_states()
-
-
-def named(name, check, *arguments):
-    """What `check` makes of arguments; its ValueErrors begin with the name of the argument."""
-    try:
-        return check(*arguments)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def check_optimizer(optimizer):
-    """ValueError unless an optimizer takes single steps, by a schedule that does not wait for a loss to fall."""
-    if optimizer.full_batch or optimizer.trains_elsewhere:
-        raise ValueError(f"networks that train in turns need an optimizer of single steps, not {optimizer!r}")
-    if get_schedule(getattr(optimizer, "learning_rate", 1.0)).reacts:
-        raise ValueError(f"{optimizer.learning_rate!r} reacts to a loss that falls, and of two networks in turns none does")
-
-
-def as_labels(y, name):
-    """Labels (n,), bools, numbers or texts; ValueError otherwise."""
-    labels = np.asarray(y)
-    if labels.dtype == object:
-        check_missing(labels, name)
-        check_kinds(labels, name)
-        labels = np.asarray(labels.tolist()) if labels.ndim == 1 else labels
-    if labels.ndim != 1 or labels.dtype.kind not in "iufbU" or not len(labels):
-        raise ValueError(f"{name} must be labels (n,), numbers or texts, got {labels.dtype} of shape {labels.shape}")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise ValueError(f"{name} contains NaN or infinity; remove those samples")
-    return labels
 
 
 class GAN:
@@ -258,24 +208,6 @@ class GAN:
         self.generator, self.discriminator, self.classes, self.trained = generator, discriminator, classes, Trained()
         return self
 
-    def _check_pair(self):
-        """ValueError unless the two networks are such as `build` makes them: kernels trust it."""
-        generator, discriminator = self.generator, self.discriminator
-        k = 0 if self.classes is None else len(self.classes)
-        wanted = [(self.latent + k,), discriminator._built().layout.shapes[0], (max(1, k),)]
-        shapes = generator._built().layout.shapes
-        if [shapes[0], shapes[-1], discriminator.layout.shapes[-1]] != wanted:
-            raise ValueError(
-                f"the generator must take {wanted[0]}, make {wanted[1]}, and the discriminator give {wanted[2]}, got "
-                f"{shapes[0]}, {shapes[-1]} and {discriminator.layout.shapes[-1]}; call build for new networks"
-            )
-        for name, model in (("generator", generator), ("discriminator", discriminator)):
-            named(name, check_optimizer, model.optimizer)
-            if model.dtype != self.dtype:
-                raise ValueError(f"the {name} must be of {self.dtype.name}, got {model.dtype.name}")
-        if discriminator.loss != Adversarial(self.loss):
-            raise ValueError(f"the discriminator's loss must be {Adversarial(self.loss)!r}, got {discriminator.loss!r}")
-
     def _built(self):
         """The generator's network; ValueError if there is none yet."""
         if self.generator is None:
@@ -385,7 +317,8 @@ class GAN:
         RuntimeWarning
             If training has stopped because a loss was not finite.
         sklearn.exceptions.ConvergenceWarning
-            If the discriminator believes nothing any more, or all samples made are the same.
+            If more than 1 % of the steps were left out (not finite), the discriminator believes nothing any more, all samples
+            made are the same, or all that were given are of one class.
 
         Notes
         -----
@@ -400,7 +333,7 @@ class GAN:
         before = dict(self.__dict__) if self.generator is None else None
         if before:
             self.build(X.shape[1:], labels)
-        self._check_pair()
+        check_pair(self)
         numbers = None if labels is None else self._numbers(labels)
         training = AdversarialTraining(self, X, numbers, min(batch_size, len(X)))
         run = AdversarialFit(self, training, y, epochs, callbacks=callbacks, shuffle=shuffle, resume=resume, has_rate=True)
@@ -418,7 +351,7 @@ class GAN:
         finally:
             if not run.began and before:  # a callback has refused: as if nothing had been built
                 self.__dict__.update(before)
-        self._say_what_went_wrong(X, numbers, counts)
+        say_what_went_wrong(self, X, numbers, counts)
         return run.history
 
     def _check(self, X, y):
@@ -458,33 +391,6 @@ class GAN:
         if len(labels) and len(unknown):
             raise ValueError(f"labels must be among {self.classes.tolist()}, got {labels[unknown[0]].item()!r}")
         return numbers
-
-    def _say_what_went_wrong(self, X, numbers, counts):
-        """Warn if there was nothing to learn from, steps were left out, or the generator has learned one sample."""
-        history = self.history
-        if numbers is not None and len(self.classes) == 1:
-            warn(
-                f"all samples are of the class {self.classes[0].item()!r}: labels say nothing; fit without y, or give others"
-            )
-        losses = history.get("generator_loss") or [np.nan]
-        if not np.isfinite(losses[-1]):
-            return
-        for model, (skipped, step) in zip(self._models, counts, strict=True):
-            for text in left_out(model, model.skipped_steps - skipped, model.step - step):
-                warn(text)
-                return
-        if losses[-1] > LOST[self.loss]:
-            warn(
-                f"the discriminator believes nothing of what is made (the generator's loss is {losses[-1]:.3g}): what it "
-                "says is of little use to the generator. Take a smaller discriminator, Dropout in it, a smaller rate of its "
-                "optimizer, or loss='least_squares'"
-            )
-        real = X[few(np.arange(len(X)))]
-        if spread(self.sample(len(real), random_state=0)) < SAME * spread(real):
-            warn(
-                "the generator makes the same sample of all codes: it has collapsed. Take smaller rates, BatchNorm in the "
-                "generator, another loss, or larger batches"
-            )
 
     # ------------------------------------------------------------ samples
 
@@ -526,9 +432,21 @@ class GAN:
         return self.make(np.concatenate([codes, one_hot], axis=1))
 
     def make(self, codes: ArrayLike) -> np.ndarray:
-        """The samples that the generator makes of codes (n, latent), a one-hot class behind them where there are classes.
+        """Samples that the generator makes of codes; on the way from one code to another they change little by little.
 
-        On the way from one code to another samples change little by little.
+        Parameters
+        ----------
+        codes : array-like of shape (n, latent), or (n, latent + k) with k classes
+            Finite or not: NaN in a code gives NaN in its sample. Behind the numbers of a code stands its one-hot class.
+
+        Returns
+        -------
+        ndarray of shape (n, ...), of the GAN's float type
+
+        Raises
+        ------
+        ValueError
+            If there are no networks yet, or codes have another shape.
         """
         network, averaged = self._built(), self.generator.averaged
         shape = np.shape(codes)

@@ -144,6 +144,7 @@ ORDER = [
     "model",
     "adversarial_training",
     "saving.pairs",
+    "adversarial_checks",
     "adversarial",
     "extending",
     "estimators._mlp_docs",
