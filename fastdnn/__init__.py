@@ -16,6 +16,8 @@ with paused():
         DNNRegressor,
         MLPClassifier,
         MLPRegressor,
+        TabularClassifier,
+        TabularRegressor,
         VariationalAutoencoder,
     )
     from .model import Model
@@ -33,6 +35,8 @@ __all__ = [
     "Model",
     "ModelFormatError",
     "NetworkDisplay",
+    "TabularClassifier",
+    "TabularRegressor",
     "TrainingCurveDisplay",
     "VariationalAutoencoder",
     "callbacks",

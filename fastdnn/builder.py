@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import rng
-from .gemm import padded
+from .gemm import ALIGN, padded
 from .layers.base import OP, sample_rows
 from .layout import aligned
 
@@ -34,6 +34,8 @@ class Builder:
         self.passing, self.slots = False, {}
         self.masked, self.stateful, self.windows, self.checkpoints = False, False, 1, False
         self.open_skips = []  # rows of the ops where ways around other layers start
+        # Of each `Columns` that has begun: the op with its samples, offsets of its result and of that one's gradient.
+        self.open_columns = []
 
     @property
     def sparse(self):
@@ -76,6 +78,13 @@ class Builder:
         """Address of these numbers as float64, kept as long as the program."""
         self._program.kept.append(np.array(values, np.float64))
         return self._program.kept[-1].ctypes.data
+
+    def reals(self, values):
+        """Address of these numbers in the network's float type, kept as long as the program; a vector may reach behind."""
+        kept = aligned(len(values) + ALIGN, self.dtype)
+        kept[: len(values)] = values
+        self._program.kept.append(kept)
+        return kept.ctypes.data
 
     def integers(self, table):
         """Address of an int64 array, kept as long as the program."""

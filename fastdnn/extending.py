@@ -9,6 +9,7 @@ Kernels from a file of your own are compiled on first use and kept on disk like 
 from ._jit import inner, kernel
 from ._math import (
     absolute,
+    cos,
     exp,
     expm1,
     fma,
@@ -19,6 +20,7 @@ from ._math import (
     normal_cdf,
     reciprocal,
     sigmoid,
+    sin,
     sqrt,
     tanh,
     with_sign,
@@ -40,6 +42,7 @@ __all__ = [
     "absolute",
     "activation",
     "copy",
+    "cos",
     "doubles_at",
     "exp",
     "expm1",
@@ -63,6 +66,7 @@ __all__ = [
     "scalar_table",
     "shard_rows",
     "sigmoid",
+    "sin",
     "sqrt",
     "tanh",
     "where",

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from .thread_choice import worthwhile_threads
 from .training import plan, value_bytes
 
+LONGEST = 160  # characters that a layer's settings may take; the edges of bins of many features would take thousands
+
 
 class LayerInfo(NamedTuple):
     """What there is to say about a layer of a built network."""
@@ -53,7 +55,9 @@ def summary(model, batch_size=32):
     infos = describe(model)
     rows = [("layer", "output", "parameters", "flops/row")]
     for info in infos:
-        rows.append((f"{info.key}  {info.layer!r}", str(info.output_shape), f"{count(info):,}", f"{info.flops:,}"))
+        text = repr(info.layer)
+        text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+        rows.append((f"{info.key}  {text}", str(info.output_shape), f"{count(info):,}", f"{info.flops:,}"))
     widths = [max(len(row[c]) for row in rows) for c in range(4)]
     lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
     lines.insert(1, "-" * len(lines[0]))

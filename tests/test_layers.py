@@ -18,12 +18,26 @@ from fastdnn.optimizers import SGD
 # ---------------------------------------------------------------- every layer
 
 N_IN = 6
+# Not near 1, where those of tanh gather: no central difference may step over a kink.
+EDGES = [
+    [-1.03, 0.21, 0.57],
+    [-0.41, 0.53],
+    [k / 8 - 0.3125 for k in range(20)],
+    [-2, -0.11, 0.12, 3],
+    [0.05, 0.3],
+    [-1.6, 1.9],
+]
 LAYER_CASES = [
     [layers.Dense(7, activation="tanh")],
     [layers.Activation("gelu")],
     [layers.Activation("softmax")],
     [layers.PReLU()],
     [layers.Rescaling(0.7, -0.2)],
+    [layers.Scale()],
+    [layers.ParametricActivation("mish")],
+    [layers.Scale(0.8), layers.ParametricActivation("tanh"), layers.Scale()],
+    [layers.PiecewiseLinear(EDGES)],
+    [layers.PeriodicEmbedding(5, 3)],
     [layers.Dropout(0.3)],
     [layers.AlphaDropout(0.3)],
     [layers.GaussianNoise(0.2)],
@@ -33,6 +47,12 @@ LAYER_CASES = [
     [layers.LayerNorm()],
     [layers.Reshape((2, 3)), layers.Activation("softplus"), layers.Flatten()],
     [layers.Flatten()],
+    [layers.Rescaling(3.0), layers.CategoryEmbedding((3, 1, 2, 1, 4, 2), 3)],
+    [
+        layers.Columns(
+            [((4, 0, 2), []), ((0, 1, 3, 5), [layers.Dense(7, "tanh"), layers.Rescaling(2.0)]), ((5,), [layers.PReLU()])]
+        )
+    ],
     [layers.Residual([layers.Dense(6, activation="tanh")])],
     [
         layers.Residual(
@@ -157,6 +177,7 @@ def test_same_bits_on_any_number_of_threads(case, shape, monkeypatch):
             loss = model.fit(X, y, epochs=3, batch_size=100)["loss"]
             results.add((model.params.tobytes(), model.state.tobytes(), model.predict(X).tobytes(), *loss))
     assert len(results) == 1
+    assert not model.params[model.layout.padding()].any()
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -198,7 +219,7 @@ def torch_twin(torch, case, weights, state, training):
             modules.append({"gelu": torch.nn.GELU(), "relu": torch.nn.ReLU(), "softplus": torch.nn.Softplus(),
                             "softmax": torch.nn.Softmax(dim=1)}[layer.activation])  # fmt: skip
         elif kind == "prelu":
-            modules.append(torch.nn.PReLU(N_IN))
+            modules.append(torch.nn.PReLU())
             modules[-1].weight.data = torch.tensor(next(weights))
         elif kind in ("batch_norm", "layer_norm"):
             made = torch.nn.BatchNorm1d(N_IN) if kind == "batch_norm" else torch.nn.LayerNorm(N_IN)
@@ -207,7 +228,23 @@ def torch_twin(torch, case, weights, state, training):
                 made.running_mean, made.running_var = torch.tensor(next(state)), torch.tensor(next(state))
             modules.append(made)
         elif kind == "rescaling":
-            modules.append(Affine(layer.scale, layer.offset))
+            modules.append(Formula(lambda x, layer=layer: layer.scale * x + layer.offset))
+        elif kind == "scale":
+            modules.append(Formula(lambda x, s: s * x, next(weights)))
+        elif kind == "parametric_activation":
+            f = {"tanh": torch.tanh, "mish": torch.nn.functional.mish}[layer.activation]
+            modules.append(Formula(lambda x, alpha, f=f: x + alpha * (f(x) - x), next(weights)))
+        elif kind == "piecewise_linear":
+            modules.append(Formula(lambda x, edges=layer.edges: torch.cat(
+                [((x[..., j, None] - e[:-1]) / e.diff()).clamp(0, 1) for j, e in enumerate(map(x.new_tensor, edges))], -1
+            )))  # fmt: skip
+        elif kind == "periodic_embedding":
+            modules.append(Formula(waves, *(next(weights).T for _ in range(2)), next(weights), next(weights).T))
+        elif kind == "category_embedding":
+            modules.append(Formula(vectors, next(weights).T, counts=layer.n_categories))
+        elif kind == "columns":
+            inside = [(columns, torch_twin(torch, group, weights, state, training)) for columns, group in layer.groups]
+            modules.append(Beside(inside))
         elif kind == "residual":
             modules.append(Around(torch_twin(torch, layer.layers, weights, state, training)))
         elif kind == "flatten":
@@ -219,14 +256,53 @@ def torch_twin(torch, case, weights, state, training):
     return torch.nn.Sequential(*modules).double().train(training)
 
 
-def Affine(scale, offset):
+def Formula(f, *arrays, **settings):
+    """A module x -> f(x, *parameters), with these arrays as its parameters."""
     import torch
 
-    class Rescaled(torch.nn.Module):
-        def forward(self, x):
-            return scale * x + offset
+    class Written(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.arrays = torch.nn.ParameterList(torch.tensor(a.copy()) for a in arrays)
 
-    return Rescaled()
+        def forward(self, x):
+            return f(x, *self.arrays, **settings)
+
+    return Written()
+
+
+def waves(x, frequency, phase, kernel, bias):
+    """PyTorch's form of a `PeriodicEmbedding`; its matrices transposed, as those of a Linear are."""
+    import torch
+
+    z = torch.cos(2 * math.pi * x[..., None] * frequency.T + phase.T)
+    mixed = torch.einsum("...jf,jkf->...jk", z, kernel) + bias.T
+    return torch.cat([x[..., None], mixed], -1).flatten(-2)
+
+
+def vectors(x, table, counts):
+    """PyTorch's form of a `CategoryEmbedding`, its table transposed."""
+    import torch
+
+    counts = torch.tensor(counts)
+    codes = torch.where((x >= 0) & (x < counts), x, 0).long() + counts.cumsum(0) - counts
+    return table.T[codes].flatten(-2) + 0 * x.sum()
+
+
+def Beside(groups):
+    """A module of modules that get columns of their own."""
+    import torch
+
+    class Groups(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = torch.nn.ModuleList(module for _, module in groups)
+
+        def forward(self, x):
+            taken = zip(groups, self.inside, strict=True)
+            return torch.cat([module(x[:, list(columns)]) for (columns, _), module in taken], 1)
+
+    return Groups()
 
 
 def Around(inside):

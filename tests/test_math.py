@@ -91,6 +91,42 @@ def test_special_values(name, dtype):
     np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(dtype).eps)
 
 
+WAVES = {
+    name: kernel_from(run, name, signature, getattr(_math, name), apply=row_op(1, 1)(getattr(_math, name)))
+    for name in ("sin", "cos")
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", WAVES)
+def test_error_of_waves(name, dtype):
+    rng, largest = np.random.default_rng(0), 1.2e4 if dtype == "float32" else 1e6
+    quarters = np.arange(-6000, 6000) * (np.pi / 2)  # where they are 0, 1 or -1
+    scales = np.exp(rng.uniform(-12, np.log(largest), 100_000))
+    x = np.concatenate([quarters, rng.uniform(-1, 1, 100_000) * scales, rng.uniform(-largest, largest, 100_000)])
+    x = x[: len(x) // 16 * 16].astype(dtype)
+    y = np.empty_like(x)
+    call(WAVES[name], x, y, len(x))
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    error = np.abs(y.astype(np.longdouble) - exact)
+    assert error.max() < (1.3e-7 if dtype == "float32" else 3e-16)
+    if name == "sin":
+        small = np.abs(x) < 0.1
+        np.testing.assert_allclose(y[small], exact[small].astype(dtype), rtol=2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", WAVES)
+def test_special_values_of_waves(name, dtype):
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30, 3e38, 1e7, -1e8, 1e-40, 1e16, 5, 6, 7, 8], dtype)
+    y = np.empty_like(x)
+    call(WAVES[name], x, y, len(x))
+    with np.errstate(all="ignore"):
+        exact = getattr(np, name)(x.astype(np.longdouble)).astype(dtype)
+    np.testing.assert_allclose(y[[0, 1, 2, 3, 4, 10, 12, 13, 14, 15]], exact[[0, 1, 2, 3, 4, 10, 12, 13, 14, 15]], rtol=1e-6)
+    assert (np.abs(y[3:]) < 1 + 1e-3).all()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [1, 3, 15, 16, 17, 33])
 def test_row_op_pads_with_zeros_and_writes_no_further(n, dtype):

@@ -39,10 +39,14 @@ def network(*more, **settings):
 # ---------------------------------------------------------------- round trips
 
 SAMPLES = {
-    "dense": layers.Dense(4, activation="gelu", initializer="he_normal", l1=0.1, max_norm=2.0),
+    "dense": layers.Dense(4, "gelu", initializer="he_normal", l1=0.1, max_norm=2.0, bias_learning_rate_factor=0.1),
     "activation": layers.Activation("silu"),
     "prelu": layers.PReLU(),
     "rescaling": layers.Rescaling(0.5, -1.0),
+    "scale": layers.Scale(0.5, learning_rate_factor=6.0),
+    "parametric_activation": layers.ParametricActivation("mish", learning_rate_factor=0.1),
+    "piecewise_linear": layers.PiecewiseLinear(np.linspace(-0.9, 0.9, 20).reshape(5, 4)),
+    "periodic_embedding": layers.PeriodicEmbedding(3, 2, sigma=0.2),
     "dropout": layers.Dropout(0.3),
     "alpha_dropout": layers.AlphaDropout(0.1),
     "gaussian_noise": layers.GaussianNoise(0.5),
@@ -73,6 +77,8 @@ SAMPLES = {
     "random_rotation": layers.RandomRotation(0.1, fill_mode="nearest"),
     "random_zoom": layers.RandomZoom(0.2),
     "random_erasing": layers.RandomErasing(0.5),
+    "columns": layers.Columns([((0, 3), [layers.PReLU()]), ((4, 2, 1), [layers.Dense(2), layers.Scale()])]),
+    "category_embedding": layers.CategoryEmbedding((2, 1, 3, 1, 2), 3, l2=0.1),
     "embedding": layers.Embedding(9, 3, mask_zero=True, initializer=np.arange(27).reshape(9, 3) / 9),
     "masking": layers.Masking(0.5),
     "simple_rnn": layers.SimpleRNN(3, "relu", dropout=0.1),
@@ -89,6 +95,7 @@ def test_there_is_a_sample_of_every_layer():
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer(name, tmp_path):
     first = {"embedding": (IDS, [layers.GRU(4)]), "masking": (X.reshape(40, 3, 2), [layers.GRU(4)])}
+    first["category_embedding"] = np.abs(2 * X[:, :5]).round(), [layers.PReLU()]
     samples, behind = first.get(name, (X, None))
     model = network(SAMPLES[name])
     if behind:

@@ -1,5 +1,7 @@
 """Every schedule, from the table: its formula at some steps, PyTorch's where it has it, and what it refuses."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,8 @@ CASES = [
     schedules.Cosine(0.1, period=10),
     schedules.Cosine(0.1, period=5, growth=2.0),
     schedules.OneCycle(0.1),
+    schedules.CosLog(0.1),
+    schedules.CosLog(0.1, cycles=2, total=30),
     schedules.Warmup(schedules.Cosine(0.1), 5),
     schedules.ReduceOnPlateau(0.1),
 ]
@@ -80,6 +84,20 @@ def test_one_cycle_as_in_pytorch():
     assert ours[0] == pytest.approx(expected[0])
 
 
+def test_the_waves_of_cos_log_double_and_end_in_valleys():
+    schedule = schedules.CosLog(0.1)
+    np.testing.assert_allclose(schedule.valleys, [1 / 15, 3 / 15, 7 / 15, 1])
+    ends = [0, *(15 * 20 * part for part in schedule.valleys)]
+    np.testing.assert_allclose(schedule.rates(np.array(ends), 300), 0, atol=1e-12)
+    for start, end in itertools.pairwise(map(round, ends)):
+        rates = schedule.rates(np.arange(start, end + 1), 300)
+        top = rates.argmax()
+        assert rates[top] > 0.099
+        assert (np.diff(rates[: top + 1]) > 0).all()
+        assert (np.diff(rates[top:]) < 0).all()
+    np.testing.assert_array_equal(schedules.CosLog(0.1, total=30).rates(np.arange(30, 50), 99), 0)
+
+
 def test_a_schedule_knows_the_steps_of_a_fit():
     seen = []
 
@@ -104,6 +122,9 @@ def test_a_schedule_knows_the_steps_of_a_fit():
         (lambda: schedules.Step(0.1, every=0), "every must be an integer >= 1"),
         (lambda: schedules.Exponential(0.1, 1.5), "factor must be a number in"),
         (lambda: schedules.OneCycle(0.1, rise=1.0), "rise must be a number"),
+        (lambda: schedules.CosLog(0.1, cycles=0), "cycles must be an integer >= 1"),
+        (lambda: schedules.CosLog(0.1, cycles=51), "cycles must be an integer from 1 to 50, got 51"),
+        (lambda: schedules.CosLog(0.1).rates(np.arange(3), None), "needs the number of steps"),
         (lambda: schedules.Polynomial(0.1).rates(np.arange(3), None), "needs the number of steps"),
         (lambda: schedules.Cosine(0.1).rates(np.arange(3), None), "needs a period"),
     ],

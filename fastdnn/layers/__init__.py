@@ -6,6 +6,8 @@ from .augmentation import RandomErasing, RandomFlip, RandomRotation, RandomTrans
 from .base import Layer
 from .batch_norm import BatchNorm
 from .bidirectional import Bidirectional
+from .category_embedding import CategoryEmbedding
+from .columns import Columns
 from .conv import Conv1D, Conv2D
 from .conv_transpose import Conv2DTranspose
 from .dense import Dense
@@ -17,6 +19,9 @@ from .layer_norm import LayerNorm
 from .lstm import LSTM
 from .masks import Masking
 from .noise import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
+from .parametric_activation import ParametricActivation
+from .periodic_embedding import PeriodicEmbedding
+from .piecewise_linear import PiecewiseLinear
 from .pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -30,6 +35,7 @@ from .pooling import (
 from .resampling import UpSampling2D, ZeroPadding2D
 from .rescaling import Rescaling
 from .sampling import Sampling
+from .scale import Scale
 from .shape import Flatten, Reshape, Residual
 from .simple_rnn import SimpleRNN
 
@@ -39,6 +45,7 @@ LAYERS = {
         Dense,
         Activation,
         PReLU,
+        ParametricActivation,
         Dropout,
         AlphaDropout,
         GaussianNoise,
@@ -49,6 +56,7 @@ LAYERS = {
         Flatten,
         Reshape,
         Rescaling,
+        Scale,
         Conv1D,
         Conv2D,
         Conv2DTranspose,
@@ -70,6 +78,10 @@ LAYERS = {
         RandomRotation,
         RandomZoom,
         RandomErasing,
+        Columns,
+        CategoryEmbedding,
+        PiecewiseLinear,
+        PeriodicEmbedding,
         Embedding,
         Masking,
         SimpleRNN,
@@ -91,6 +103,8 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "Bidirectional",
+    "CategoryEmbedding",
+    "Columns",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
@@ -110,6 +124,9 @@ __all__ = [
     "MaxPool1D",
     "MaxPool2D",
     "PReLU",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinear",
     "RandomErasing",
     "RandomFlip",
     "RandomRotation",
@@ -119,6 +136,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Sampling",
+    "Scale",
     "SeparableConv2D",
     "SimpleRNN",
     "SpatialDropout",

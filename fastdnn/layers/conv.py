@@ -62,6 +62,7 @@ class Conv(Weighted):
         learning_rate_factor=1.0,
         max_norm=None,
         spectral_norm=False,
+        bias_learning_rate_factor=None,
     ):
         self.spectral_norm = bool(spectral_norm)
         self.filters, self.groups = check_count("filters", filters), check_count("groups", groups)
@@ -71,7 +72,8 @@ class Conv(Weighted):
         self.dilation_rate = check_sizes("dilation_rate", dilation_rate, self.dims)
         if self.filters % self.groups:
             raise ValueError(f"filters must be a multiple of groups, got {self.filters} and {self.groups}")
-        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
+        rules = l1, l2, learning_rate_factor, max_norm, bias_learning_rate_factor
+        self._weigh(activation, use_bias, initializer, bias_initializer, *rules)
 
     def axes(self, input_shape):
         """The `Axis` of each axis of samples of that shape; ValueError if they do not fit."""
@@ -140,6 +142,8 @@ class Conv2D(Conv):
         Into which the channels of input and output are divided; each group of outputs sees its group of inputs.
     activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm, spectral_norm
         As in `Dense`; max_norm is that of the weights into one output channel.
+    bias_learning_rate_factor
+        As in `Dense`.
 
     Raises
     ------
@@ -174,7 +178,7 @@ class Conv1D(Conv):
     filters, kernel_size, strides, padding, dilation_rate, groups, activation, use_bias, initializer, bias_initializer, l1, l2
         As in `Conv2D`, with one number for kernel, stride and dilation. Padding "causal" is all before the first step, so
         that no output sees what comes after it; pairs are (before, after).
-    learning_rate_factor, max_norm, spectral_norm
+    learning_rate_factor, max_norm, spectral_norm, bias_learning_rate_factor
         As in `Dense`.
 
     Notes

@@ -41,6 +41,8 @@ class Conv2DTranspose(Weighted):
         Rows and columns more at the end, less than the stride (PyTorch's); with "same" none.
     activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
         As in `Dense`.
+    spectral_norm, bias_learning_rate_factor
+        As in `Dense`.
 
     Notes
     -----
@@ -78,6 +80,7 @@ class Conv2DTranspose(Weighted):
         learning_rate_factor=1.0,
         max_norm=None,
         spectral_norm=False,
+        bias_learning_rate_factor=None,
     ):
         self.spectral_norm = bool(spectral_norm)
         self.filters = check_count("filters", filters)
@@ -88,7 +91,8 @@ class Conv2DTranspose(Weighted):
             raise ValueError(f"output_padding must be less than strides={self.strides}, got {output_padding!r}")
         if self.padding == "same" and any(self.output_padding):
             raise ValueError('output_padding must be 0 with padding="same"; give padding as a number')
-        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
+        rules = l1, l2, learning_rate_factor, max_norm, bias_learning_rate_factor
+        self._weigh(activation, use_bias, initializer, bias_initializer, *rules)
 
     def axes(self, input_shape):
         """The `Axis` of each axis, the output being the image that windows slide over."""

@@ -48,6 +48,8 @@ class Dense(Weighted):
         is found by one power iteration for each step of the optimizer, from the states "u" and "v"; the weights in
         `Model.weights` are those before the division (u and v of one that is assigned come with the next steps, or at once
         by `Model.start_states`). Reference: Miyato et al. 2018, arXiv:1802.05957.
+    bias_learning_rate_factor : float or None, default=None
+        Factor of the learning rate for b, >= 0; 0 freezes it alone. None takes `learning_rate_factor`.
 
     Raises
     ------
@@ -87,9 +89,11 @@ class Dense(Weighted):
         learning_rate_factor=1.0,
         max_norm=None,
         spectral_norm=False,
+        bias_learning_rate_factor=None,
     ):
         self.units, self.spectral_norm = check_count("units", units), bool(spectral_norm)
-        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
+        rules = l1, l2, learning_rate_factor, max_norm, bias_learning_rate_factor
+        self._weigh(activation, use_bias, initializer, bias_initializer, *rules)
 
     def output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

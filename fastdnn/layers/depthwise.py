@@ -44,6 +44,8 @@ class DepthwiseConv2D(Weighted):
         Outputs m of each channel; those of channel c are c m, ..., c m + m - 1.
     dilation_rate, activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
         As in `Conv2D`.
+    bias_learning_rate_factor
+        As in `Dense`.
 
     Notes
     -----
@@ -80,11 +82,13 @@ class DepthwiseConv2D(Weighted):
         l2=0.0,
         learning_rate_factor=1.0,
         max_norm=None,
+        bias_learning_rate_factor=None,
     ):
         self.kernel_size, self.strides = check_sizes("kernel_size", kernel_size, 2), check_sizes("strides", strides, 2)
         self.padding, self.dilation_rate = check_padding(padding, 2), check_sizes("dilation_rate", dilation_rate, 2)
         self.depth_multiplier = check_count("depth_multiplier", depth_multiplier)
-        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
+        rules = l1, l2, learning_rate_factor, max_norm, bias_learning_rate_factor
+        self._weigh(activation, use_bias, initializer, bias_initializer, *rules)
 
     def axes(self, input_shape):
         """The `Axis` of each axis of samples of that shape."""
@@ -164,6 +168,8 @@ class SeparableConv2D(Weighted):
         Of the depthwise convolution.
     activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm
         As in `Dense`; max_norm is that of the pointwise weights into one output channel.
+    bias_learning_rate_factor
+        As in `Dense`.
 
     Notes
     -----
@@ -200,9 +206,11 @@ class SeparableConv2D(Weighted):
         l2=0.0,
         learning_rate_factor=1.0,
         max_norm=None,
+        bias_learning_rate_factor=None,
     ):
         self.filters = check_count("filters", filters)
-        self._weigh(activation, use_bias, initializer, bias_initializer, l1, l2, learning_rate_factor, max_norm)
+        rules = l1, l2, learning_rate_factor, max_norm, bias_learning_rate_factor
+        self._weigh(activation, use_bias, initializer, bias_initializer, *rules)
         settings = kernel_size, strides, padding, depth_multiplier, dilation_rate, "identity", False, initializer, "zeros"
         spatial = Depthwise(*settings, l1, l2, learning_rate_factor)
         for setting in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier"):

@@ -69,11 +69,8 @@ class SpectralScale(Layer):
     def parameters(self, input_shape):
         columns, layer = input_shape[-1], self.layer
         rows = self.product.kernel_rows_
-        bias = Parameter(
-            "bias", (columns,), layer.bias_initializer, decays=False, learning_rate_factor=layer.learning_rate_factor
-        )
         states = [Parameter(name, (n,), "lecun_normal", False, state=True) for name, n in (("u", columns), ("v", rows))]
-        return [*([bias] if layer.use_bias else []), *states]
+        return [*([layer.bias_parameter(columns)] if layer.use_bias else []), *states]
 
     def start(self, key, weights, states):
         kernel = weights[f"{key}.kernel"]

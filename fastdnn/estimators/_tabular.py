@@ -1,0 +1,156 @@
+"""What TabularClassifier and TabularRegressor share: a table to a matrix, an ensemble of networks on it."""
+
+import math
+import time
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+
+from ..callbacks import Callback
+from ..preprocessing.table import TableReader
+from ..tabular.ensemble import Ensemble
+from ..tabular.features import Features
+from ..tabular.recipe import TINY, recipe_for
+from ._restore import unchanged_on_error
+from ._tabular_insight import Insight
+
+HELD = 2000  # most rows that are kept for `feature_importances_`
+
+
+class BaseTabular(Insight, BaseEstimator):
+    """Base of TabularClassifier and TabularRegressor; not for direct use."""
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        "preset": [StrOptions({"fast", "balanced", "best"})],
+        "n_models": [Interval(Integral, 1, None, closed="left"), None],
+        "refit": ["boolean", None],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "hidden_layer_sizes": ["array-like", None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_bins": [Interval(Integral, 0, None, closed="left"), "array-like", None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "callbacks": [list, tuple, callable, Callback, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the networks to a table.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, Arrow Table, or array-like of shape (n_samples, n_features)
+            The table as it is: numbers of any scale, categories, dates, gaps.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0 of the samples. Those of weight 0 are left out.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the table, the targets or a parameter does not fit; what is wrong with a column names it.
+        """
+        with unchanged_on_error(self):
+            return self._fitted(X, y, sample_weight)
+
+    def _fitted(self, X, y, sample_weight):
+        began = time.perf_counter()
+        reader = TableReader(self.categorical_features, type(self).__name__)
+        numbers, codes = reader.fit_transform(X)
+        validate_data(self, X, skip_check_array=True)
+        y = self._checked_targets(y)
+        check_consistent_length(numbers, y)
+        weight = None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, numbers, dtype=np.float64, ensure_non_negative=True)
+        weight = self._with_class_weight(y, weight)
+        numbers, codes, y, weight = _counted(numbers, codes, y, weight)
+        self._reader, seed = reader, int(check_random_state(self.random_state).randint(2**31))
+        self._features = Features().fit(
+            numbers, codes, [len(c) for c in reader.categories_], reader.number_sources_, reader.category_sources_
+        )
+        Z = self._features.transform(numbers, codes)
+        self._task = self._make_task(y, weight)
+        recipe = recipe_for(self._task, len(Z), Z.shape[1], self.preset, self._settings())
+        seconds = math.inf if self.time_limit is None else self.time_limit - (time.perf_counter() - began)
+        self.ensemble_ = Ensemble(recipe, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
+        self.ensemble_.fit(Z)
+        self._finish(numbers, codes, y, weight)
+        return self
+
+    def _settings(self):
+        """Settings of the recipe that the user has given."""
+        names = "hidden_layer_sizes", "learning_rate", "epochs", "batch_size", "dropout", "weight_decay", "n_models", "refit"
+        given = {name: getattr(self, name) for name in (*names, "n_bins")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _callbacks(self):
+        if self.callbacks is None:
+            return []
+        return list(self.callbacks) if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
+
+    def _say(self, text):
+        if self.verbose:
+            print(text, flush=True)
+
+    def _finish(self, numbers, codes, y, weight):
+        """What is kept beside the networks."""
+        ensemble, task = self.ensemble_, self._task
+        self.oof_predictions_, self.validation_score_ = self._out_of_fold(ensemble), ensemble.error
+        step = max(1, -(-len(numbers) // HELD))
+        kept = slice(None, None, step)
+        parts = None if ensemble.parts is None else ensemble.parts[kept]
+        self._held = numbers[kept], codes[kept], task.y[kept], None if weight is None else weight[kept], parts
+        task.forget()
+        self.__dict__.pop("_importances", None)
+
+    def _matrix(self, X):
+        check_is_fitted(self)
+        return self._features.transform(*self._reader.transform(X))
+
+    def _predictions(self, X):
+        """(n, k) mean of the networks' predictions, float64."""
+        Z = self._matrix(X)
+        return self.ensemble_.predict(Z, self._task)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+
+def _counted(numbers, codes, y, weight):
+    """Rows of weight 0 are left out; of few rows, equal ones become one with the sum of their weights.
+
+    So few are not held out, and are trained on all at once: their order means nothing then, nor how often one is written.
+    """
+    if weight is not None:
+        kept = weight > 0
+        if not kept.any():
+            raise ValueError("sample_weight must have at least one number > 0: all samples have weight 0")
+        if not kept.all():
+            numbers, codes, y, weight = numbers[kept], codes[kept], y[kept], weight[kept]
+    if len(y) < TINY:
+        rows = np.concatenate([numbers, codes, y.reshape(len(y), -1)], axis=1)
+        _, first, inverse = np.unique([row.tobytes() for row in rows], return_index=True, return_inverse=True)
+        sums = np.bincount(inverse, weight)
+        numbers, codes, y = numbers[first], codes[first], y[first]
+        weight = None if np.ptp(sums) == 0 else sums
+    return numbers, codes, y, None if weight is None else weight / weight.mean()

@@ -1,0 +1,82 @@
+"""Parts of the docstrings that TabularClassifier and TabularRegressor share."""
+
+PARAMETERS = """preset : {'fast', 'balanced', 'best'}, default='balanced'
+        How much time goes into accuracy: 'fast' is one network, 'balanced' five, 'best' the best of several recipes, ten
+        networks.
+
+    n_models : int or None, default=None
+        Networks of the ensemble; None is by the preset.
+
+    refit : bool or None, default=None
+        Whether the networks are trained anew on all rows, for as many epochs as were best for held out rows. None is by the
+        number of rows: that wins where there are few.
+
+    categorical_features : 'from_dtype' or array-like of str, int or bool, default='from_dtype'
+        Columns that are categories beside those whose type says so (category, string, object, bool): by name, position or
+        mask.
+
+    hidden_layer_sizes : array-like of int or float, default=None
+        Units of each hidden layer; a float is a multiple of the number of features behind the encoding. None is by the
+        number of rows.
+
+    learning_rate : float or None, default=None
+        Highest rate of a layer of one input; one of d inputs has 1 / sqrt(d) of it. None is 0.04 for classes, 0.07 for
+        numbers.
+
+    epochs : int or None, default=None
+        Length of the schedule; the fit ends earlier at a low of the rate that brought nothing. None is by the number of rows.
+
+    batch_size : int or None, default=None
+        Samples in a step; None is by the number of rows.
+
+    n_bins : int, array-like of int or None, default=None
+        Bins of the piecewise-linear encoding of the numbers, of the networks in turns; 0 for none.
+
+    dropout : float or None, default=None
+        Rate of dropout after each hidden layer, in [0, 1).
+
+    weight_decay : float or None, default=None
+        Decoupled weight decay, >= 0.
+
+    time_limit : float or None, default=None
+        Seconds for the fit, > 0, about; compilation included. Networks that find no time are left out, all but the first.
+
+    callbacks : list of Callback or callable, default=None
+        See `fastdnn.callbacks`; each is part of each network's fit, on several threads at once.
+
+    random_state : int, RandomState instance or None, default=None
+        Source of weights, shuffles and parts. The same int gives the same bits on any number of threads.
+
+    verbose : bool or int, default=0
+        Whether a line is printed for each network."""
+
+ATTRIBUTES = """ensemble_ : Ensemble
+        The networks: ``ensemble_.models`` is a list of `Model`, ``ensemble_.histories`` what happened in their fits.
+
+    oof_predictions_ : ndarray or None
+        Out-of-fold predictions of the training rows: each by networks that were not trained on it; NaN where there is none.
+
+    validation_score_ : float
+        Error of these, by `eval_metric`; for a score like the accuracy, 1 - score. NaN where no rows were held out.
+
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        By how much that error grows if a column's values change places; computed when first asked for.
+
+    n_features_in_ : int
+        Columns seen in fit.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if all were strings."""
+
+NOTES = """Notes
+    -----
+    Missing values are information: numbers get an indicator of them. Columns with up to 8 categories get a feature for each,
+    others a trained vector of 8 numbers; unknown categories count as missing. Dates become calendar features. Text is
+    refused. Everything is computed in float32.
+
+    References
+    ----------
+    Holzmueller, D., Grinsztajn, L. & Steinwart, I. (2024). Better by default: strong pre-tuned MLPs and boosted trees on
+    tabular data. arXiv:2407.04491.
+    Gorishniy, Y., Rubachev, I. & Babenko, A. (2022). On embeddings for numerical features in tabular deep learning.
+    arXiv:2203.05556."""

@@ -1,0 +1,211 @@
+"""TabularClassifier: classes of the rows of a table as it is."""
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from ..inputs import check_dense, check_kinds, check_missing, check_sparse, weights_of_classes
+from ..tabular import metrics
+from ..tabular.tasks import Classes, Labels, best_temperature, tempered
+from ._parameters import set_all
+from ._tabular import BaseTabular
+from ._tabular_docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._tasks import check_labels
+
+
+class TabularClassifier(ClassifierMixin, BaseTabular):
+    __doc__ = f"""Classifier for tables as they come: numbers of any scale, categories, dates, gaps. No tuning needed.
+
+    Parameters
+    ----------
+    {PARAMETERS}
+
+    eval_metric : {{'log_loss', 'accuracy', 'roc_auc'}} or callable, default='log_loss'
+        What networks are judged by on held out rows; a callable (y, probabilities) gives an error, the smaller the better.
+        With 'accuracy' the labels are smoothed by 0.1.
+
+    label_smoothing : float or None, default=None
+        Part of each target that is spread over all classes, in [0, 1); None is by the metric.
+
+    class_weight : dict, 'balanced' or None, default=None
+        Weight of each class by its label, multiplied with the sample weights.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; numbers of the labels of an indicator matrix.
+
+    temperature_ : float
+        What logarithms of probabilities are divided by, so that those of held out rows have the least log loss.
+
+    {ATTRIBUTES}
+
+    {NOTES}
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fastdnn import TabularClassifier
+    >>> frame = pd.DataFrame({{"size": [1.0, 30.0, 2.0, None] * 10, "color": ["red", "blue", "red", "blue"] * 10}})
+    >>> clf = TabularClassifier("fast", random_state=0).fit(frame, ["small", "large", "small", "large"] * 10)
+    >>> clf.predict(pd.DataFrame({{"size": [1.5], "color": ["green"]}}))
+    array(['small'], dtype='<U5')
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        **BaseTabular._parameter_constraints,
+        "eval_metric": [StrOptions(set(metrics.OF_CLASSES)), callable],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left"), None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        preset: str = "balanced",
+        *,
+        n_models: int | None = None,
+        refit: bool | None = None,
+        categorical_features: Any = "from_dtype",
+        hidden_layer_sizes: Sequence[float] | None = None,
+        learning_rate: float | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        n_bins: int | Sequence[int] | None = None,
+        dropout: float | None = None,
+        weight_decay: float | None = None,
+        time_limit: float | None = None,
+        callbacks: Any = None,
+        random_state: Any = None,
+        verbose: bool | int = 0,
+        eval_metric: str | Callable = "log_loss",
+        label_smoothing: float | None = None,
+        class_weight: dict | str | None = None,
+    ) -> None:
+        set_all(self, locals())
+
+    def _checked_targets(self, y):
+        """Class numbers (n,), or indicators (n, labels)."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        check_sparse(y, "y")
+        check_dense(y, "y")
+        if (hasattr(y, "dtype") and y.dtype == object) or isinstance(y, (list, tuple)):
+            check_missing(np.asarray(y), "y")
+            check_kinds(np.asarray(y), "y")
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True)
+        if type_of_target(y, input_name="y") == "multilabel-indicator":
+            self.classes_, self._multilabel = np.arange(y.shape[1]), True
+            return y.astype(np.int64)
+        y = column_or_1d(y, warn=True)
+        check_labels(y)
+        check_classification_targets(y)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        self._multilabel = False
+        return numbers
+
+    def _with_class_weight(self, y, weight):
+        if self.class_weight is None:
+            return weight
+        if self._multilabel:
+            if self.class_weight != "balanced":
+                raise ValueError("class_weight must be 'balanced' or None for label indicators; use sample_weight")
+            factors = compute_sample_weight("balanced", y)
+        else:
+            factors = weights_of_classes(self.class_weight, self.classes_, y, weight)[y]
+        return factors if weight is None else factors * weight
+
+    def _settings(self):
+        given = super()._settings()
+        return given if self.label_smoothing is None else given | {"label_smoothing": self.label_smoothing}
+
+    def _make_task(self, y, weight):
+        if self._multilabel:
+            return Labels(y, self._metric(metrics.binary_log_loss), weight)
+        return Classes(y, self._metric(metrics.OF_CLASSES.get(self.eval_metric)), weight, len(self.classes_))
+
+    def _metric(self, usual):
+        if not callable(self.eval_metric):
+            return usual
+        return lambda y, p, weight: self.eval_metric(y if self._multilabel else self.classes_[y], p)
+
+    def _metric_name(self):
+        return getattr(self.eval_metric, "__name__", self.eval_metric)
+
+    def _out_of_fold(self, ensemble):
+        self.temperature_ = 1.0
+        if ensemble.oof is None or self._multilabel:
+            return ensemble.oof
+        known = np.isfinite(ensemble.oof[:, 0])
+        weight = None if ensemble.weight is None else ensemble.weight[known]
+        self.temperature_ = best_temperature(ensemble.oof[known], self._task.y[known], weight)
+        return tempered(ensemble.oof, self.temperature_)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : table as for `fit`
+            Rows; categories that fit has not seen count as missing.
+
+        Returns
+        -------
+        p : ndarray of float64, shape (n_samples, n_classes)
+            In the order of `classes_`; of an indicator matrix each label's own probability.
+        """
+        p = self._predictions(X)
+        return p if self._multilabel else tempered(p, self.temperature_)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row.
+
+        Parameters
+        ----------
+        X : table as for `fit`
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or indicators.
+        """
+        p = self.predict_proba(X)
+        return (p > 0.5).astype(int) if self._multilabel else self.classes_[p.argmax(axis=1)]
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : table as for `fit`
+            Rows.
+
+        Returns
+        -------
+        log_p : ndarray of float64, shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _score_numbers(self, Z, target):
+        if target is None:
+            return self.ensemble_.predict(Z, self._task).argmax(axis=1)
+        found = np.flatnonzero(self.classes_ == target)
+        if len(found) != 1:
+            raise ValueError(f"target must be one of the classes {self.classes_.tolist()}, got {target!r}")
+        return np.full(len(Z), found[0])
+
+    def _score_unit(self, numbers):
+        return np.ones(len(numbers))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,188 @@
+"""TabularRegressor: numbers for the rows of a table as it is, or their quantiles."""
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..inputs import check_dense, check_missing, check_sparse
+from ..specs import check_number
+from ..tabular import metrics
+from ..tabular.tasks import Numbers, Quantiles
+from ._parameters import set_all
+from ._tabular import BaseTabular
+from ._tabular_docs import ATTRIBUTES, NOTES, PARAMETERS
+
+
+class TabularRegressor(RegressorMixin, BaseTabular):
+    __doc__ = f"""Regressor for tables as they come: numbers of any scale, categories, dates, gaps. No tuning needed.
+
+    Parameters
+    ----------
+    {PARAMETERS}
+
+    eval_metric : {{'rmse', 'mae', 'rmsle', 'poisson'}} or callable, default='rmse'
+        What networks are judged by on held out rows; a callable (y, predictions) of arrays of shape (n, n_outputs) gives an
+        error, the smaller the better. For 'rmsle' the logarithms of the targets are learned.
+
+    quantiles : sequence of float or None, default=None
+        Quantiles that are predicted, each between 0 and 1, in place of the mean: ``(0.1, 0.5, 0.9)``. They never cross.
+
+    target_transform : {{'auto', 'none', 'log'}}, default='auto'
+        Whether the logarithm of 1 + y / median is learned; 'auto' is by the metric and the training targets.
+
+    Attributes
+    ----------
+    {ATTRIBUTES}
+
+    {NOTES}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastdnn import TabularRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> model = TabularRegressor("fast", random_state=0).fit(X[:300], y[:300])
+    >>> model.score(X[300:], y[300:]) > 0.4
+    True
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
+        **BaseTabular._parameter_constraints,
+        "eval_metric": [StrOptions(set(metrics.OF_NUMBERS)), callable],
+        "quantiles": [Interval(Real, 0, 1, closed="neither"), "array-like", None],
+        "target_transform": [StrOptions({"auto", "none", "log"})],
+    }
+
+    def __init__(
+        self,
+        preset: str = "balanced",
+        *,
+        n_models: int | None = None,
+        refit: bool | None = None,
+        categorical_features: Any = "from_dtype",
+        hidden_layer_sizes: Sequence[float] | None = None,
+        learning_rate: float | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        n_bins: int | Sequence[int] | None = None,
+        dropout: float | None = None,
+        weight_decay: float | None = None,
+        time_limit: float | None = None,
+        callbacks: Any = None,
+        random_state: Any = None,
+        verbose: bool | int = 0,
+        eval_metric: str | Callable = "rmse",
+        quantiles: float | Sequence[float] | None = None,
+        target_transform: str = "auto",
+    ) -> None:
+        set_all(self, locals())
+
+    def _checked_targets(self, y):
+        """Numbers, float64 of shape (n, n_outputs)."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        check_sparse(y, "y")
+        check_dense(y, "y")
+        if (hasattr(y, "dtype") and y.dtype == object) or isinstance(y, (list, tuple)):
+            check_missing(np.asarray(y), "y")
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        self._flat = y.ndim == 1
+        if np.abs(y).max() > 1e150:
+            raise ValueError(f"y contains values up to {np.abs(y).max():g}, whose squares are too large for float64; scale y")
+        if self.eval_metric in ("rmsle", "poisson") and y.min() < 0:
+            raise ValueError(f"eval_metric={self.eval_metric!r} needs targets >= 0, got {y.min():g}")
+        if self.target_transform == "log" and y.min() < 0:
+            raise ValueError(f"target_transform='log' needs targets >= 0, got {y.min():g}")
+        return y.reshape(len(y), -1)
+
+    def _with_class_weight(self, y, weight):
+        return weight
+
+    def _make_task(self, y, weight):
+        logarithm = self.target_transform == "log" or (self.target_transform == "auto" and self.eval_metric == "rmsle")
+        if self.quantiles is None:
+            return Numbers(y, self._metric(), weight, logarithm)
+        if y.shape[1] > 1:
+            raise ValueError(f"quantiles are of one target, got y of shape {y.shape}: fit a TabularRegressor for each column")
+        given = [self.quantiles] if np.ndim(self.quantiles) == 0 else list(self.quantiles)
+        if not given:
+            raise ValueError("quantiles must hold at least one number between 0 and 1")
+        return Quantiles(y, [check_number("a quantile", q, "(0, 1)") for q in given], weight, logarithm)
+
+    def _metric(self):
+        if not callable(self.eval_metric):
+            return metrics.OF_NUMBERS[self.eval_metric]
+        return lambda y, p, weight: self.eval_metric(y, p)
+
+    def _metric_name(self):
+        if self.quantiles is not None:
+            return "mean pinball loss"
+        return getattr(self.eval_metric, "__name__", self.eval_metric)
+
+    def _out_of_fold(self, ensemble):
+        return None if ensemble.oof is None else self._shaped(ensemble.oof)
+
+    def _shaped(self, p):
+        """(n,) where targets were of that shape, and one number is predicted of each row."""
+        return p[:, 0] if self._flat and (self.quantiles is None or np.ndim(self.quantiles) == 0) else p
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions for the rows of a table.
+
+        Parameters
+        ----------
+        X : table as for `fit`
+            Rows; categories that fit has not seen count as missing.
+
+        Returns
+        -------
+        y : ndarray of float64, shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_quantiles)
+            At most a tenth of the range of the training targets beyond it, and not negative where these are not.
+        """
+        return self._shaped(self._predictions(X))
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.
+
+        Parameters
+        ----------
+        X : table as for `fit`
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            R2, at most 1.
+        """
+        p = self.predict(X)
+        if self.quantiles is not None and p.ndim == 2:
+            p = p[:, int(np.argmin(np.abs(np.array(self.quantiles) - 0.5)))]
+        return r2_score(y, p, sample_weight=sample_weight)
+
+    def _score_numbers(self, Z, target):
+        most = self._task.n_outputs
+        if target is not None and (isinstance(target, bool) or target not in range(most)):
+            raise ValueError(f"target must be the number of an output, 0 to {most - 1}, got {target!r}")
+        return np.full(len(Z), 0 if target is None else int(target))
+
+    def _score_unit(self, numbers):
+        scale = self._task.scale
+        return np.ones(len(numbers)) if scale.logarithm else np.broadcast_to(scale.std, (self._task.n_outputs,))[numbers]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,1 @@
+"""What TabularClassifier and TabularRegressor are made of: features, targets, the recipe, members of an ensemble."""

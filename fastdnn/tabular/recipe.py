@@ -1,0 +1,102 @@
+"""The settings of the networks of a table, by task, preset and number of rows, and the networks that they make."""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+from ..layers import Dense, Dropout, Scale
+from ..model import Model
+from ..optimizers import AdamW
+from ..schedules import CosLog
+
+TINY = 50  # rows, below which none are held out
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the networks of an ensemble are built and trained.
+
+    Reference: RealMLP-TD-S, arXiv:2407.04491, with changes whose gain was measured.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Units of the hidden layers.
+    activation : str
+        Of the hidden layers.
+    rate : float
+        Highest learning rate of a layer of one input; one of d inputs has 1 / sqrt(d) of it.
+    epochs, batch_size : int
+        Of the schedule, and of a step.
+    bins : tuple of int
+        Bins of the piecewise-linear encoding of numbers, of the networks in turns; 0 for none.
+    dropout, weight_decay, label_smoothing : float
+        Against learning by heart.
+    members : int
+        Networks of the ensemble.
+    folds : int
+        Parts of the rows, of which each network holds one out; 0 trains on all rows.
+    refits : bool
+        Whether the networks are trained anew on all rows, up to the epoch that was best for all together.
+    """
+
+    hidden: tuple = (256, 256, 256)
+    activation: str = "mish"
+    rate: float = 0.07
+    epochs: int = 256
+    batch_size: int = 256
+    bins: tuple = (16,)
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    members: int = 5
+    folds: int = 5
+    refits: bool = False
+    scales: bool = True
+
+    def model(self, first, n_inputs, n_outputs, loss, steps, seed):
+        """The network behind `first`, layers that make n_inputs features of a row; its schedule is `steps` long."""
+        optimizer = AdamW(CosLog(self.rate, total=steps), beta_2=BETA_2, weight_decay=self.weight_decay)
+        scale = [Scale(learning_rate_factor=SCALE_RATE)] if self.scales else []
+        layers = [*first, *scale, *self._layers(n_inputs, n_outputs)]
+        return Model(layers, loss=loss, optimizer=optimizer, random_state=seed)
+
+    def _layers(self, d, n_outputs):
+        found = []
+        for units in self.hidden:
+            how = {
+                "initializer": "lecun_normal",
+                "bias_initializer": "lecun_normal",
+                "learning_rate_factor": 1 / math.sqrt(d),
+            }
+            found.append(Dense(units, self.activation, bias_learning_rate_factor=BIAS_RATE, **how))
+            found += [Dropout(self.dropout)] if self.dropout else []
+            d = units
+        return [*found, Dense(n_outputs, initializer=0.0, **_rates(d))]
+
+    def __str__(self):
+        usual = Recipe()
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ", ".join(f"{k}={v}" for k, v in values.items() if k in ("hidden", "epochs") or v != getattr(usual, k))
+
+
+def _rates(d):
+    """Factors of the rate for the weights and the bias of a layer of d inputs."""
+    return {"learning_rate_factor": 1 / math.sqrt(d), "bias_learning_rate_factor": BIAS_RATE}
+
+
+# RealMLP's: factors of the rate of the scaling layer and of biases, and Adam's second decay.
+SCALE_RATE, BIAS_RATE, BETA_2 = 6.0, 0.1, 0.95
+
+
+def recipe_for(task, n, n_columns, preset, given):
+    """The recipe for a task of n rows; `given` are the estimator's settings that its user has chosen."""
+    classes = task.strata is not None or task.is_labels
+    recipe = Recipe(activation="selu", rate=0.04) if classes else Recipe()
+    names = {
+        "hidden_layer_sizes": "hidden", "learning_rate": "rate", "n_bins": "bins", "n_models": "members", "refit": "refits",
+    }  # fmt: skip
+    changes = {names.get(name, name): value for name, value in given.items()}
+    if n < TINY:
+        changes |= {"folds": 0, "refits": False, "epochs": 128, "batch_size": n} | changes
+        changes |= {"folds": 0, "refits": False}
+    return replace(recipe, **changes)

@@ -1,0 +1,136 @@
+"""What a table is for: numbers, quantiles, classes, labels. Each says what a network learns, and how it is judged."""
+
+import numpy as np
+
+from ..losses import CrossEntropy, Quantile
+from . import metrics
+from .targets import TargetScale
+
+
+class Task:
+    """Base of the tasks.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n, k), or (n,) of class numbers
+        Targets as metrics take them.
+    n_outputs : int
+        Outputs of a network.
+    strata : ndarray of shape (n,) or None
+        Classes that each part of the rows is to have its share of.
+    """
+
+    strata, is_labels = None, False
+
+    def __init__(self, y, metric, weight=None):
+        self.y, self._metric = y, metric
+
+    @property
+    def width(self):
+        """Columns of final predictions."""
+        return self.n_outputs
+
+    def forget(self):
+        """Let go of the targets once the fit is over."""
+        self.y = self.strata = None
+
+    def targets(self, rows):
+        """What the network is trained on."""
+        return self.y[rows]
+
+    def final(self, p):
+        """Predictions of the task, float64, from those of a network."""
+        return p.astype(np.float64)
+
+    def error_of(self, y, predictions, weight=None):
+        """The error of final predictions; NaN ones are infinitely bad."""
+        return float(self._metric(y, predictions, weight)) if np.isfinite(predictions).all() else np.inf
+
+    def judge(self, rows, weight=None):
+        """A function of the network's predictions of the rows: their error."""
+        y, weight = self.y[rows], None if weight is None else weight[rows]
+        return lambda p: self.error_of(y, self.final(p), weight)
+
+
+class Numbers(Task):
+    """Regression: means of one or several numbers."""
+
+    def __init__(self, y, metric, weight=None, logarithm=False):
+        super().__init__(y, metric, weight)
+        self.scale, self.n_outputs = TargetScale(logarithm).fit(y, weight), y.shape[1]
+        self._targets = self.scale.transform(y)
+
+    def loss(self, recipe):
+        """The loss of the networks."""
+        return "squared_error"
+
+    def forget(self):
+        super().forget()
+        self._targets = None
+
+    def targets(self, rows):
+        return self._targets[rows]
+
+    def final(self, p):
+        return self.scale.inverse(p.astype(np.float64))
+
+
+class Quantiles(Numbers):
+    """Regression: several quantiles of one number, which never cross."""
+
+    def __init__(self, y, quantiles, weight=None, logarithm=False):
+        super().__init__(y, self._pinball, weight, logarithm)
+        self.quantiles, self.n_outputs = np.array(quantiles, float), len(quantiles)
+        self._order = np.argsort(np.argsort(self.quantiles))
+
+    def _pinball(self, y, p, weight):
+        r = y - p
+        return np.average(np.maximum(self.quantiles * r, (self.quantiles - 1) * r).mean(axis=1), weights=weight)
+
+    def loss(self, recipe):
+        return Quantile(tuple(self.quantiles))
+
+    def final(self, p):
+        """Sorted: quantiles that cross are in the wrong order. Reference: Chernozhukov et al. 2010, Econometrica 78."""
+        return np.sort(super().final(p), axis=1)[:, self._order]
+
+
+class Classes(Task):
+    """Classification: probabilities of classes."""
+
+    def __init__(self, y, metric, weight=None, n_classes=2):
+        super().__init__(y, metric, weight)
+        self.n_outputs, self.strata = n_classes, y
+
+    def loss(self, recipe):
+        return CrossEntropy(label_smoothing=recipe.label_smoothing)
+
+
+class Labels(Task):
+    """Multilabel classification: a probability for each label."""
+
+    is_labels = True
+
+    def __init__(self, y, metric=metrics.binary_log_loss, weight=None):
+        super().__init__(y, metric, weight)
+        self.n_outputs = y.shape[1]
+
+    def loss(self, recipe):
+        return "log_loss"
+
+    def targets(self, rows):
+        return self.y[rows].astype(np.float32)
+
+
+def tempered(p, temperature):
+    """Probabilities of classes to the power of 1 / temperature, normalized."""
+    with np.errstate(divide="ignore"):
+        q = np.log(p) / temperature
+    q = np.exp(q - q.max(axis=1, keepdims=True))
+    return q / q.sum(axis=1, keepdims=True)
+
+
+def best_temperature(p, y, weight=None):
+    """The temperature of least log loss, 1/3 to 3. Reference: Guo et al. 2017, arXiv:1706.04599."""
+    candidates = np.geomspace(1 / 3, 3, 67)
+    return float(min(candidates, key=lambda t: (metrics.log_loss(y, tempered(p, t), weight), abs(np.log(t)))))
