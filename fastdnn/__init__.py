@@ -22,6 +22,7 @@ with paused():
     )
     from .model import Model
     from .saving import ModelFormatError
+    from .searching import search_space
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "optimizers",
     "preprocessing",
     "schedules",
+    "search_space",
     "set_num_threads",
     "warmup",
 ]

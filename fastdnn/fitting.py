@@ -1,5 +1,6 @@
 """A fit: epochs of steps (or of L-BFGS, see `minimizing`), with what goes with it: history, validation, callbacks."""
 
+import contextlib
 import math
 import time
 import warnings
@@ -354,8 +355,11 @@ def prepare(
     return run
 
 
-def fit(run):
-    """Carry out a `Fit` with the model's optimizer; returns the `History`."""
+def fit(run, quiet=False):
+    """Carry out a `Fit` with the model's optimizer; returns the `History`.
+
+    quiet : whether nothing is said at the end of a model that is of little use, see `judged`: of one of many
+    """
     full_batch = run.model.optimizer.full_batch
     if full_batch:
         check_network(run.model, run.training.program)
@@ -364,7 +368,7 @@ def fit(run):
     if run.epoch >= run.epochs:  # a resumed fit that has nothing left to do
         return run.history
     guard(run.model).begin()
-    with judged(run), run:
+    with contextlib.nullcontext() if quiet else judged(run), run:
         (fit_lbfgs if full_batch else fit_steps)(run)
     return run.history
 

@@ -194,6 +194,7 @@ ORDER = [
     "estimators.tabular_regressor",
     "estimators",
     "inspection",
+    "searching",
     "",
     "__main__",
 ]

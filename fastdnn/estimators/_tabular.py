@@ -7,16 +7,17 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from ..callbacks import Callback
 from ..preprocessing.table import TableReader
+from ..specs import check_count, check_number
 from ..tabular.ensemble import Ensemble
 from ..tabular.features import Features
-from ..tabular.recipe import TINY, recipe_for
+from ..tabular.recipe import TINY, recipes_for
 from ._restore import unchanged_on_error
 from ._tabular_insight import Insight
 
@@ -88,18 +89,22 @@ class BaseTabular(Insight, BaseEstimator):
         )
         Z = self._features.transform(numbers, codes)
         self._task = self._make_task(y, weight)
-        recipe = recipe_for(self._task, len(Z), Z.shape[1], self.preset, self._settings())
+        recipes = recipes_for(len(Z), is_classifier(self), self.preset, self._settings())
         seconds = math.inf if self.time_limit is None else self.time_limit - (time.perf_counter() - began)
-        self.ensemble_ = Ensemble(recipe, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
+        self.ensemble_ = Ensemble(recipes, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
         self.ensemble_.fit(Z)
         self._finish(numbers, codes, y, weight)
         return self
 
     def _settings(self):
         """Settings of the recipe that the user has given."""
-        names = "hidden_layer_sizes", "learning_rate", "epochs", "batch_size", "dropout", "weight_decay", "n_models", "refit"
-        given = {name: getattr(self, name) for name in (*names, "n_bins")}
-        return {name: value for name, value in given.items() if value is not None}
+        names = "learning_rate", "epochs", "batch_size", "dropout", "weight_decay", "n_models", "refit"
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.n_bins is not None:
+            given["n_bins"] = tuple(check_count("n_bins", n, 0) for n in np.atleast_1d(self.n_bins).tolist())
+        if self.hidden_layer_sizes is not None:
+            given["hidden_layer_sizes"] = tuple(map(_size, self.hidden_layer_sizes))
+        return given
 
     def _callbacks(self):
         if self.callbacks is None:
@@ -113,7 +118,7 @@ class BaseTabular(Insight, BaseEstimator):
     def _finish(self, numbers, codes, y, weight):
         """What is kept beside the networks."""
         ensemble, task = self.ensemble_, self._task
-        self.oof_predictions_, self.validation_score_ = self._out_of_fold(ensemble), ensemble.error
+        self.oof_predictions_, self.validation_score_ = self._out_of_fold(ensemble, weight), ensemble.error
         step = max(1, -(-len(numbers) // HELD))
         kept = slice(None, None, step)
         parts = None if ensemble.parts is None else ensemble.parts[kept]
@@ -134,6 +139,13 @@ class BaseTabular(Insight, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = True
         return tags
+
+
+def _size(given):
+    """Units of a hidden layer, or a multiple of its features; ValueError if it is neither."""
+    if isinstance(given, (int, np.integer)):
+        return check_count("hidden_layer_sizes", given)
+    return check_number("hidden_layer_sizes", given, "(0, inf)")
 
 
 def _counted(numbers, codes, y, weight):

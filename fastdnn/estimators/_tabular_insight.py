@@ -44,16 +44,9 @@ class Insight:
         """Error of the kept rows, each predicted by the networks that it was held out of, or by all if by none."""
         _, _, y, weight, parts = self._held
         Z, ensemble, task = self._features.transform(numbers, codes), self.ensemble_, self._task
-        if parts is None:
-            return task.error_of(y, ensemble.predict(Z, task), weight)
-        p, counts = np.zeros((len(y), task.width)), np.zeros(len(y))
-        for i, model in enumerate(ensemble.judged):
-            rows = parts == i % ensemble.recipe.folds
-            p[rows] += task.final(model.predict(Z[rows]))
-            counts[rows] += 1
-        known = counts > 0
-        p = p[known] / counts[known, None]
-        return task.error_of(y[known], p, None if weight is None else weight[known])
+        p = ensemble.predict_held(Z, task, parts)
+        known = np.isfinite(p[:, 0])
+        return task.error_of(y[known], p[known], None if weight is None else weight[known])
 
     def explain(self, X: Any, target: Any = None) -> np.ndarray:
         """Shares of the columns in the prediction of each row, compared with a row of medians without categories.
@@ -90,8 +83,7 @@ class Insight:
         }
         lines = [f"{self.n_features_in_} columns, {ensemble.models[0].layout.shapes[0][0]} features"]
         lines += [f"  {kind}: {', '.join(_short(names))}" for kind, names in sorted(kinds.items())]
-        lines.append(f"{len(ensemble.models)} networks, {ensemble.how()}")
-        lines.append(f"{ensemble.models[0].layout.n_params:,} parameters in the first: {ensemble.recipe}")
+        lines += ensemble.how()
         if np.isfinite(self.validation_score_):
             lines.append(f"error of held out rows: {self.validation_score_:.6g} ({self._metric_name()})")
         return "\n".join(lines)

@@ -138,12 +138,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _metric_name(self):
         return getattr(self.eval_metric, "__name__", self.eval_metric)
 
-    def _out_of_fold(self, ensemble):
+    def _out_of_fold(self, ensemble, weight):
         self.temperature_ = 1.0
         if ensemble.oof is None or self._multilabel:
             return ensemble.oof
         known = np.isfinite(ensemble.oof[:, 0])
-        weight = None if ensemble.weight is None else ensemble.weight[known]
+        weight = None if weight is None else weight[known]
         self.temperature_ = best_temperature(ensemble.oof[known], self._task.y[known], weight)
         return tempered(ensemble.oof, self.temperature_)
 

@@ -128,7 +128,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             return "mean pinball loss"
         return getattr(self.eval_metric, "__name__", self.eval_metric)
 
-    def _out_of_fold(self, ensemble):
+    def _out_of_fold(self, ensemble, weight):
         return None if ensemble.oof is None else self._shaped(ensemble.oof)
 
     def _shaped(self, p):

@@ -1,13 +1,19 @@
-"""An ensemble of networks for the matrix of a table: trained on parts of the rows, or on all of them, and averaged."""
+"""An ensemble of networks for the matrix of a table: some of each recipe, trained on parts of the rows or on all of them."""
 
 import math
 import time
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
+from ..fitting import fit, prepare
 from .features import VECTOR
 from .members import Deadline, Judge, side_by_side, valleys
+from .recipe import Recipe
+
+DRAWS = 20  # recipes that are drawn, one after the other, to find their weights
+GAIN = 0.01  # of the error of the best recipe, by which a mixture must be better: it has more networks to predict with
 
 
 def parts_of(n, k, rng, strata=None):
@@ -19,122 +25,253 @@ def parts_of(n, k, rng, strata=None):
     return parts
 
 
-class Ensemble:
-    """Networks of one recipe, and what they say together.
+@dataclass
+class Kind:
+    """The networks of one recipe.
 
     Attributes
     ----------
-    models : list of Model
-        What predictions are averaged of.
+    recipe : Recipe
+    weight : float
+        Of their mean in the ensemble's predictions.
     judged : list of Model
-        Those that a part of the rows was held out of.
-    parts : ndarray of shape (n,) or None
-        Number of the part that a row belongs to; member i was not trained on part i % folds.
+        Networks from which a part of the rows was held out; number i from part i % folds.
+    models : list of Model
+        Those that predict: the same, or others that were trained on all rows.
     oof : ndarray of shape (n, k) or None
-        Predictions of each row by the members that were not trained on it.
+        Predictions of each row by those that were not trained on it, NaN where there are none.
     error : float
-        Of `oof`; NaN where there is none.
+        Of these.
     epochs : list of int
-        Of each of `models`, the epoch whose weights it has.
+        Of each of `models`, how many its weights have seen.
+    curves : list of list of float
+        Errors of the networks `judged`, epoch by epoch.
+    """
+
+    recipe: Recipe
+    weight: float = 1.0
+    judged: list = field(default_factory=list)
+    models: list = field(default_factory=list)
+    oof: np.ndarray | None = None
+    error: float = math.nan
+    epochs: list = field(default_factory=list)
+    curves: list = field(default_factory=list)
+
+
+class Ensemble:
+    """Networks of one or several recipes, and what they say together.
+
+    Parameters
+    ----------
+    recipes : list of Recipe
+        What is tried; all have the same number of parts.
+    features : Features
+        Of the matrix.
+    task : Task
+        What is learned.
+    weight : ndarray of shape (n,) or None
+        Of the rows.
+    seed : int
+        Of parts and networks.
+    callbacks : list of Callback
+        Of each network's fit.
+    seconds : float
+        For all.
+    log : callable
+        Is told in a line of each network.
+
+    Attributes
+    ----------
+    kinds : list of Kind
+        Those that have a weight.
+    parts : ndarray of shape (n,) or None
+        Number of the part that a row belongs to.
+    oof : ndarray of shape (n, k) or None
+        Predictions of each row by networks that were not trained on it; NaN where there are none.
+    error : float
+        Of these; NaN without them.
     histories : list of History
         Of all fits.
     """
 
-    def __init__(self, recipe, features, task, weight=None, seed=0, callbacks=(), seconds=math.inf, log=None):
-        self.recipe, self._features, self._task, self.weight, self._seed = recipe, features, task, weight, seed
+    def __init__(self, recipes, features, task, weight=None, seed=0, callbacks=(), seconds=math.inf, log=None):
+        self._recipes, self._features, self._task, self._weight, self._seed = recipes, features, task, weight, seed
         self._callbacks, self._log, self._seconds = callbacks, log or (lambda text: None), seconds
-        self.models, self.judged, self.parts, self.oof, self.error, self.histories = [], [], None, None, math.nan, []
+        self.kinds, self.parts, self.oof, self.error, self.histories = [], None, None, math.nan, []
+
+    @property
+    def models(self):
+        """All networks that predict."""
+        return [model for kind in self.kinds for model in kind.models]
 
     def fit(self, Z):
-        """Train the members on the matrix Z, float32 of shape (n, columns)."""
-        recipe, n, rng = self.recipe, len(Z), np.random.default_rng([self._seed, 0])
-        began, rows = time.perf_counter(), np.arange(len(Z))
-        self._first = {bins: self._first_layers(Z, bins) for bins in dict.fromkeys(recipe.bins)}
-        self._seeds = rng.integers(2**31, size=2 * recipe.members)
-        if not recipe.folds:
-            self.models, self.epochs = self._train(Z, [(rows, None)] * recipe.members, None, began + self._seconds, 0), None
-            return self._ended()
-        self.parts = parts_of(n, recipe.folds, rng, self._task.strata)
-        held = [self.parts == i % recipe.folds for i in range(recipe.members)]
-        share = 0.5 if recipe.refits else 1.0
-        jobs = [(rows[~out], rows[out]) for out in held]
-        self.models = self._train(Z, jobs, None, began + share * self._seconds, 0)
-        self.judged = self.models
-        self._judge(Z, held)
-        if recipe.refits and time.perf_counter() < began + self._seconds:
-            epochs = self._joint_epoch()
-            self._log(f"all {n} rows, {epochs} of {recipe.epochs} epochs")
-            self.models = self._train(Z, [(rows, None)] * recipe.members, epochs, began + self._seconds, recipe.members)
-        return self._ended()
-
-    def _ended(self):
-        for name in ("_task", "_callbacks", "_log", "_first", "_seeds", "_features", "_judges"):
-            self.__dict__.pop(name, None)
+        """Train the networks on the matrix Z, float32 of shape (n, columns)."""
+        rng, folds = np.random.default_rng([self._seed, 0]), self._recipes[0].folds
+        self._end, self._firsts = time.perf_counter() + self._seconds, {}
+        most = 2 * max(recipe.members for recipe in self._recipes)
+        self._seeds, rows = rng.integers(2**31, size=(len(self._recipes), most)), np.arange(len(Z))
+        self.kinds = [Kind(recipe) for recipe in self._recipes]
+        if folds:
+            self.parts = parts_of(len(Z), folds, rng, self._task.strata)
+            self._train_parts(Z, rows)
+            self._weigh()
+        if not folds or any(kind.recipe.refits for kind in self.kinds):
+            self._train_all(Z, rows)
+        for name in ("_recipes", "_features", "_task", "_weight", "_callbacks", "_log", "_end", "_firsts", "_seeds"):
+            delattr(self, name)
         return self
+
+    # ------------------------------------------------------------ training
+
+    def _train_parts(self, Z, rows):
+        """Train the networks from which parts are held out; the first of each recipe in any case, while there is time."""
+        refits, until = any(kind.recipe.refits for kind in self.kinds), self._end
+        until -= 0.5 * self._seconds if refits and math.isfinite(self._seconds) else 0.0
+        jobs = [(number, i) for number, kind in enumerate(self.kinds) for i in range(kind.recipe.members)]
+        jobs.sort(key=lambda job: job[1])
+        held = [self.parts == i % self._recipes[0].folds for i in range(max(i for _, i in jobs) + 1)]
+        found = self._side_by_side(Z, [(*job, rows[~held[job[1]]], rows[held[job[1]]], until, None) for job in jobs])
+        counts = {}
+        for (number, i), (model, judge) in found:
+            kind, out = self.kinds[number], held[i]
+            kind.judged.append(model)
+            kind.epochs.append(judge.best_epoch_)
+            if kind.oof is None:
+                kind.oof, counts[number] = np.zeros((len(Z), self._task.width)), np.zeros(len(Z))
+            kind.oof[out] += self._task.final(model.predict(Z[out]))
+            counts[number] += out
+            kind.curves.append(judge.errors_)
+        for number, count in counts.items():
+            kind, known = self.kinds[number], count > 0
+            kind.models = kind.judged
+            kind.oof[known] /= count[known, None]
+            kind.oof[~known] = np.nan
+            kind.error = self._error(kind.oof)
+
+    def _train_all(self, Z, rows):
+        """Train networks on all rows: as long as was best for those of the parts together, or for the whole schedule."""
+        jobs, lengths = [], []
+        for number, kind in enumerate(self.kinds):
+            length = _joint_epoch(kind.curves, kind.recipe.epochs) if kind.judged else kind.recipe.epochs
+            jobs += [(number, kind.recipe.members + i, rows, None, self._end, length) for i in range(kind.recipe.members)]
+            lengths.append(length)
+        found = self._side_by_side(Z, jobs)
+        for number, kind in enumerate(self.kinds):
+            models = [model for (other, _), (model, _) in found if other == number]
+            if models:
+                kind.models, kind.epochs = models, [lengths[number]] * len(models)
+                self._log(f"{len(models)} networks on all rows, {lengths[number]} epochs")
+
+    def _side_by_side(self, Z, jobs):
+        """((number of the recipe, of the network), (model, judge or None)) of jobs that have found time, on the threads."""
+        for number, i, *_ in jobs:
+            self._first_layers(Z, self._bins(number, i))
+        found = side_by_side([partial(self._member, Z, *job) for job in jobs])
+        self.histories += [member[2] for member in found if member is not None]
+        return [(job[:2], member[:2]) for job, member in zip(jobs, found, strict=True) if member is not None]
+
+    def _bins(self, number, i):
+        recipe = self.kinds[number].recipe
+        return recipe.bins[i % recipe.members % len(recipe.bins)]
 
     def _first_layers(self, Z, bins):
         """(layers that read the matrix, features that they make)"""
-        edges = self._features.edges(Z, bins) if bins else {}
-        width = self._features.n_dense + sum(len(e) - 1 for e in edges.values()) + VECTOR * len(self._features.n_levels)
-        return self._features.layers(edges), width
+        if bins not in self._firsts:
+            edges = self._features.edges(Z, bins) if bins else {}
+            width = self._features.n_dense + sum(len(e) - 1 for e in edges.values()) + VECTOR * len(self._features.n_levels)
+            self._firsts[bins] = self._features.layers(edges), width
+        return self._firsts[bins]
 
-    def _train(self, Z, jobs, epochs, until, first_seed):
-        """The models of jobs (rows, held out rows or None), side by side; those that found no time are left out."""
-        tasks = [partial(self._member, Z, i, *job, epochs, until, first_seed) for i, job in enumerate(jobs)]
-        found = [member for member in side_by_side(tasks) if member is not None]
-        self._judges = [judge for _, judge, _ in found if judge is not None]
-        self.histories += [history for *_, history in found]
-        return [model for model, *_ in found]
-
-    def _member(self, Z, i, rows, held, epochs, until, first_seed, failed):
-        """(model, judge or None, history) of one job; None if its time is over before it begins, unless it is the first."""
-        if i and time.perf_counter() >= until:
+    def _member(self, Z, number, i, rows, held, until, epochs, failed):
+        """(model, judge or None, history) of one network; None if its time is over before it begins."""
+        recipe, task = self.kinds[number].recipe, self._task
+        if (number or i) and time.perf_counter() >= until:
             return None
-        recipe, task = self.recipe, self._task
-        layers, width = self._first[recipe.bins[i % len(recipe.bins)]]
+        layers, width = self._firsts[self._bins(number, i)]
         batch = min(recipe.batch_size, len(rows))
-        steps = recipe.epochs * -(-len(rows) // batch)
-        model = recipe.model(layers, width, task.n_outputs, task.loss(recipe), steps, int(self._seeds[first_seed + i]))
-        judge = None if held is None else Judge(Z[held], task.judge(held, self.weight))
+        steps, seed = recipe.epochs * -(-len(rows) // batch), int(self._seeds[number, i])
+        model = recipe.model(layers, width, task.n_outputs, task.loss(recipe), steps, seed)
+        judge = None if held is None else Judge(Z[held], task.judge(held, self._weight))
         callbacks = [*([] if judge is None else [judge]), *self._callbacks, Deadline(until, failed)]
-        weight = None if self.weight is None else self.weight[rows]
-        history = model.fit(Z[rows], task.targets(rows), epochs or recipe.epochs, batch, weight, callbacks=callbacks)
+        weight = None if self._weight is None else self._weight[rows]
+        run = prepare(
+            model, Z[rows], task.targets(rows), epochs=epochs or recipe.epochs, batch_size=batch, sample_weight=weight,
+            callbacks=callbacks,
+        )  # fmt: skip
+        history = fit(run, quiet=True)
         model.optimizer = "sgd"  # which forgets the moments, twice the parameters' memory
         if judge is not None:
-            self._log(f"network {i + 1}: error {judge.errors_[judge.best_epoch_ - 1]:.6g}, epoch {judge.best_epoch_}")
+            self._log(f"recipe {number + 1}, network {i + 1}: error {judge.error_:.6g} in epoch {judge.best_epoch_}")
         return model, judge, history
 
-    def _judge(self, Z, held):
-        """Predictions of the rows by those that did not see them, and their error."""
-        total, counts = 0.0, np.zeros(len(Z))
-        for model, out in zip(self.judged, held, strict=False):
-            p = np.zeros((len(Z), self._task.width))
-            p[out] = self._task.final(model.predict(Z[out]))
-            total, counts = total + p, counts + out
-        known = counts > 0
-        self.oof = np.full_like(total, np.nan)
-        self.oof[known] = total[known] / counts[known, None]
-        weight = None if self.weight is None else self.weight[known]
-        self.error = self._task.error_of(self._task.y[known], self.oof[known], weight)
+    # ------------------------------------------------------------ what they say together
 
-    def _joint_epoch(self):
-        """The valley at which the mean error of all members is least, of those that all have reached."""
-        curves = [judge.errors_ for judge in self._judges]
-        last = min(map(len, curves))
-        mean = np.mean([curve[:last] for curve in curves], axis=0)
-        ends = [epoch for epoch in valleys(self.recipe.epochs) if epoch <= last] or [last]
-        return min(ends, key=lambda epoch: (mean[epoch - 1], -epoch))
+    def _error(self, oof):
+        known = np.isfinite(oof[:, 0])
+        weight = None if self._weight is None else self._weight[known]
+        return self._task.error_of(self._task.y[known], self._task.calibrated(oof[known], known, weight), weight)
 
-    def how(self):
-        """In words, what the networks were trained on."""
-        folds = self.recipe.folds
-        if self.models is not self.judged:
-            return "trained on all rows"
-        return f"each trained on {folds - 1} of {folds} parts of the rows"
+    def _weigh(self):
+        """Find the weights of the recipes, by drawing again and again the one that makes the error of the mean least.
+
+        Reference: Caruana et al. 2004, Ensemble selection from libraries of models.
+        """
+        trained = [kind for kind in self.kinds if kind.judged]
+        complete = [kind for kind in trained if np.isfinite(kind.oof).all()] or trained[:1]
+        counts, total, best = np.zeros(len(complete)), 0.0, math.inf
+        chosen = counts.copy()
+        for drawn in range(1, (DRAWS if len(complete) > 1 else 1) + 1):
+            errors = [self._error((total + kind.oof) / drawn) for kind in complete]
+            k = int(np.argmin(errors))
+            total, counts[k] = total + complete[k].oof, counts[k] + 1
+            if errors[k] < (best if chosen.sum() > 1 else (1 - GAIN) * best):
+                best, chosen = errors[k], counts.copy()
+        if not chosen.any():  # all have failed
+            chosen[0] = 1
+        for kind, count in zip(complete, chosen, strict=True):
+            kind.weight = float(count / chosen.sum())
+        self.kinds = [kind for kind in complete if kind.weight]
+        self.oof = sum(kind.weight * kind.oof for kind in self.kinds)
+        self.error = self._error(self.oof)
 
     def predict(self, Z, task):
-        """Mean of the members' final predictions, float64 of shape (n, k)."""
-        total = task.final(self.models[0].predict(Z))
-        for model in self.models[1:]:
-            total += task.final(model.predict(Z))
-        return total / len(self.models)
+        """Mean of the networks' final predictions, float64 of shape (n, k)."""
+        total = 0.0
+        for kind in self.kinds:
+            for model in kind.models:
+                p = task.final(model.predict(Z))
+                p *= kind.weight / len(kind.models)
+                total = total + p
+        return total
+
+    def predict_held(self, Z, task, parts):
+        """The same by networks that were not trained on the rows, which belong to `parts`; by all without parts."""
+        if parts is None:
+            return self.predict(Z, task)
+        total = np.zeros((len(Z), task.width))
+        for kind in self.kinds:
+            p, counts = np.zeros_like(total), np.zeros((len(Z), 1))
+            for i, model in enumerate(kind.judged):
+                rows = parts == i % kind.recipe.folds
+                p[rows] += task.final(model.predict(Z[rows]))
+                counts[rows] += 1
+            with np.errstate(invalid="ignore"):
+                total += kind.weight * p / counts
+        return total
+
+    def how(self):
+        """In words, a line for each recipe, how the networks came about."""
+        return [
+            f"{len(kind.models)} networks, weight {kind.weight:.2f}, {kind.models[0].layout.n_params:,} parameters in the first, "
+            + (f"on {kind.recipe.folds - 1} of {kind.recipe.folds} parts" if kind.models is kind.judged else "on all rows")
+            + f", epochs {', '.join(map(str, kind.epochs))}: {kind.recipe}"
+            for kind in self.kinds
+        ]
+
+
+def _joint_epoch(curves, epochs):
+    """The valley of the schedule at which the mean of the error curves is least, of those that all of them reach."""
+    last = min(map(len, curves))
+    mean = np.mean([curve[:last] for curve in curves], axis=0)
+    ends = [epoch for epoch in valleys(epochs) if epoch <= last] or [last]
+    return min(ends, key=lambda epoch: (mean[epoch - 1], -epoch))

@@ -40,7 +40,7 @@ def shares(ensemble, features, Z, numbers, unit, n_columns):
     """(n, n_columns) shares in the score number `numbers[i]` of row i, times unit[i], the mean over the networks."""
     total, baseline = np.zeros((len(Z), n_columns)), np.zeros((1, Z.shape[1]), np.float32)
     points, weights = np.polynomial.legendre.leggauss(POINTS)
-    for model in ensemble.models:
+    for model, share in [(model, kind.weight / len(kind.models)) for kind in ensemble.kinds for model in kind.models]:
         head, tail = behind(model, features)
         of_table = features.sources[owners(model, features)]
         base = head(baseline)
@@ -55,5 +55,5 @@ def shares(ensemble, features, Z, numbers, unit, n_columns):
                 gradient = gradient + weight / 2 * tail.vjp(at, dscores)[0].astype(np.float64)
             of_features = gradient * way
             for column in range(n_columns):
-                total[part, column] += of_features[:, of_table == column].sum(axis=1)
-    return total * np.asarray(unit)[:, None] / len(ensemble.models)
+                total[part, column] += share * of_features[:, of_table == column].sum(axis=1)
+    return total * np.asarray(unit)[:, None]

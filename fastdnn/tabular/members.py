@@ -11,8 +11,8 @@ from ..callbacks import Callback
 
 
 def valleys(epochs, cycles=4):
-    """Epochs at whose end the rate of `CosLog` is about 0."""
-    return [max(1, round(epochs * (2**k - 1) / (2**cycles - 1))) for k in range(1, cycles + 1)]
+    """Epochs at whose end the rate of `CosLog` is about 0, in rising order."""
+    return sorted({max(1, round(epochs * (2**k - 1) / (2**cycles - 1))) for k in range(1, cycles + 1)})
 
 
 class Judge(Callback):
@@ -44,6 +44,11 @@ class Judge(Callback):
         if fit.epoch in self._valleys[1:] and self.best_epoch_ <= self._valleys[self._valleys.index(fit.epoch) - 1]:
             return "the last valley of the schedule brought nothing"
         return None
+
+    @property
+    def error_(self):
+        """The least error."""
+        return self.errors_[self.best_epoch_ - 1]
 
     def on_fit_end(self, fit):
         if self._params is not None:
@@ -85,8 +90,3 @@ def side_by_side(tasks):
         except BaseException:  # Ctrl-C as well: the others end within 0.1 s
             failed.set()
             raise
-
-
-def constant(X):
-    """Whether there is nothing to learn from."""
-    return not np.ptp(X, axis=0).any()

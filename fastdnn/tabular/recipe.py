@@ -19,8 +19,8 @@ class Recipe:
 
     Attributes
     ----------
-    hidden : tuple of int
-        Units of the hidden layers.
+    hidden : tuple of int or float
+        Units of the hidden layers; a float is a multiple of the features behind the encoding.
     activation : str
         Of the hidden layers.
     rate : float
@@ -39,7 +39,7 @@ class Recipe:
         Whether the networks are trained anew on all rows, up to the epoch that was best for all together.
     """
 
-    hidden: tuple = (256, 256, 256)
+    hidden: tuple = (128, 128, 128)
     activation: str = "mish"
     rate: float = 0.07
     epochs: int = 256
@@ -51,18 +51,17 @@ class Recipe:
     members: int = 5
     folds: int = 5
     refits: bool = False
-    scales: bool = True
 
     def model(self, first, n_inputs, n_outputs, loss, steps, seed):
         """The network behind `first`, layers that make n_inputs features of a row; its schedule is `steps` long."""
         optimizer = AdamW(CosLog(self.rate, total=steps), beta_2=BETA_2, weight_decay=self.weight_decay)
-        scale = [Scale(learning_rate_factor=SCALE_RATE)] if self.scales else []
-        layers = [*first, *scale, *self._layers(n_inputs, n_outputs)]
+        layers = [*first, Scale(learning_rate_factor=SCALE_RATE), *self._layers(n_inputs, n_outputs)]
         return Model(layers, loss=loss, optimizer=optimizer, random_state=seed)
 
-    def _layers(self, d, n_outputs):
-        found = []
-        for units in self.hidden:
+    def _layers(self, n_inputs, n_outputs):
+        found, d = [], n_inputs
+        for size in self.hidden:
+            units = size if isinstance(size, int) else max(1, round(size * n_inputs))
             how = {
                 "initializer": "lecun_normal",
                 "bias_initializer": "lecun_normal",
@@ -88,15 +87,31 @@ def _rates(d):
 SCALE_RATE, BIAS_RATE, BETA_2 = 6.0, 0.1, 0.95
 
 
-def recipe_for(task, n, n_columns, preset, given):
-    """The recipe for a task of n rows; `given` are the estimator's settings that its user has chosen."""
-    classes = task.strata is not None or task.is_labels
-    recipe = Recipe(activation="selu", rate=0.04) if classes else Recipe()
-    names = {
-        "hidden_layer_sizes": "hidden", "learning_rate": "rate", "n_bins": "bins", "n_models": "members", "refit": "refits",
-    }  # fmt: skip
-    changes = {names.get(name, name): value for name, value in given.items()}
-    if n < TINY:
-        changes |= {"folds": 0, "refits": False, "epochs": 128, "batch_size": n} | changes
-        changes |= {"folds": 0, "refits": False}
-    return replace(recipe, **changes)
+NAMES = {"hidden_layer_sizes": "hidden", "learning_rate": "rate", "n_bins": "bins", "n_models": "members", "refit": "refits"}
+
+
+def recipes_for(n, classes, preset, given):
+    """The recipes that are tried for a table, the usual one first.
+
+    n : rows     classes : whether probabilities are learned, not numbers     given : settings that the user has chosen
+    """
+    changes = {NAMES.get(name, name): value for name, value in given.items()}
+    usual = Recipe(rate=0.04, label_smoothing=0.1) if classes else Recipe()
+    usual = replace(usual, members={"fast": 1, "balanced": 5, "best": 10}[preset])
+    if n < TINY:  # all at once: nothing to choose by
+        return [replace(replace(usual, epochs=128, batch_size=n, bins=(0,)), **changes | {"folds": 0, "refits": False})]
+    if n < SMALL:
+        usual = replace(
+            usual, epochs=256, batch_size=64, bins=(0, 16) if classes else (48, 16), refits=preset != "fast" and not classes
+        )
+        others = [{"bins": (0,), "dropout": 0.3}]
+    else:
+        usual = replace(usual, epochs=128, batch_size=128 if n < MIDDLE else 256, bins=(64,), dropout=0.1)
+        others = [{"bins": (0,), "dropout": 0.0}, *([{"label_smoothing": 0.0}] if classes else [])]
+    if preset == "fast":
+        return [replace(replace(usual, epochs=usual.epochs // 2), **changes)]
+    found = [replace(replace(usual, **other), **changes) for other in [{}, *others]]
+    return list(dict.fromkeys(found))
+
+
+SMALL, MIDDLE = 5000, 30_000  # rows, below which the recipe is another

@@ -42,6 +42,10 @@ class Task:
         """Predictions of the task, float64, from those of a network."""
         return p.astype(np.float64)
 
+    def calibrated(self, predictions, rows, weight=None):
+        """Predictions of the training rows, as they are once their temperature is known."""
+        return predictions
+
     def error_of(self, y, predictions, weight=None):
         """The error of final predictions; NaN ones are infinitely bad."""
         return float(self._metric(y, predictions, weight)) if np.isfinite(predictions).all() else np.inf
@@ -101,6 +105,9 @@ class Classes(Task):
     def __init__(self, y, metric, weight=None, n_classes=2):
         super().__init__(y, metric, weight)
         self.n_outputs, self.strata = n_classes, y
+
+    def calibrated(self, predictions, rows, weight=None):
+        return tempered(predictions, best_temperature(predictions, self.y[rows], weight))
 
     def loss(self, recipe):
         return CrossEntropy(label_smoothing=recipe.label_smoothing)
