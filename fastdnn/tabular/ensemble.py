@@ -261,12 +261,14 @@ class Ensemble:
 
     def how(self):
         """In words, a line for each recipe, how the networks came about."""
-        return [
-            f"{len(kind.models)} networks, weight {kind.weight:.2f}, {kind.models[0].layout.n_params:,} parameters in the first, "
-            + (f"on {kind.recipe.folds - 1} of {kind.recipe.folds} parts" if kind.models is kind.judged else "on all rows")
-            + f", epochs {', '.join(map(str, kind.epochs))}: {kind.recipe}"
-            for kind in self.kinds
-        ]
+        lines = []
+        for kind in self.kinds:
+            recipe, n_params = kind.recipe, kind.models[0].layout.n_params
+            rows = f"{recipe.folds - 1} of {recipe.folds} parts of the rows" if kind.models is kind.judged else "all rows"
+            epochs = ", ".join(map(str, kind.epochs))
+            lines.append(f"{len(kind.models)} networks, weight {kind.weight:.2f}, on {rows}, epochs {epochs}")
+            lines.append(f"  {n_params:,} parameters in the first: {recipe}")
+        return lines
 
 
 def _joint_epoch(curves, epochs):

@@ -4,8 +4,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
 from .._threads import config_context, get_num_threads
 from ..callbacks import Callback
 
