@@ -1,4 +1,4 @@
-"""Tables as they come: TabularClassifier and TabularRegressor beside scikit-learn's MLP and boosted trees, same splits for all.
+"""Tables as they come: TabularClassifier and TabularRegressor beside scikit-learn's MLP and boosted trees.
 
     python benchmarks/tables.py [SET ...] [--data FOLDER] [--splits N] [--models fast,balanced,mlp,hgb,lightgbm]
 

@@ -84,6 +84,20 @@ def test_quantiles(tmp_path, capsys):
     assert y[9] == 2
 
 
+def test_tables(tmp_path, capsys):
+    tables = example("tables")
+    assert tables.main(n=600, preset="fast") > 0.9
+    X, y = tables.flats(300)
+    X.assign(dear=np.where(y > np.median(y), "yes", "no")).to_csv(tmp_path / "flats.csv", index=False)
+    assert tables.main(tmp_path / "flats.csv", "dear", preset="fast") > 0.8
+    assert "what matters" in capsys.readouterr().out
+
+
+def test_tables_search(capsys):
+    pytest.importorskip("optuna")
+    assert example("tables_search").main(trials=3) == 3
+
+
 def test_small_data(tmp_path, capsys):
     assert example("small_data").main(epochs=10) < 1.0
     rng = np.random.default_rng(0)

@@ -159,7 +159,7 @@ def test_temperature_finds_the_one_that_the_probabilities_were_spoiled_with():
 def test_quantiles_are_in_their_order_whatever_the_network_says():
     y = RNG.standard_normal((100, 1))
     task = Quantiles(y, (0.9, 0.1, 0.5))
-    p = task.final(RNG.standard_normal((20, 3)).astype(np.float32))
+    p = task.final(RNG.standard_normal((20, 3)).astype(np.float32), Recipe())
     assert (p[:, 1] <= p[:, 2]).all()
     assert (p[:, 2] <= p[:, 0]).all()
 

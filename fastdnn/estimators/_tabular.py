@@ -89,7 +89,7 @@ class BaseTabular(Insight, BaseEstimator):
         )
         Z = self._features.transform(numbers, codes)
         self._task = self._make_task(y, weight)
-        recipes = recipes_for(len(Z), is_classifier(self), self.preset, self._settings())
+        recipes = recipes_for(len(Z), is_classifier(self), self.preset, self._settings(), self._logarithms(y))
         seconds = math.inf if self.time_limit is None else self.time_limit - (time.perf_counter() - began)
         self.ensemble_ = Ensemble(recipes, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
         self.ensemble_.fit(Z)
@@ -105,6 +105,10 @@ class BaseTabular(Insight, BaseEstimator):
         if self.hidden_layer_sizes is not None:
             given["hidden_layer_sizes"] = tuple(map(_size, self.hidden_layer_sizes))
         return given
+
+    def _logarithms(self, y):
+        """Which of the targets themselves (False) and their logarithms (True) networks may learn."""
+        return (False,)
 
     def _callbacks(self):
         if self.callbacks is None:

@@ -42,7 +42,8 @@ PARAMETERS = """preset : {'fast', 'balanced', 'best'}, default='balanced'
         Seconds for the fit, > 0, about; compilation included. Networks that find no time are left out, all but the first.
 
     callbacks : list of Callback or callable, default=None
-        See `fastdnn.callbacks`; each is part of each network's fit, on several threads at once.
+        See `fastdnn.callbacks`; each is part of each network's fit, on several threads at once. The history has the error of
+        the rows that are held out as "val_error".
 
     random_state : int, RandomState instance or None, default=None
         Source of weights, shuffles and parts. The same int gives the same bits on any number of threads.

@@ -61,9 +61,8 @@ class Insight:
         Returns
         -------
         ndarray of shape (n_samples, n_features_in_)
-            They sum to the score of the row less that of the row of medians, up to the error of the integral: for numbers
-            in the units of the targets (of their standardized logarithms where these are learned), for classes as
-            logarithms of odds, before the softmax.
+            They sum to the prediction of the row less that of the row of medians, up to the error of the integral: for
+            numbers in the units of the targets, for classes as the score before the softmax.
 
         Notes
         -----
@@ -72,7 +71,7 @@ class Insight:
         """
         Z = self._matrix(X)
         numbers = self._score_numbers(Z, target)
-        return shares(self.ensemble_, self._features, Z, numbers, self._score_unit(numbers), self.n_features_in_)
+        return shares(self.ensemble_, self._features, Z, numbers, self._slopes, self.n_features_in_)
 
     def summary(self) -> str:
         """The columns, the recipe and the networks of the fitted estimator, as a table in words."""

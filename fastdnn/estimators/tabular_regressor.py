@@ -14,10 +14,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs import check_dense, check_missing, check_sparse
 from ..specs import check_number
 from ..tabular import metrics
+from ..tabular.targets import spans_magnitudes
 from ..tabular.tasks import Numbers, Quantiles
 from ._parameters import set_all
 from ._tabular import BaseTabular
 from ._tabular_docs import ATTRIBUTES, NOTES, PARAMETERS
+
+
+def _quantile(x, q, weight):
+    """The quantile q of numbers with weights."""
+    return np.quantile(x, q) if weight is None else np.quantile(x, q, weights=weight, method="inverted_cdf")
 
 
 class TabularRegressor(RegressorMixin, BaseTabular):
@@ -32,10 +38,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         error, the smaller the better. For 'rmsle' the logarithms of the targets are learned.
 
     quantiles : sequence of float or None, default=None
-        Quantiles that are predicted, each between 0 and 1, in place of the mean: ``(0.1, 0.5, 0.9)``. They never cross.
+        Quantiles that are predicted, each between 0 and 1, in place of the mean: ``(0.1, 0.5, 0.9)``. They never cross, and
+        are shifted so that they are those of held out rows.
 
     target_transform : {{'auto', 'none', 'log'}}, default='auto'
-        Whether the logarithm of 1 + y / median is learned; 'auto' is by the metric and the training targets.
+        Whether the logarithm of 1 + y / median is learned; 'auto' tries both where the targets are skewed or of several
+        magnitudes, none of them negative, and mixes what is best for held out rows.
 
     Attributes
     ----------
@@ -107,16 +115,20 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _with_class_weight(self, y, weight):
         return weight
 
+    def _logarithms(self, y):
+        if self.target_transform == "log" or (self.target_transform == "auto" and self.eval_metric == "rmsle"):
+            return (True,)
+        return (False, True) if self.target_transform == "auto" and spans_magnitudes(y) else (False,)
+
     def _make_task(self, y, weight):
-        logarithm = self.target_transform == "log" or (self.target_transform == "auto" and self.eval_metric == "rmsle")
         if self.quantiles is None:
-            return Numbers(y, self._metric(), weight, logarithm)
+            return Numbers(y, self._metric(), weight)
         if y.shape[1] > 1:
             raise ValueError(f"quantiles are of one target, got y of shape {y.shape}: fit a TabularRegressor for each column")
         given = [self.quantiles] if np.ndim(self.quantiles) == 0 else list(self.quantiles)
         if not given:
             raise ValueError("quantiles must hold at least one number between 0 and 1")
-        return Quantiles(y, [check_number("a quantile", q, "(0, 1)") for q in given], weight, logarithm)
+        return Quantiles(y, [check_number("a quantile", q, "(0, 1)") for q in given], weight)
 
     def _metric(self):
         if not callable(self.eval_metric):
@@ -129,7 +141,18 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return getattr(self.eval_metric, "__name__", self.eval_metric)
 
     def _out_of_fold(self, ensemble, weight):
-        return None if ensemble.oof is None else self._shaped(ensemble.oof)
+        self._shift = None
+        if ensemble.oof is None:
+            return None
+        if self.quantiles is not None:  # which the networks, having seen the training rows, take to be nearer to each other
+            known = np.isfinite(ensemble.oof[:, 0])
+            rest = self._task.y[known] - ensemble.oof[known]
+            quantiles = zip(rest.T, self._task.quantiles, strict=True)
+            self._shift = np.array([_quantile(r, q, None if weight is None else weight[known]) for r, q in quantiles])
+        return self._shaped(self._shifted(ensemble.oof))
+
+    def _shifted(self, p):
+        return p if self._shift is None else self._task.ordered(p + self._shift)
 
     def _shaped(self, p):
         """(n,) where targets were of that shape, and one number is predicted of each row."""
@@ -148,7 +171,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         y : ndarray of float64, shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_quantiles)
             At most a tenth of the range of the training targets beyond it, and not negative where these are not.
         """
-        return self._shaped(self._predictions(X))
+        return self._shaped(self._shifted(self._predictions(X)))
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.
@@ -178,9 +201,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             raise ValueError(f"target must be the number of an output, 0 to {most - 1}, got {target!r}")
         return np.full(len(Z), 0 if target is None else int(target))
 
-    def _score_unit(self, numbers):
-        scale = self._task.scale
-        return np.ones(len(numbers)) if scale.logarithm else np.broadcast_to(scale.std, (self._task.n_outputs,))[numbers]
+    def _slopes(self, recipe, numbers, scores, base):
+        scale, k = self._task.scale(recipe), self._task.n_outputs
+        at, rest = (scale.inverse(np.repeat(z[:, None], k, axis=1))[np.arange(len(z)), numbers] for z in (scores, base))
+        steep = np.abs(scores - base) > 1e-6
+        return np.where(steep, (at - rest) / np.where(steep, scores - base, 1), 0.0)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

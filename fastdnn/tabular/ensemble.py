@@ -138,7 +138,7 @@ class Ensemble:
             kind.epochs.append(judge.best_epoch_)
             if kind.oof is None:
                 kind.oof, counts[number] = np.zeros((len(Z), self._task.width)), np.zeros(len(Z))
-            kind.oof[out] += self._task.final(model.predict(Z[out]))
+            kind.oof[out] += self._task.final(model.predict(Z[out]), kind.recipe)
             counts[number] += out
             kind.curves.append(judge.errors_)
         for number, count in counts.items():
@@ -191,12 +191,12 @@ class Ensemble:
         batch = min(recipe.batch_size, len(rows))
         steps, seed = recipe.epochs * -(-len(rows) // batch), int(self._seeds[number, i])
         model = recipe.model(layers, width, task.n_outputs, task.loss(recipe), steps, seed)
-        judge = None if held is None else Judge(Z[held], task.judge(held, self._weight))
+        judge = None if held is None else Judge(Z[held], task.judge(held, recipe, self._weight))
         callbacks = [*([] if judge is None else [judge]), *self._callbacks, Deadline(until, failed)]
         weight = None if self._weight is None else self._weight[rows]
         run = prepare(
-            model, Z[rows], task.targets(rows), epochs=epochs or recipe.epochs, batch_size=batch, sample_weight=weight,
-            callbacks=callbacks,
+            model, Z[rows], task.targets(rows, recipe), epochs=epochs or recipe.epochs, batch_size=batch,
+            sample_weight=weight, callbacks=callbacks,
         )  # fmt: skip
         history = fit(run, quiet=True)
         model.optimizer = "sgd"  # which forgets the moments, twice the parameters' memory
@@ -239,7 +239,7 @@ class Ensemble:
         total = 0.0
         for kind in self.kinds:
             for model in kind.models:
-                p = task.final(model.predict(Z))
+                p = task.final(model.predict(Z), kind.recipe)
                 p *= kind.weight / len(kind.models)
                 total = total + p
         return total
@@ -253,7 +253,7 @@ class Ensemble:
             p, counts = np.zeros_like(total), np.zeros((len(Z), 1))
             for i, model in enumerate(kind.judged):
                 rows = parts == i % kind.recipe.folds
-                p[rows] += task.final(model.predict(Z[rows]))
+                p[rows] += task.final(model.predict(Z[rows]), kind.recipe)
                 counts[rows] += 1
             with np.errstate(invalid="ignore"):
                 total += kind.weight * p / counts

@@ -8,7 +8,7 @@ POINTS = 32  # of the path
 ROWS = 512  # that go through a network at once
 
 
-def behind(model, features):
+def behind(model):
     """(head, tail): what the first layer makes of a matrix, and a Model of the layers behind it, with their weights.
 
     Categories and bins have no gradients of their own; the vectors and encodings that the first layer makes of them have.
@@ -36,24 +36,35 @@ def owners(model, features):
     return np.array(found)
 
 
-def shares(ensemble, features, Z, numbers, unit, n_columns):
-    """(n, n_columns) shares in the score number `numbers[i]` of row i, times unit[i], the mean over the networks."""
-    total, baseline = np.zeros((len(Z), n_columns)), np.zeros((1, Z.shape[1]), np.float32)
+def shares(ensemble, features, Z, numbers, slopes, n_columns):
+    """(n, n_columns) shares in the score number `numbers[i]` of row i, the mean over the networks.
+
+    slopes : function (recipe, numbers, scores, scores of the medians) -> what the shares in these are multiplied by
+    """
+    total = np.zeros((len(Z), n_columns))
+    for kind in ensemble.kinds:
+        for model in kind.models:
+            found = _shares_of(model, kind.recipe, features, Z, numbers, slopes, n_columns)
+            total += kind.weight / len(kind.models) * found
+    return total
+
+
+def _shares_of(model, recipe, features, Z, numbers, slopes, n_columns):
+    head, tail = behind(model)
+    of_table, total = features.sources[owners(model, features)], np.zeros((len(Z), n_columns))
+    base = head(np.zeros((1, Z.shape[1]), np.float32))
     points, weights = np.polynomial.legendre.leggauss(POINTS)
-    for model, share in [(model, kind.weight / len(kind.models)) for kind in ensemble.kinds for model in kind.models]:
-        head, tail = behind(model, features)
-        of_table = features.sources[owners(model, features)]
-        base = head(baseline)
-        for first in range(0, len(Z), ROWS):
-            part = slice(first, first + ROWS)
-            way = head(Z[part]) - base
-            dscores = np.zeros((len(way), tail.n_out), np.float32)
-            dscores[np.arange(len(way)), numbers[part]] = 1
-            gradient = 0.0
-            for point, weight in zip(points, weights, strict=True):
-                at = (base + np.float32((point + 1) / 2) * way).astype(np.float32)
-                gradient = gradient + weight / 2 * tail.vjp(at, dscores)[0].astype(np.float64)
-            of_features = gradient * way
-            for column in range(n_columns):
-                total[part, column] += share * of_features[:, of_table == column].sum(axis=1)
-    return total * np.asarray(unit)[:, None]
+    for first in range(0, len(Z), ROWS):
+        number = numbers[first : first + ROWS]
+        features_of = head(Z[first : first + ROWS])
+        way, rows = features_of - base, np.arange(len(number))
+        dscores, gradient = np.zeros((len(way), tail.n_out), np.float32), 0.0
+        dscores[rows, number] = 1
+        for point, weight in zip(points, weights, strict=True):
+            at = (base + np.float32((point + 1) / 2) * way).astype(np.float32)
+            gradient = gradient + weight / 2 * tail.vjp(at, dscores)[0].astype(np.float64)
+        scores = tail.forward(features_of)[rows, number].astype(float)
+        slope = slopes(recipe, number, scores, tail.forward(base)[0, number].astype(float))
+        for column in range(n_columns):
+            total[first : first + ROWS, column] = slope * (gradient * way)[:, of_table == column].sum(axis=1)
+    return total

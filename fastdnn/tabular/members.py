@@ -39,6 +39,7 @@ class Judge(Callback):
         if not self.errors_ or error <= self.errors_[self.best_epoch_ - 1]:
             self.best_epoch_, self._params = fit.epoch, fit.model.params.copy()
         self.errors_.append(error)
+        fit.history.record(fit.epoch - 1, {"val_error": error})  # for callbacks that come after this one
         if fit.epoch in self._valleys[1:] and self.best_epoch_ <= self._valleys[self._valleys.index(fit.epoch) - 1]:
             return "the last valley of the schedule brought nothing"
         return None

@@ -37,6 +37,8 @@ class Recipe:
         Parts of the rows, of which each network holds one out; 0 trains on all rows.
     refits : bool
         Whether the networks are trained anew on all rows, up to the epoch that was best for all together.
+    logarithm : bool
+        Whether they learn logarithms of the targets.
     """
 
     hidden: tuple = (128, 128, 128)
@@ -51,6 +53,7 @@ class Recipe:
     members: int = 5
     folds: int = 5
     refits: bool = False
+    logarithm: bool = False
 
     def model(self, first, n_inputs, n_outputs, loss, steps, seed):
         """The network behind `first`, layers that make n_inputs features of a row; its schedule is `steps` long."""
@@ -90,14 +93,15 @@ SCALE_RATE, BIAS_RATE, BETA_2 = 6.0, 0.1, 0.95
 NAMES = {"hidden_layer_sizes": "hidden", "learning_rate": "rate", "n_bins": "bins", "n_models": "members", "refit": "refits"}
 
 
-def recipes_for(n, classes, preset, given):
+def recipes_for(n, classes, preset, given, logarithms=(False,)):
     """The recipes that are tried for a table, the usual one first.
 
     n : rows     classes : whether probabilities are learned, not numbers     given : settings that the user has chosen
+    logarithms : which of the targets themselves (False) and their logarithms (True) may be learned
     """
     changes = {NAMES.get(name, name): value for name, value in given.items()}
     usual = Recipe(rate=0.04, label_smoothing=0.1) if classes else Recipe()
-    usual = replace(usual, members={"fast": 1, "balanced": 5, "best": 10}[preset])
+    usual = replace(usual, members={"fast": 1, "balanced": 5, "best": 10}[preset], logarithm=logarithms[0])
     if n < TINY:  # all at once: nothing to choose by
         return [replace(replace(usual, epochs=128, batch_size=n, bins=(0,)), **changes | {"folds": 0, "refits": False})]
     if n < SMALL:
@@ -109,7 +113,8 @@ def recipes_for(n, classes, preset, given):
         usual = replace(usual, epochs=128, batch_size=128 if n < MIDDLE else 256, bins=(64,), dropout=0.1)
         others = [{"bins": (0,), "dropout": 0.0}, *([{"label_smoothing": 0.0}] if classes else [])]
     if preset == "fast":
-        return [replace(replace(usual, epochs=usual.epochs // 2), **changes)]
+        usual, others = replace(usual, epochs=usual.epochs // 2), []
+    others += [{"logarithm": True}] if len(logarithms) > 1 else []
     found = [replace(replace(usual, **other), **changes) for other in [{}, *others]]
     return list(dict.fromkeys(found))
 

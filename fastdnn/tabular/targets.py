@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SKEW = 1.0  # skewness above which a target >= 0 is tried on a logarithmic scale
+SKEW, RATIO = 0.75, 5.0  # skewness, and ratio of the 95th to the 5th percentile, from which logarithms are tried
 MARGIN = 0.1  # of the range of the training targets, by which predictions may be beyond it
 
 
@@ -13,10 +13,13 @@ def weighted_moments(y, weight):
     return mean, np.where(std > 1e-12 * np.maximum(1e-300, np.abs(y).max(axis=0, initial=0)), std, 1.0)
 
 
-def skewness(y):
-    """Third standardized moment of each column."""
+def spans_magnitudes(y):
+    """Whether targets (n, k) are >= 0, and skewed or of several magnitudes: their logarithms may be easier to learn."""
+    if y.min() < 0:
+        return False
     mean, std = weighted_moments(y, None)
-    return np.mean(((y - mean) / std) ** 3, axis=0)
+    low, high = np.quantile(y, (0.05, 0.95), axis=0)
+    return bool(((np.mean(((y - mean) / std) ** 3, axis=0) > SKEW) | (high > RATIO * low)).any())
 
 
 class TargetScale:

@@ -34,12 +34,12 @@ class Task:
         """Let go of the targets once the fit is over."""
         self.y = self.strata = None
 
-    def targets(self, rows):
+    def targets(self, rows, recipe):
         """What the network is trained on."""
         return self.y[rows]
 
-    def final(self, p):
-        """Predictions of the task, float64, from those of a network."""
+    def final(self, p, recipe):
+        """Predictions of the task, float64, from those of a network of a recipe."""
         return p.astype(np.float64)
 
     def calibrated(self, predictions, rows, weight=None):
@@ -50,40 +50,40 @@ class Task:
         """The error of final predictions; NaN ones are infinitely bad."""
         return float(self._metric(y, predictions, weight)) if np.isfinite(predictions).all() else np.inf
 
-    def judge(self, rows, weight=None):
+    def judge(self, rows, recipe, weight=None):
         """A function of the network's predictions of the rows: their error."""
         y, weight = self.y[rows], None if weight is None else weight[rows]
-        return lambda p: self.error_of(y, self.final(p), weight)
+        return lambda p: self.error_of(y, self.final(p, recipe), weight)
 
 
 class Numbers(Task):
-    """Regression: means of one or several numbers."""
+    """Regression: means of one or several numbers, learned as they are or as logarithms."""
 
-    def __init__(self, y, metric, weight=None, logarithm=False):
+    def __init__(self, y, metric, weight=None):
         super().__init__(y, metric, weight)
-        self.scale, self.n_outputs = TargetScale(logarithm).fit(y, weight), y.shape[1]
-        self._targets = self.scale.transform(y)
+        self.n_outputs = y.shape[1]
+        self._scales = {logarithm: TargetScale(logarithm).fit(y, weight) for logarithm in (False, True)[: 1 + (y.min() >= 0)]}
+
+    def scale(self, recipe):
+        """The `TargetScale` of a recipe's networks."""
+        return self._scales[recipe.logarithm]
 
     def loss(self, recipe):
         """The loss of the networks."""
         return "squared_error"
 
-    def forget(self):
-        super().forget()
-        self._targets = None
+    def targets(self, rows, recipe):
+        return self.scale(recipe).transform(self.y[rows])
 
-    def targets(self, rows):
-        return self._targets[rows]
-
-    def final(self, p):
-        return self.scale.inverse(p.astype(np.float64))
+    def final(self, p, recipe):
+        return self.scale(recipe).inverse(p.astype(np.float64))
 
 
 class Quantiles(Numbers):
     """Regression: several quantiles of one number, which never cross."""
 
-    def __init__(self, y, quantiles, weight=None, logarithm=False):
-        super().__init__(y, self._pinball, weight, logarithm)
+    def __init__(self, y, quantiles, weight=None):
+        super().__init__(y, self._pinball, weight)
         self.quantiles, self.n_outputs = np.array(quantiles, float), len(quantiles)
         self._order = np.argsort(np.argsort(self.quantiles))
 
@@ -94,9 +94,12 @@ class Quantiles(Numbers):
     def loss(self, recipe):
         return Quantile(tuple(self.quantiles))
 
-    def final(self, p):
+    def final(self, p, recipe):
+        return self.ordered(super().final(p, recipe))
+
+    def ordered(self, p):
         """Sorted: quantiles that cross are in the wrong order. Reference: Chernozhukov et al. 2010, Econometrica 78."""
-        return np.sort(super().final(p), axis=1)[:, self._order]
+        return np.sort(p, axis=1)[:, self._order]
 
 
 class Classes(Task):
@@ -125,7 +128,7 @@ class Labels(Task):
     def loss(self, recipe):
         return "log_loss"
 
-    def targets(self, rows):
+    def targets(self, rows, recipe):
         return self.y[rows].astype(np.float32)
 
 
