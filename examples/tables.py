@@ -1,4 +1,4 @@
-"""A table as it is: categories, dates, gaps, numbers of any scale. Accuracy, what matters, and why a prediction is what it is.
+"""A table as it is: categories, dates, gaps, numbers of any scale. Accuracy, what matters, why a prediction is what it is.
 
 python examples/tables.py                                     a table of flats that it makes
 python examples/tables.py titanic.csv --target survived       one of yours: classes if the target is no float

@@ -89,7 +89,7 @@ def test_tables(tmp_path, capsys):
     assert tables.main(n=600, preset="fast") > 0.9
     X, y = tables.flats(300)
     X.assign(dear=np.where(y > np.median(y), "yes", "no")).to_csv(tmp_path / "flats.csv", index=False)
-    assert tables.main(tmp_path / "flats.csv", "dear", preset="fast") > 0.8
+    assert tables.main(tmp_path / "flats.csv", "dear", preset="fast") > 0.7
     assert "what matters" in capsys.readouterr().out
 
 

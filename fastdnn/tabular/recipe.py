@@ -113,7 +113,7 @@ def recipes_for(n, classes, preset, given, logarithms=(False,)):
         usual = replace(usual, epochs=128, batch_size=128 if n < MIDDLE else 256, bins=(64,), dropout=0.1)
         others = [{"bins": (0,), "dropout": 0.0}, *([{"label_smoothing": 0.0}] if classes else [])]
     if preset == "fast":
-        usual, others = replace(usual, epochs=usual.epochs // 2), []
+        return [replace(replace(usual, epochs=usual.epochs // 2), **changes)]
     others += [{"logarithm": True}] if len(logarithms) > 1 else []
     found = [replace(replace(usual, **other), **changes) for other in [{}, *others]]
     return list(dict.fromkeys(found))
