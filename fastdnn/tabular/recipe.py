@@ -91,10 +91,13 @@ SCALE_RATE, BIAS_RATE, BETA_2 = 6.0, 0.1, 0.95
 
 
 NAMES = {"hidden_layer_sizes": "hidden", "learning_rate": "rate", "n_bins": "bins", "n_models": "members", "refit": "refits"}
+SMALL = 5000  # rows, below which many short steps, many epochs and networks of all rows pay
+# Rows from which on: epochs of the schedule, samples of a step. A fit seldom goes to the end of the schedule.
+LENGTHS = ((200_000, 32, 1024), (30_000, 128, 256), (SMALL, 128, 128), (TINY, 256, 64))
 
 
 def recipes_for(n, classes, preset, given, logarithms=(False,)):
-    """The recipes that are tried for a table, the usual one first.
+    """The recipes that are tried for a table, the usual one first; their weights are found on held out rows.
 
     n : rows     classes : whether probabilities are learned, not numbers     given : settings that the user has chosen
     logarithms : which of the targets themselves (False) and their logarithms (True) may be learned
@@ -104,19 +107,20 @@ def recipes_for(n, classes, preset, given, logarithms=(False,)):
     usual = replace(usual, members={"fast": 1, "balanced": 5, "best": 10}[preset], logarithm=logarithms[0])
     if n < TINY:  # all at once: nothing to choose by
         return [replace(replace(usual, epochs=128, batch_size=n, bins=(0,)), **changes | {"folds": 0, "refits": False})]
-    if n < SMALL:
-        usual = replace(
-            usual, epochs=256, batch_size=64, bins=(0, 16) if classes else (48, 16), refits=preset != "fast" and not classes
-        )
-        others = [{"bins": (0,), "dropout": 0.3}]
-    else:
-        usual = replace(usual, epochs=128, batch_size=128 if n < MIDDLE else 256, bins=(64,), dropout=0.1)
+    epochs, batch_size = next(lengths for least, *lengths in LENGTHS if n >= least)
+    usual = replace(usual, epochs=epochs, batch_size=batch_size)
+    if n >= SMALL:
+        usual = replace(usual, bins=(64,), dropout=0.1)
         others = [{"bins": (0,), "dropout": 0.0}, *([{"label_smoothing": 0.0}] if classes else [])]
+    elif classes:
+        usual = replace(usual, bins=(0, 16))
+        others = [{"bins": (0,), "dropout": 0.3}, {"bins": (64,), "dropout": 0.3}]
+    else:
+        usual = replace(usual, bins=(48, 16), refits=preset != "fast")
+        others = [{"bins": (0,), "dropout": 0.3}]
     if preset == "fast":
-        return [replace(replace(usual, epochs=usual.epochs // 2), **changes)]
+        return [replace(replace(usual, epochs=epochs // 2), **changes)]
     others += [{"logarithm": True}] if len(logarithms) > 1 else []
-    found = [replace(replace(usual, **other), **changes) for other in [{}, *others]]
-    return list(dict.fromkeys(found))
-
-
-SMALL, MIDDLE = 5000, 30_000  # rows, below which the recipe is another
+    if preset == "best":
+        others += [{"hidden": (256, 256, 256)}, {"rate": usual.rate / 3}, {"weight_decay": 0.03}]
+    return list(dict.fromkeys(replace(replace(usual, **other), **changes) for other in [{}, *others]))
