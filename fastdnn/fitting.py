@@ -23,7 +23,7 @@ from .scoring import check_scoring, score, scored, smaller_is_better
 from .specs import check_count
 from .validation import check_validation_data, hold_out, take
 
-ADDING = "LambdaCallback", "FunctionCallback", "Bridge"  # callbacks of the package in which code of the user's runs
+ADDING = "LambdaCallback", "FunctionCallback", "Bridge", "Judge"  # callbacks that put keys of their own into the history
 
 
 class Fit:

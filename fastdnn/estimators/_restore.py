@@ -9,9 +9,10 @@ OF_CALLBACKS = "_callback_fit_ctx", "_skl_callbacks_to_teardown"  # what scikit-
 
 
 @contextlib.contextmanager
-def unchanged_on_error(estimator, model=None):
+def unchanged_on_error(estimator, model=None, errors=Exception):
     """A block after an error in which the estimator is what it was before, but for what belongs to the call under way.
 
+    errors : BaseException where Ctrl-C is one, because what there is then does not predict
     model : Model or None
         The network that the block trains as it is, not a copy of it: it goes back, too, and views of its weights stay views.
     """
@@ -20,7 +21,7 @@ def unchanged_on_error(estimator, model=None):
     earlier = None if model is None else model.copy()
     try:
         yield
-    except Exception:
+    except errors:
         kept = {name: estimator.__dict__[name] for name in OF_CALLBACKS if name in estimator.__dict__}
         estimator.__dict__.clear()
         estimator.__dict__.update(before | kept)

@@ -68,7 +68,7 @@ class BaseTabular(Insight, BaseEstimator):
         ValueError
             If the table, the targets or a parameter does not fit; what is wrong with a column names it.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self, errors=BaseException):
             return self._fitted(X, y, sample_weight)
 
     def _fitted(self, X, y, sample_weight):
@@ -82,7 +82,10 @@ class BaseTabular(Insight, BaseEstimator):
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, numbers, dtype=np.float64, ensure_non_negative=True)
         weight = self._with_class_weight(y, weight)
-        numbers, codes, y, weight = _counted(numbers, codes, y, weight)
+        if not numbers.shape[1] + codes.shape[1]:
+            raise ValueError("X has no column with a value that is there: all are missing")
+        n = len(numbers)
+        numbers, codes, y, weight, kept = _counted(numbers, codes, y, weight)
         self._reader, seed = reader, int(check_random_state(self.random_state).randint(2**31))
         self._features = Features().fit(
             numbers, codes, [len(c) for c in reader.categories_], reader.number_sources_, reader.category_sources_
@@ -93,7 +96,7 @@ class BaseTabular(Insight, BaseEstimator):
         seconds = math.inf if self.time_limit is None else self.time_limit - (time.perf_counter() - began)
         self.ensemble_ = Ensemble(recipes, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
         self.ensemble_.fit(Z)
-        self._finish(numbers, codes, y, weight)
+        self._finish(numbers, codes, weight, n, kept)
         return self
 
     def _settings(self):
@@ -101,6 +104,8 @@ class BaseTabular(Insight, BaseEstimator):
         names = "learning_rate", "epochs", "batch_size", "dropout", "weight_decay", "n_models", "refit"
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.n_bins is not None:
+            if np.size(self.n_bins) == 0:
+                raise ValueError("n_bins must be a number of bins or a list of at least one, got an empty one")
             given["n_bins"] = tuple(check_count("n_bins", n, 0) for n in np.atleast_1d(self.n_bins).tolist())
         if self.hidden_layer_sizes is not None:
             given["hidden_layer_sizes"] = tuple(map(_size, self.hidden_layer_sizes))
@@ -119,25 +124,35 @@ class BaseTabular(Insight, BaseEstimator):
         if self.verbose:
             print(text, flush=True)
 
-    def _finish(self, numbers, codes, y, weight):
-        """What is kept beside the networks."""
+    def _finish(self, numbers, codes, weight, n, rows):
+        """What is kept beside the networks; n : rows of the table, rows : numbers of those that were trained on."""
         ensemble, task = self.ensemble_, self._task
-        self.oof_predictions_, self.validation_score_ = self._out_of_fold(ensemble, weight), ensemble.error
-        step = max(1, -(-len(numbers) // HELD))
-        kept = slice(None, None, step)
+        self.oof_predictions_, self.validation_score_ = None, math.nan
+        self._calibrate(ensemble.oof, weight)
+        if ensemble.oof is not None:
+            p, known = self._final(ensemble.oof), np.isfinite(ensemble.oof[:, 0])
+            self.validation_score_ = task.error_of(task.y[known], p[known], None if weight is None else weight[known])
+            of_all = np.full((n, p.shape[1]), np.nan)
+            of_all[rows] = p
+            self.oof_predictions_ = self._shaped(of_all)
+        kept = slice(None, None, max(1, -(-len(numbers) // HELD)))
         parts = None if ensemble.parts is None else ensemble.parts[kept]
         self._held = numbers[kept], codes[kept], task.y[kept], None if weight is None else weight[kept], parts
         task.forget()
         self.__dict__.pop("_importances", None)
+
+    def _shaped(self, p):
+        """Predictions in the shape in which users get them."""
+        return p
 
     def _matrix(self, X):
         check_is_fitted(self)
         return self._features.transform(*self._reader.transform(X))
 
     def _predictions(self, X):
-        """(n, k) mean of the networks' predictions, float64."""
+        """(n, k) mean of the networks' predictions, calibrated, float64."""
         Z = self._matrix(X)
-        return self.ensemble_.predict(Z, self._task)
+        return self._final(self.ensemble_.predict(Z, self._task))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -156,17 +171,21 @@ def _counted(numbers, codes, y, weight):
     """Rows of weight 0 are left out; of few rows, equal ones become one with the sum of their weights.
 
     So few are not held out, and are trained on all at once: their order means nothing then, nor how often one is written.
+    Last the numbers of the rows that are left.
     """
+    rows = np.arange(len(y))
     if weight is not None:
+        largest = weight.max(initial=0)
+        weight = weight / largest if largest > 0 else weight
         kept = weight > 0
         if not kept.any():
             raise ValueError("sample_weight must have at least one number > 0: all samples have weight 0")
         if not kept.all():
-            numbers, codes, y, weight = numbers[kept], codes[kept], y[kept], weight[kept]
+            numbers, codes, y, weight, rows = numbers[kept], codes[kept], y[kept], weight[kept], rows[kept]
     if len(y) < TINY:
-        rows = np.concatenate([numbers, codes, y.reshape(len(y), -1)], axis=1)
-        _, first, inverse = np.unique([row.tobytes() for row in rows], return_index=True, return_inverse=True)
+        table = np.concatenate([numbers, codes, y.reshape(len(y), -1)], axis=1)
+        _, first, inverse = np.unique([row.tobytes() for row in table], return_index=True, return_inverse=True)
         sums = np.bincount(inverse, weight)
-        numbers, codes, y = numbers[first], codes[first], y[first]
+        numbers, codes, y, rows = numbers[first], codes[first], y[first], rows[first]
         weight = None if np.ptp(sums) == 0 else sums
-    return numbers, codes, y, None if weight is None else weight / weight.mean()
+    return numbers, codes, y, None if weight is None else weight / weight.mean(), rows

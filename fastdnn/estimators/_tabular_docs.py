@@ -1,11 +1,12 @@
 """Parts of the docstrings that TabularClassifier and TabularRegressor share."""
 
 PARAMETERS = """preset : {'fast', 'balanced', 'best'}, default='balanced'
-        How much time goes into accuracy: 'fast' is one network, 'balanced' five, 'best' the best of several recipes, ten
-        networks.
+        How much time goes into accuracy: 'fast' is one network; 'balanced' tries two to four recipes (with and without bins,
+        with more and less dropout, logarithms of the targets) on five networks each and mixes them by how good they are for
+        the rows that each was not trained on; 'best' tries three recipes more and has ten networks of each.
 
     n_models : int or None, default=None
-        Networks of the ensemble; None is by the preset.
+        Networks of each recipe; None is by the preset.
 
     refit : bool or None, default=None
         Whether the networks are trained anew on all rows, for as many epochs as were best for held out rows. None is by the
@@ -58,7 +59,9 @@ ATTRIBUTES = """ensemble_ : Ensemble
         Out-of-fold predictions of the training rows: each by networks that were not trained on it; NaN where there is none.
 
     validation_score_ : float
-        Error of these, by `eval_metric`; for a score like the accuracy, 1 - score. NaN where no rows were held out.
+        Error of these, by `eval_metric`; for a score like the accuracy, 1 - score. NaN where no rows were held out. The
+        weights of the recipes and the ends of the fits are chosen by the same rows: of a few hundred rows it is somewhat too
+        good, see `cross_val_score` for what is not.
 
     feature_importances_ : ndarray of shape (n_features_in_,)
         By how much that error grows if a column's values change places; computed when first asked for.

@@ -17,8 +17,8 @@ class Insight:
     def feature_importances_(self):
         """Of each column, by how much the error of held out rows grows if its values change places; ndarray, computed once.
 
-        At most 2,000 rows, each judged by networks that were not trained on it; the mean of three permutations. Reference:
-        Breiman 2001, Random forests.
+        At most 2,000 rows, each judged by networks that were not trained on it (by all where no rows were held out); the mean
+        of three permutations. Reference: Breiman 2001, Random forests.
         """
         check_is_fitted(self)
         if "_importances" not in self.__dict__:
@@ -44,12 +44,15 @@ class Insight:
         """Error of the kept rows, each predicted by the networks that it was held out of, or by all if by none."""
         _, _, y, weight, parts = self._held
         Z, ensemble, task = self._features.transform(numbers, codes), self.ensemble_, self._task
-        p = ensemble.predict_held(Z, task, parts)
+        p = self._final(ensemble.predict_held(Z, task, parts))
         known = np.isfinite(p[:, 0])
         return task.error_of(y[known], p[known], None if weight is None else weight[known])
 
     def explain(self, X: Any, target: Any = None) -> np.ndarray:
-        """Shares of the columns in the prediction of each row, compared with a row of medians without categories.
+        """Shares of the columns in the prediction of each row, compared with a row that says nothing.
+
+        That row has the medians of the numbers, and of columns with up to 8 categories the one that more than half of the
+        rows have, if there is one, otherwise no category.
 
         Parameters
         ----------
@@ -61,7 +64,7 @@ class Insight:
         Returns
         -------
         ndarray of shape (n_samples, n_features_in_)
-            They sum to the prediction of the row less that of the row of medians, up to the error of the integral: for
+            They sum to the prediction of the row less that of the other, up to the error of the integral: for
             numbers in the units of the targets, for classes as the score before the softmax.
 
         Notes

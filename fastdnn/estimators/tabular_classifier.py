@@ -29,10 +29,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     eval_metric : {{'log_loss', 'accuracy', 'roc_auc'}} or callable, default='log_loss'
         What networks are judged by on held out rows; a callable (y, probabilities) gives an error, the smaller the better.
-        With 'accuracy' the labels are smoothed by 0.1.
+        Label indicators take 'log_loss' or a callable.
 
     label_smoothing : float or None, default=None
-        Part of each target that is spread over all classes, in [0, 1); None is by the metric.
+        Part of each target that is spread over all classes, in [0, 1); None tries 0.1, with many rows 0, too. The
+        temperature undoes what it does to probabilities.
 
     class_weight : dict, 'balanced' or None, default=None
         Weight of each class by its label, multiplied with the sample weights.
@@ -43,7 +44,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Class labels; numbers of the labels of an indicator matrix.
 
     temperature_ : float
-        What logarithms of probabilities are divided by, so that those of held out rows have the least log loss.
+        What logarithms of probabilities are divided by, so that those of held out rows have the least log loss; 1 where there
+        are none.
 
     {ATTRIBUTES}
 
@@ -127,25 +129,31 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _make_task(self, y, weight):
         if self._multilabel:
-            return Labels(y, self._metric(metrics.binary_log_loss), weight)
-        return Classes(y, self._metric(metrics.OF_CLASSES.get(self.eval_metric)), weight, len(self.classes_))
+            if self.eval_metric != "log_loss" and not callable(self.eval_metric):
+                raise ValueError(
+                    f"eval_metric of label indicators must be 'log_loss' or a callable, got {self.eval_metric!r}"
+                )
+            return Labels(y, self._metric_of(metrics.binary_log_loss), weight)
+        return Classes(y, self._metric_of(metrics.OF_CLASSES.get(self.eval_metric)), weight, len(self.classes_))
 
-    def _metric(self, usual):
+    def _metric_of(self, usual):
+        """A function (y, probabilities, weight) by the user's `eval_metric`."""
         if not callable(self.eval_metric):
             return usual
-        return lambda y, p, weight: self.eval_metric(y if self._multilabel else self.classes_[y], p)
+        return metrics.Own(self.eval_metric, None if self._multilabel else self.classes_)
 
     def _metric_name(self):
         return getattr(self.eval_metric, "__name__", self.eval_metric)
 
-    def _out_of_fold(self, ensemble, weight):
+    def _calibrate(self, oof, weight):
         self.temperature_ = 1.0
-        if ensemble.oof is None or self._multilabel:
-            return ensemble.oof
-        known = np.isfinite(ensemble.oof[:, 0])
-        weight = None if weight is None else weight[known]
-        self.temperature_ = best_temperature(ensemble.oof[known], self._task.y[known], weight)
-        return tempered(ensemble.oof, self.temperature_)
+        if oof is not None and not self._multilabel:
+            known = np.isfinite(oof[:, 0])
+            weight = None if weight is None else weight[known]
+            self.temperature_ = best_temperature(oof[known], self._task.y[known], weight)
+
+    def _final(self, p):
+        return p if self._multilabel else tempered(p, self.temperature_)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
@@ -160,8 +168,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         p : ndarray of float64, shape (n_samples, n_classes)
             In the order of `classes_`; of an indicator matrix each label's own probability.
         """
-        p = self._predictions(X)
-        return p if self._multilabel else tempered(p, self.temperature_)
+        return self._predictions(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row.
@@ -197,7 +204,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _score_numbers(self, Z, target):
         if target is None:
             return self.ensemble_.predict(Z, self._task).argmax(axis=1)
-        found = np.flatnonzero(self.classes_ == target)
+        found = np.flatnonzero(self.classes_ == target) if np.ndim(target) == 0 else ()
         if len(found) != 1:
             raise ValueError(f"target must be one of the classes {self.classes_.tolist()}, got {target!r}")
         return np.full(len(Z), found[0])

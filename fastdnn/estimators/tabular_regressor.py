@@ -34,8 +34,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     {PARAMETERS}
 
     eval_metric : {{'rmse', 'mae', 'rmsle', 'poisson'}} or callable, default='rmse'
-        What networks are judged by on held out rows; a callable (y, predictions) of arrays of shape (n, n_outputs) gives an
-        error, the smaller the better. For 'rmsle' the logarithms of the targets are learned.
+        What networks are judged by on held out rows, but for quantiles, whose pinball loss it is; a callable
+        (y, predictions) of arrays of shape (n, n_outputs) gives an error, the smaller the better. For 'rmsle' the
+        logarithms of the targets are learned.
 
     quantiles : sequence of float or None, default=None
         Quantiles that are predicted, each between 0 and 1, in place of the mean: ``(0.1, 0.5, 0.9)``. They never cross, and
@@ -43,7 +44,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     target_transform : {{'auto', 'none', 'log'}}, default='auto'
         Whether the logarithm of 1 + y / median is learned; 'auto' tries both where the targets are skewed or of several
-        magnitudes, none of them negative, and mixes what is best for held out rows.
+        magnitudes, none of them negative, and mixes what is best for held out rows ('fast' does not try).
 
     Attributes
     ----------
@@ -100,6 +101,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         check_dense(y, "y")
         if (hasattr(y, "dtype") and y.dtype == object) or isinstance(y, (list, tuple)):
             check_missing(np.asarray(y), "y")
+        if getattr(getattr(y, "dtype", None), "kind", "") in ("m", "M"):
+            raise ValueError("y must hold numbers, got dates or durations: convert them to a number of days, say")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -131,28 +134,23 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return Quantiles(y, [check_number("a quantile", q, "(0, 1)") for q in given], weight)
 
     def _metric(self):
-        if not callable(self.eval_metric):
-            return metrics.OF_NUMBERS[self.eval_metric]
-        return lambda y, p, weight: self.eval_metric(y, p)
+        return metrics.Own(self.eval_metric) if callable(self.eval_metric) else metrics.OF_NUMBERS[self.eval_metric]
 
     def _metric_name(self):
         if self.quantiles is not None:
             return "mean pinball loss"
         return getattr(self.eval_metric, "__name__", self.eval_metric)
 
-    def _out_of_fold(self, ensemble, weight):
+    def _calibrate(self, oof, weight):
         self._shift = None
-        if ensemble.oof is None:
-            return None
-        if self.quantiles is not None:  # which the networks, having seen the training rows, take to be nearer to each other
-            known = np.isfinite(ensemble.oof[:, 0])
-            rest = self._task.y[known] - ensemble.oof[known]
+        if oof is not None and self.quantiles is not None:  # networks have seen their rows, and take quantiles to be closer
+            known = np.isfinite(oof[:, 0])
+            rest, weight = self._task.y[known] - oof[known], None if weight is None else weight[known]
             quantiles = zip(rest.T, self._task.quantiles, strict=True)
-            self._shift = np.array([_quantile(r, q, None if weight is None else weight[known]) for r, q in quantiles])
-        return self._shaped(self._shifted(ensemble.oof))
+            self._shift = np.array([_quantile(r, q, weight) for r, q in quantiles])
 
-    def _shifted(self, p):
-        return p if self._shift is None else self._task.ordered(p + self._shift)
+    def _final(self, p):
+        return p if self._shift is None else self._task.near(self._task.ordered(p + self._shift))
 
     def _shaped(self, p):
         """(n,) where targets were of that shape, and one number is predicted of each row."""
@@ -171,7 +169,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         y : ndarray of float64, shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_quantiles)
             At most a tenth of the range of the training targets beyond it, and not negative where these are not.
         """
-        return self._shaped(self._shifted(self._predictions(X)))
+        return self._shaped(self._predictions(X))
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.

@@ -1,5 +1,6 @@
 """An ensemble of networks for the matrix of a table: some of each recipe, trained on parts of the rows or on all of them."""
 
+import copy
 import math
 import time
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..fitting import fit, prepare
 from .features import VECTOR
-from .members import Deadline, Judge, side_by_side, valleys
+from .members import Deadline, Judge, Unseen, side_by_side, valleys
 from .recipe import Recipe
 
 DRAWS = 20  # recipes that are drawn, one after the other, to find their weights
@@ -100,6 +101,11 @@ class Ensemble:
         self.kinds, self.parts, self.oof, self.error, self.histories = [], None, None, math.nan, []
 
     @property
+    def judged(self):
+        """All networks that a part of the rows was held out of."""
+        return [model for kind in self.kinds for model in kind.judged]
+
+    @property
     def models(self):
         """All networks that predict."""
         return [model for kind in self.kinds for model in kind.models]
@@ -130,9 +136,9 @@ class Ensemble:
         jobs = [(number, i) for number, kind in enumerate(self.kinds) for i in range(kind.recipe.members)]
         jobs.sort(key=lambda job: job[1])
         held = [self.parts == i % self._recipes[0].folds for i in range(max(i for _, i in jobs) + 1)]
-        found = self._side_by_side(Z, [(*job, rows[~held[job[1]]], rows[held[job[1]]], until, None) for job in jobs])
+        found = self._side_by_side(Z, [(*job, rows[~held[job[1]]], rows[held[job[1]]], until, None) for job in jobs], True)
         counts = {}
-        for (number, i), (model, judge) in found:
+        for (number, i), model, judge, _ in found:
             kind, out = self.kinds[number], held[i]
             kind.judged.append(model)
             kind.epochs.append(judge.best_epoch_)
@@ -155,20 +161,25 @@ class Ensemble:
             length = _joint_epoch(kind.curves, kind.recipe.epochs) if kind.judged else kind.recipe.epochs
             jobs += [(number, kind.recipe.members + i, rows, None, self._end, length) for i in range(kind.recipe.members)]
             lengths.append(length)
-        found = self._side_by_side(Z, jobs)
+        found = self._side_by_side(Z, jobs, not self.judged)
         for number, kind in enumerate(self.kinds):
-            models = [model for (other, _), (model, _) in found if other == number]
+            # A network that was cut short is worse than those of the parts, which have had their time.
+            models = [model for (other, _), model, _, over in found if other == number and not (over and kind.judged)]
             if models:
                 kind.models, kind.epochs = models, [lengths[number]] * len(models)
                 self._log(f"{len(models)} networks on all rows, {lengths[number]} epochs")
+        self.kinds = [kind for kind in self.kinds if kind.models]
 
-    def _side_by_side(self, Z, jobs):
-        """((number of the recipe, of the network), (model, judge or None)) of jobs that have found time, on the threads."""
+    def _side_by_side(self, Z, jobs, needed):
+        """((number of the recipe, of the network), model, judge or None, whether it was cut short), on all threads.
+
+        Of the jobs that have found time; the first has some in any case if it is `needed`.
+        """
         for number, i, *_ in jobs:
             self._first_layers(Z, self._bins(number, i))
-        found = side_by_side([partial(self._member, Z, *job) for job in jobs])
-        self.histories += [member[2] for member in found if member is not None]
-        return [(job[:2], member[:2]) for job, member in zip(jobs, found, strict=True) if member is not None]
+        found = side_by_side([partial(self._member, Z, *job, needed and not k) for k, job in enumerate(jobs)])
+        self.histories += [history for *_, history in filter(None, found)]
+        return [(job[:2], *member[:3]) for job, member in zip(jobs, found, strict=True) if member is not None]
 
     def _bins(self, number, i):
         recipe = self.kinds[number].recipe
@@ -182,27 +193,34 @@ class Ensemble:
             self._firsts[bins] = self._features.layers(edges), width
         return self._firsts[bins]
 
-    def _member(self, Z, number, i, rows, held, until, epochs, failed):
-        """(model, judge or None, history) of one network; None if its time is over before it begins."""
+    def _member(self, Z, number, i, rows, held, until, epochs, needed, failed):
+        """(model, judge or None, whether it was cut short, history) of a network; None if there is no time for an epoch."""
         recipe, task = self.kinds[number].recipe, self._task
-        if (number or i) and time.perf_counter() >= until:
+        if not needed and time.perf_counter() >= until:
             return None
         layers, width = self._firsts[self._bins(number, i)]
         batch = min(recipe.batch_size, len(rows))
         steps, seed = recipe.epochs * -(-len(rows) // batch), int(self._seeds[number, i])
         model = recipe.model(layers, width, task.n_outputs, task.loss(recipe), steps, seed)
-        judge = None if held is None else Judge(Z[held], task.judge(held, recipe, self._weight))
-        callbacks = [*([] if judge is None else [judge]), *self._callbacks, Deadline(until, failed)]
+        callbacks, judge, deadline = [], None, Deadline(until, failed, needed)
+        if self._features.n_levels:
+            callbacks.append(Unseen(Z[rows, self._features.n_dense :], self._features.n_levels))
+        if held is not None:
+            judge = Judge(Z[held], task.judge(held, recipe, self._weight))
+            callbacks.append(judge)
+        callbacks += [*map(copy.copy, self._callbacks), deadline]  # each network's own: they remember
         weight = None if self._weight is None else self._weight[rows]
         run = prepare(
             model, Z[rows], task.targets(rows, recipe), epochs=epochs or recipe.epochs, batch_size=batch,
             sample_weight=weight, callbacks=callbacks,
         )  # fmt: skip
         history = fit(run, quiet=True)
+        if not run.epoch:
+            return None
         model.optimizer = "sgd"  # which forgets the moments, twice the parameters' memory
         if judge is not None:
             self._log(f"recipe {number + 1}, network {i + 1}: error {judge.error_:.6g} in epoch {judge.best_epoch_}")
-        return model, judge, history
+        return model, judge, deadline.over_, history
 
     # ------------------------------------------------------------ what they say together
 
@@ -216,21 +234,24 @@ class Ensemble:
 
         Reference: Caruana et al. 2004, Ensemble selection from libraries of models.
         """
-        trained = [kind for kind in self.kinds if kind.judged]
-        complete = [kind for kind in trained if np.isfinite(kind.oof).all()] or trained[:1]
-        counts, total, best = np.zeros(len(complete)), 0.0, math.inf
+        kinds = [kind for kind in self.kinds if kind.judged]
+        known = np.all([np.isfinite(kind.oof[:, 0]) for kind in kinds], axis=0)
+        if not known.any():  # there was not even time for the same part
+            kinds, known = kinds[:1], np.isfinite(kinds[0].oof[:, 0])
+        parts = [np.where(known[:, None], kind.oof, np.nan) for kind in kinds]
+        counts, total, best = np.zeros(len(kinds)), 0.0, math.inf
         chosen = counts.copy()
-        for drawn in range(1, (DRAWS if len(complete) > 1 else 1) + 1):
-            errors = [self._error((total + kind.oof) / drawn) for kind in complete]
+        for drawn in range(1, (DRAWS if len(kinds) > 1 else 1) + 1):
+            errors = [self._error((total + part) / drawn) for part in parts]
             k = int(np.argmin(errors))
-            total, counts[k] = total + complete[k].oof, counts[k] + 1
+            total, counts[k] = total + parts[k], counts[k] + 1
             if errors[k] < (best if chosen.sum() > 1 else (1 - GAIN) * best):
                 best, chosen = errors[k], counts.copy()
         if not chosen.any():  # all have failed
             chosen[0] = 1
-        for kind, count in zip(complete, chosen, strict=True):
+        for kind, count in zip(kinds, chosen, strict=True):
             kind.weight = float(count / chosen.sum())
-        self.kinds = [kind for kind in complete if kind.weight]
+        self.kinds = [kind for kind in kinds if kind.weight]
         self.oof = sum(kind.weight * kind.oof for kind in self.kinds)
         self.error = self._error(self.oof)
 

@@ -65,6 +65,6 @@ def _shares_of(model, recipe, features, Z, numbers, slopes, n_columns):
             gradient = gradient + weight / 2 * tail.vjp(at, dscores)[0].astype(np.float64)
         scores = tail.forward(features_of)[rows, number].astype(float)
         slope = slopes(recipe, number, scores, tail.forward(base)[0, number].astype(float))
-        for column in range(n_columns):
-            total[first : first + ROWS, column] = slope * (gradient * way)[:, of_table == column].sum(axis=1)
+        for feature, column in enumerate(of_table):
+            total[first : first + ROWS, column] += slope * gradient[:, feature] * way[:, feature]
     return total

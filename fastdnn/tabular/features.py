@@ -83,7 +83,8 @@ class Features:
         return self
 
     def _filled(self, numbers):
-        return np.where(np.isnan(numbers), self._middle, numbers)
+        """The numbers, medians where they are missing, cut off where their differences would be infinite."""
+        return np.clip(np.where(np.isnan(numbers), self._middle, numbers), -LARGEST, LARGEST)
 
     def _hot_columns(self, codes):
         return [table[codes[:, j]] for j, table in zip(self._hot, self._tables, strict=True)]
@@ -93,7 +94,7 @@ class Features:
         k = self.n_numbers
         Z = np.empty((len(numbers), self.n_dense))
         missing = np.isnan(numbers)
-        Z[:, :k] = np.where(missing, self._middle, numbers)
+        Z[:, :k] = self._filled(numbers)
         Z[:, k : k + len(self._flagged)] = missing[:, self._flagged]
         at = k + len(self._flagged)
         for part in self._hot_columns(codes):

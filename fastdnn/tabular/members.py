@@ -2,7 +2,9 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+import numpy as np
 
 from .._threads import config_context, get_num_threads
 from ..callbacks import Callback
@@ -11,6 +13,31 @@ from ..callbacks import Callback
 def valleys(epochs, cycles=4):
     """Epochs at whose end the rate of `CosLog` is about 0, in rising order."""
     return sorted({max(1, round(epochs * (2**k - 1) / (2**cycles - 1))) for k in range(1, cycles + 1)})
+
+
+class Unseen(Callback):
+    """Gives categories that no row of a fit has the mean of the vectors of its column's others, weighted by their rows.
+
+    They have no gradient: with the random vectors that they begin with a prediction for a category that is new would be
+    anything (RMSE 0.62 on a table of 30 levels, with the mean 0.01).
+    """
+
+    def __init__(self, codes, n_levels):
+        self._means = []
+        for j, n in enumerate(n_levels):
+            counts = np.bincount(codes[:, j].astype(int), minlength=n).astype(float)
+            self._means.append((counts == 0, counts / counts.sum()))
+
+    def on_fit_begin(self, fit):
+        self.on_epoch_end(fit)
+
+    def on_epoch_end(self, fit):
+        (table,) = (view for key, view in fit.model.weights.items() if key.endswith("category_embedding.kernel"))
+        first = 0
+        for unseen, shares in self._means:
+            vectors = table[first : first + len(shares)]
+            vectors[unseen] = shares @ vectors
+            first += len(shares)
 
 
 class Judge(Callback):
@@ -47,7 +74,7 @@ class Judge(Callback):
     @property
     def error_(self):
         """The least error."""
-        return self.errors_[self.best_epoch_ - 1]
+        return self.errors_[self.best_epoch_ - 1] if self.errors_ else np.inf
 
     def on_fit_end(self, fit):
         if self._params is not None:
@@ -56,36 +83,68 @@ class Judge(Callback):
 
 
 class Deadline(Callback):
-    """Ends a fit when its time is over, or others that run beside it have failed."""
+    """Ends a fit when its time is over, or others that run beside it have failed; one that is needed has an epoch at least.
 
-    def __init__(self, until, failed):
-        self._until, self._failed = until, failed
+    Attributes
+    ----------
+    over_ : bool
+        Whether the time was over before the fit was.
+    """
+
+    def __init__(self, until, failed, needed):
+        self._until, self._failed, self._needed = until, failed, needed
+
+    def on_fit_begin(self, fit):
+        self.over_ = False
 
     def on_slice(self, fit, done):
         if self._failed.is_set():
             return "another network has failed"
-        return "the time limit is over" if time.perf_counter() >= self._until else None
+        if fit.epoch < fit.epochs and time.perf_counter() >= self._until and not (self._needed and fit.epoch == 0):
+            self.over_ = True
+            return "the time limit is over"
+        return None
 
     def on_epoch_end(self, fit):
         return self.on_slice(fit, 1.0)
 
 
 def side_by_side(tasks):
-    """Results of functions of one argument, an event, run on all threads, each on one; an error in one sets the event."""
+    """Results of functions of one argument, an event, run on all threads, each on one.
+
+    An error in one sets the event, and so does Ctrl-C: the others then end within about 0.1 s.
+    """
     failed, n = threading.Event(), min(get_num_threads(), len(tasks))
-    if n == 1:
+    if n <= 1:
         return [task(failed) for task in tasks]
 
     def alone(task):
-        with config_context(n_threads=1):
-            if failed.is_set():
-                return None
-            return task(failed)
+        if failed.is_set():
+            return None
+        try:
+            with config_context(n_threads=1):
+                return task(failed)
+        except BaseException:
+            failed.set()
+            raise
 
     with ThreadPoolExecutor(n) as pool:
         futures = [pool.submit(alone, task) for task in tasks]
         try:
-            return [future.result() for future in futures]
-        except BaseException:  # Ctrl-C as well: the others end within 0.1 s
+            waiting = futures
+            while waiting:  # in short pieces, between which Python looks at signals
+                _, waiting = wait(waiting, timeout=0.1, return_when=FIRST_EXCEPTION)
+                if failed.is_set():
+                    break
+        except BaseException:
             failed.set()
             raise
+        finally:
+            if failed.is_set():
+                for future in futures:
+                    future.cancel()
+        errors = [future.exception() for future in futures if not future.cancelled()]
+        for error in errors:
+            if error is not None:
+                raise error
+        return [future.result() for future in futures]

@@ -40,7 +40,7 @@ def log_loss(y, p, weight):
 
 def inverse_auc(y, p, weight):
     """1 - area under the ROC curve, of several classes one against the rest; the log loss where a class is missing."""
-    if len(np.unique(y)) < p.shape[1]:
+    if p.shape[1] < 2 or len(np.unique(y)) < p.shape[1]:
         return 1 + log_loss(y, p, weight)
     if p.shape[1] == 2:
         return 1 - roc_auc_score(y, p[:, 1], sample_weight=weight)
@@ -51,6 +51,19 @@ def binary_log_loss(y, p, weight):
     """Mean log loss of the labels of an indicator matrix."""
     p = np.clip(p, SMALLEST, 1 - SMALLEST)
     return np.average(-(y * np.log(p) + (1 - y) * np.log1p(-p)).mean(axis=1), weights=weight)
+
+
+class Own:
+    """A user's metric (y, predictions) -> error, of class labels where there are classes."""
+
+    def __init__(self, function, classes=None):
+        self.function, self.classes = function, classes
+
+    def __call__(self, y, p, weight):
+        error = self.function(y if self.classes is None else self.classes[y], p)
+        if np.ndim(error) != 0:
+            raise ValueError(f"eval_metric must give a number, got an array of shape {np.shape(error)}")
+        return error
 
 
 OF_NUMBERS = {"rmse": rmse, "mae": mae, "rmsle": rmsle, "poisson": poisson}

@@ -20,7 +20,7 @@ class Task:
         Classes that each part of the rows is to have its share of.
     """
 
-    strata, is_labels = None, False
+    strata = None
 
     def __init__(self, y, metric, weight=None):
         self.y, self._metric = y, metric
@@ -97,6 +97,11 @@ class Quantiles(Numbers):
     def final(self, p, recipe):
         return self.ordered(super().final(p, recipe))
 
+    def near(self, p):
+        """Within what predictions may be."""
+        scale = self._scales[False]
+        return np.clip(p, scale.low, scale.high)
+
     def ordered(self, p):
         """Sorted: quantiles that cross are in the wrong order. Reference: Chernozhukov et al. 2010, Econometrica 78."""
         return np.sort(p, axis=1)[:, self._order]
@@ -118,8 +123,6 @@ class Classes(Task):
 
 class Labels(Task):
     """Multilabel classification: a probability for each label."""
-
-    is_labels = True
 
     def __init__(self, y, metric=metrics.binary_log_loss, weight=None):
         super().__init__(y, metric, weight)
