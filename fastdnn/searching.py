@@ -23,7 +23,8 @@ def search_space(estimator: Any) -> dict:
     -------
     dict of str -> list or scipy.stats distribution
         For ``RandomizedSearchCV(estimator, search_space(estimator))`` or ``HalvingRandomSearchCV``; lists are choices,
-        distributions are log-uniform or uniform numbers. In a pipeline put the step's name and "__" before each key.
+        distributions are log-uniform numbers, which a ``GridSearchCV`` does not take. In a pipeline put the step's name
+        and "__" before each key.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def search_space(estimator: Any) -> dict:
             "hidden_layer_sizes": TABULAR_LAYERS,
             "learning_rate": scipy.stats.loguniform(0.01, 0.3),
             "n_bins": [0, 8, 16, 32, 64, 128],
-            "dropout": [0.0, 0.0, 0.05, 0.1, 0.2, 0.3],
+            "dropout": [0.0, 0.05, 0.1, 0.2, 0.3],
             "weight_decay": scipy.stats.loguniform(1e-4, 0.1),
             "batch_size": [32, 64, 128, 256, 512],
         }

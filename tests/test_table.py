@@ -1151,3 +1151,14 @@ def test_results_are_deterministic_whatever_the_order_of_rows():
     first, second = TableReader(["coded"]).fit(frame), TableReader(["coded"]).fit(shuffled)
     assert first.categories_ == second.categories_
     np.testing.assert_array_equal(first.transform(frame)[0], second.transform(frame)[0])
+
+
+def test_the_index_of_a_frame_is_no_column_of_its_arrow_table():
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]}).iloc[[2, 0, 1]]
+    table = pyarrow.Table.from_pandas(frame)
+    assert "__index_level_0__" in table.column_names
+    reader = TableReader().fit(table)
+    assert reader.columns_ == ["a", "b"]
+    for ours, theirs in zip(reader.transform(table), reader.transform(frame), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -397,8 +397,9 @@ def test_there_is_a_network_however_short_the_time_is(n, seconds):
     assert all(len(kind.epochs) == len(kind.models) for kind in model.ensemble_.kinds)
 
 
-def test_networks_of_all_rows_that_were_cut_short_are_left_out():
-    model, *_ = fitted(TabularRegressor, 1000, preset="balanced", epochs=100_000, time_limit=1.0)
+def test_networks_of_all_rows_that_were_cut_short_are_left_out(monkeypatch):
+    monkeypatch.setattr("fastdnn.tabular.ensemble._joint_epoch", lambda *_: 100_000)
+    model, *_ = fitted(TabularRegressor, preset="balanced", epochs=3, refit=True, time_limit=1.0)
     assert all(kind.models is kind.judged for kind in model.ensemble_.kinds)
 
 
@@ -450,6 +451,34 @@ def test_recipes_are_mixed_whatever_the_number_of_networks():
     assert np.isnan(model.oof_predictions_).mean() == pytest.approx(0.4, abs=0.02)
     more = TabularRegressor(n_models=7, epochs=3, random_state=0).fit(X, y)
     assert np.isfinite(more.oof_predictions_).all()
+
+
+def test_copies_of_a_row_are_not_held_out_of_what_has_them():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((150, 5)), rng.integers(0, 2, 150)  # nothing to learn
+    three = TabularClassifier(epochs=64, random_state=0).fit(np.tile(X, (3, 1)), np.tile(y, 3))
+    assert three.validation_score_ > 0.6  # log 2 is 0.69; with copies on both sides it is 0.1
+    parts = three.ensemble_.parts.reshape(3, -1)
+    assert (parts == parts[0]).all()
+    few = TabularClassifier(epochs=2, random_state=0).fit(X.round() > 0, y)  # equal by chance
+    assert np.ptp(np.bincount(few.ensemble_.parts)) <= 1
+
+
+def test_networks_of_all_rows_where_numbers_are_predicted_well():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    for noise, quantiles, expected in ((0.01, None, True), (3.0, None, False), (0.01, (0.1, 0.9), False)):
+        y = X @ [1, 2, 3] + noise * rng.standard_normal(400)
+        model = TabularRegressor(epochs=60, quantiles=quantiles, random_state=0).fit(X, y)
+        assert all((kind.models is not kind.judged) == expected for kind in model.ensemble_.kinds)
+
+
+def test_one_class_takes_no_time_and_texts_are_no_numbers():
+    X, y = frame(100)
+    model = TabularClassifier(random_state=0).fit(X, np.full(100, "only"))
+    assert len(model.ensemble_.histories) <= 5
+    with pytest.raises(ValueError, match="TabularClassifier"):
+        TabularRegressor().fit(X, labels(y))
 
 
 def test_importances_are_of_the_error_that_is_shown():

@@ -190,7 +190,7 @@ def test_the_joint_epoch_is_a_valley():
 
 def test_recipes_follow_the_number_of_rows_and_what_the_user_says():
     assert [r.folds for r in recipes_for(20, True, "balanced", {})] == [0]
-    assert [r.refits for r in recipes_for(500, False, "balanced", {})] == [True, True]
+    assert [r.refits for r in recipes_for(500, False, "balanced", {})] == [None, None, None]
     assert not any(r.refits for r in recipes_for(500, True, "balanced", {}))
     assert len(recipes_for(10_000, True, "balanced", {})) == 3
     assert len(recipes_for(10_000, True, "fast", {})) == 1

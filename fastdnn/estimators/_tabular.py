@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ..callbacks import Callback
 from ..preprocessing.table import TableReader
@@ -75,7 +75,10 @@ class BaseTabular(Insight, BaseEstimator):
         began = time.perf_counter()
         reader = TableReader(self.categorical_features, type(self).__name__)
         numbers, codes = reader.fit_transform(X)
-        validate_data(self, X, skip_check_array=True)
+        self.n_features_in_ = reader.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if reader.has_names_:
+            self.feature_names_in_ = np.array(reader.columns_, dtype=object)
         y = self._checked_targets(y)
         check_consistent_length(numbers, y)
         weight = None

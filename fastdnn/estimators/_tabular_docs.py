@@ -1,16 +1,18 @@
 """Parts of the docstrings that TabularClassifier and TabularRegressor share."""
 
 PARAMETERS = """preset : {'fast', 'balanced', 'best'}, default='balanced'
-        How much time goes into accuracy: 'fast' is one network; 'balanced' tries two to four recipes (with and without bins,
-        with more and less dropout, logarithms of the targets) on five networks each and mixes them by how good they are for
-        the rows that each was not trained on; 'best' tries three recipes more and has ten networks of each.
+        How much time goes into accuracy: 'fast' is one network; 'balanced' tries two to four recipes (with and without
+        bins, with more and less dropout, a linear one, logarithms of the targets) on five networks each and mixes them by
+        how good they are for the rows that each was not trained on; 'best' tries three recipes more and has ten networks
+        of each.
 
     n_models : int or None, default=None
         Networks of each recipe; None is by the preset.
 
     refit : bool or None, default=None
-        Whether the networks are trained anew on all rows, for as many epochs as were best for held out rows. None is by the
-        number of rows: that wins where there are few.
+        Whether the networks are trained anew on all rows, for as many epochs as were best for held out rows. None does so for
+        fewer than 5,000 rows whose numbers are predicted well (R2 of held out rows 0.9), where it wins; not for classes and
+        quantiles.
 
     categorical_features : 'from_dtype' or array-like of str, int or bool, default='from_dtype'
         Columns that are categories beside those whose type says so (category, string, object, bool): by name, position or

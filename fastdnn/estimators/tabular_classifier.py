@@ -125,6 +125,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _settings(self):
         given = super()._settings()
+        if len(self.classes_) == 1:  # nothing to learn
+            given |= {"epochs": 1, "n_models": 1}
         return given if self.label_smoothing is None else given | {"label_smoothing": self.label_smoothing}
 
     def _make_task(self, y, weight):

@@ -103,7 +103,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             check_missing(np.asarray(y), "y")
         if getattr(getattr(y, "dtype", None), "kind", "") in ("m", "M"):
             raise ValueError("y must hold numbers, got dates or durations: convert them to a number of days, say")
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        try:
+            y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        except ValueError as error:
+            if "could not convert" not in str(error):
+                raise
+            raise ValueError(f"y must hold numbers, {error}: take TabularClassifier for classes") from error
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._flat = y.ndim == 1

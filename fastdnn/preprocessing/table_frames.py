@@ -150,6 +150,8 @@ def as_table(X: Any, estimator_name: str) -> ArrayTable:
         native, pyarrow = nw.to_native(X, pass_through=True), nw.dependencies.get_pyarrow()
         if pyarrow is not None and isinstance(X, pyarrow.RecordBatch):
             native = pyarrow.Table.from_batches([X])
+        if pyarrow is not None and isinstance(native, pyarrow.Table):
+            native = without_index(native)
         if native is not X:
             return as_table(native, estimator_name)
         try:
@@ -166,6 +168,13 @@ def as_table(X: Any, estimator_name: str) -> ArrayTable:
     elif isinstance(X, (list, tuple)):
         X = from_rows(X)
     return ArrayTable(check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator_name))
+
+
+def without_index(table):
+    """An Arrow table without the columns that were the index of the frame of pandas that it was made of."""
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)]
+    index = [name for name in index if name.startswith("__index_level_") and name in table.column_names]
+    return table.drop_columns(index) if index else table
 
 
 def check_size(table, estimator_name):

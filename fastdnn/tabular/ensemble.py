@@ -13,6 +13,8 @@ from .features import VECTOR
 from .members import Deadline, Judge, Unseen, side_by_side, valleys
 from .recipe import Recipe
 
+MOST_COMPARED = 200_000  # rows, up to which copies are looked for
+EXPLAINED = 0.9  # share of the variance, from which on networks of all rows are better than those of parts
 DRAWS = 20  # recipes that are drawn, one after the other, to find their weights
 GAIN = 0.01  # of the error of the best recipe, by which a mixture must be better: it has more networks to predict with
 
@@ -24,6 +26,28 @@ def parts_of(n, k, rng, strata=None):
         parts[rng.permutation(rows)] = (first + np.arange(len(rows))) % k
         first += len(rows)
     return parts
+
+
+def parts_of_rows(Z, y, k, rng, strata=None):
+    """`parts_of`, copies of a row being in the same part: otherwise networks would be judged by what they have seen.
+
+    Equal rows with equal targets are copies where a column of many values tells rows apart, otherwise (few categories)
+    chance. On a table of which each row was there three times the log loss of a test fell from 0.75 to 0.49.
+    """
+    if len(Z) <= MOST_COMPARED:
+        rows = np.ascontiguousarray(np.concatenate([Z, np.asarray(y, np.float32).reshape(len(Z), -1)], axis=1))
+        _, first, inverse = np.unique(rows.view(f"V{rows.shape[1] * 4}")[:, 0], return_index=True, return_inverse=True)
+        tells = k <= len(first) < len(Z) and max(len(np.unique(column)) for column in Z.T) >= 0.5 * len(first)
+        if tells:
+            return parts_of(len(first), k, rng, None if strata is None else strata[first])[inverse]
+    return parts_of(len(Z), k, rng, strata)
+
+
+def explained(y, p):
+    """Share of the variance of numbers that predictions explain, the least of the columns."""
+    known = np.isfinite(p[:, 0])
+    variance = np.var(y[known], axis=0)
+    return float(np.min(1 - np.mean(np.square(y[known] - p[known]), axis=0) / np.where(variance > 0, variance, 1)))
 
 
 @dataclass
@@ -118,10 +142,10 @@ class Ensemble:
         self._seeds, rows = rng.integers(2**31, size=(len(self._recipes), most)), np.arange(len(Z))
         self.kinds = [Kind(recipe) for recipe in self._recipes]
         if folds:
-            self.parts = parts_of(len(Z), folds, rng, self._task.strata)
+            self.parts = parts_of_rows(Z, self._task.y, folds, rng, self._task.strata)
             self._train_parts(Z, rows)
             self._weigh()
-        if not folds or any(kind.recipe.refits for kind in self.kinds):
+        if not folds or self._refits():
             self._train_all(Z, rows)
         for name in ("_recipes", "_features", "_task", "_weight", "_callbacks", "_log", "_end", "_firsts", "_seeds"):
             delattr(self, name)
@@ -129,9 +153,20 @@ class Ensemble:
 
     # ------------------------------------------------------------ training
 
+    def _refits(self):
+        """Whether networks of all rows take the place of those of parts.
+
+        More rows count for more than the mean of more networks where the numbers are predicted well (RMSE of energy 0.33 ->
+        0.31, of concrete 3.96 -> 3.75), and for less where there is much noise (diabetes 55.5 -> 56.9). The spread of
+        quantiles is that of networks which have not seen a row.
+        """
+        if self.kinds[0].recipe.refits is not None:
+            return self.kinds[0].recipe.refits
+        return self._task.refits and explained(self._task.y, self.oof) >= EXPLAINED
+
     def _train_parts(self, Z, rows):
         """Train the networks from which parts are held out; the first of each recipe in any case, while there is time."""
-        refits, until = any(kind.recipe.refits for kind in self.kinds), self._end
+        refits, until = self.kinds[0].recipe.refits is not False, self._end
         until -= 0.5 * self._seconds if refits and math.isfinite(self._seconds) else 0.0
         jobs = [(number, i) for number, kind in enumerate(self.kinds) for i in range(kind.recipe.members)]
         jobs.sort(key=lambda job: job[1])

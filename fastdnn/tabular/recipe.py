@@ -35,8 +35,9 @@ class Recipe:
         Networks of the ensemble.
     folds : int
         Parts of the rows, of which each network holds one out; 0 trains on all rows.
-    refits : bool
-        Whether the networks are trained anew on all rows, up to the epoch that was best for all together.
+    refits : bool or None
+        Whether the networks are trained anew on all rows, up to the epoch that was best for all together; None: where numbers
+        are predicted well.
     logarithm : bool
         Whether they learn logarithms of the targets.
     """
@@ -52,7 +53,7 @@ class Recipe:
     label_smoothing: float = 0.0
     members: int = 5
     folds: int = 5
-    refits: bool = False
+    refits: bool | None = False
     logarithm: bool = False
 
     def model(self, first, n_inputs, n_outputs, loss, steps, seed):
@@ -116,10 +117,11 @@ def recipes_for(n, classes, preset, given, logarithms=(False,)):
         usual = replace(usual, bins=(0, 16))
         others = [{"bins": (0,), "dropout": 0.3}, {"bins": (64,), "dropout": 0.3}]
     else:
-        usual = replace(usual, bins=(48, 16), refits=preset != "fast")
+        usual = replace(usual, bins=(48, 16), refits=False if preset == "fast" else None)
         others = [{"bins": (0,), "dropout": 0.3}]
     if preset == "fast":
         return [replace(replace(usual, epochs=epochs // 2), **changes)]
+    others += [{"hidden": (), "bins": (0,)}] if n < SMALL else []
     others += [{"logarithm": True}] if len(logarithms) > 1 else []
     if preset == "best":
         others += [{"hidden": (256, 256, 256)}, {"rate": usual.rate / 3}, {"weight_decay": 0.03}]

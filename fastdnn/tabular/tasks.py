@@ -18,9 +18,11 @@ class Task:
         Outputs of a network.
     strata : ndarray of shape (n,) or None
         Classes that each part of the rows is to have its share of.
+    refits : bool
+        Whether networks of all rows may be better than those of parts.
     """
 
-    strata = None
+    strata, refits = None, False
 
     def __init__(self, y, metric, weight=None):
         self.y, self._metric = y, metric
@@ -59,6 +61,8 @@ class Task:
 class Numbers(Task):
     """Regression: means of one or several numbers, learned as they are or as logarithms."""
 
+    refits = True
+
     def __init__(self, y, metric, weight=None):
         super().__init__(y, metric, weight)
         self.n_outputs = y.shape[1]
@@ -81,6 +85,8 @@ class Numbers(Task):
 
 class Quantiles(Numbers):
     """Regression: several quantiles of one number, which never cross."""
+
+    refits = False
 
     def __init__(self, y, quantiles, weight=None):
         super().__init__(y, self._pinball, weight)
