@@ -205,4 +205,5 @@ def test_every_example_is_tested():
     assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures",
                               "images", "image_pictures", "time_series", "text_generation", "surnames", "sentences",
                               "forecast", "spoken", "anomaly", "gan_modes", "gan_images", "autoencoder", "moving",
-                              "board_games", "tic_tac_toe", "connect_four", "cartpole", "style", "saliency"}  # fmt: skip
+                              "board_games", "tic_tac_toe", "connect_four", "cartpole", "style", "saliency",
+                              "tables", "tables_search"}  # fmt: skip
