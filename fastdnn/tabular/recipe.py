@@ -117,7 +117,7 @@ def recipes_for(n, classes, preset, given, logarithms=(False,)):
         usual = replace(usual, bins=(0, 16))
         others = [{"bins": (0,), "dropout": 0.3}, {"bins": (64,), "dropout": 0.3}]
     else:
-        usual = replace(usual, bins=(48, 16), refits=False if preset == "fast" else None)
+        usual = replace(usual, bins=(48,), refits=False if preset == "fast" else None)
         others = [{"bins": (0,), "dropout": 0.3}]
     if preset == "fast":
         return [replace(replace(usual, epochs=epochs // 2), **changes)]
