@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from .layers import Columns
 from .summary import count, describe
 
 WIDTH, HEIGHT, GAP = 340, 44, 34  # of a box, and between two
@@ -33,6 +34,8 @@ def outline(model):
 
 
 def _box(layer, key, infos):
+    if isinstance(layer, Columns):
+        return _box_of_columns(layer, key, infos)
     inner = getattr(layer, "layers", None)
     if inner is not None and key not in infos:
         inside = [_box(part, f"{key}.{i}.{part.name}", infos) for i, part in enumerate(inner)]
@@ -43,6 +46,15 @@ def _box(layer, key, infos):
         parts.insert(0, f"{count(info):,} parameters")
     gradients = ", ".join(f"d{name} {_size(shape)}" for name, shape in info.weights.items())
     return Box(_shorten(repr(layer), 44), " \u00b7 ".join(parts), gradients, info.output_shape)
+
+
+def _box_of_columns(layer, key, infos):
+    """One box for all groups, which stand side by side."""
+    inside = [info for name, info in infos.items() if name.startswith(f"{key}.")]
+    ways = [f"{len(columns)} {' '.join(type(part).__name__ for part in parts) or 'alone'}" for columns, parts in layer.groups]
+    detail = f"{sum(map(count, inside)):,} parameters" if any(info.weights for info in inside) else ""
+    gradients = ", ".join(f"d{name} {_size(shape)}" for info in inside for name, shape in info.weights.items())
+    return Box(_shorten(f"Columns: {', '.join(ways)}", 44), detail, gradients, (layer.width,))
 
 
 def _size(shape):

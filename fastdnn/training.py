@@ -69,7 +69,9 @@ class Plan(NamedTuple):
 
 def value_bytes(layout, itemsize):
     """Bytes of the values of a sample and their gradients."""
-    return 2 * sum(map(value_size, layout.shapes)) * itemsize
+    behind = zip(layout.leaves, layout.shapes[1:], strict=True)
+    counted = [layout.shapes[0], *(shape for (_, layer), shape in behind if layer.new_value)]
+    return 2 * sum(map(value_size, counted)) * itemsize
 
 
 def plan(layout, itemsize, batch_size, piece=None):

@@ -40,6 +40,11 @@ NETWORKS = {
         layers.Flatten(),
         layers.Dense(10),
     ],
+    "columns": [
+        layers.Columns([(range(60), []), ((60, 61), [layers.Dense(5), layers.Scale()]), ((63,), [layers.PReLU()])]),
+        layers.Dense(10),
+    ],
+    "alone": [layers.Columns([((3, 1), [])]), layers.Dense(10)],
 }
 
 
@@ -67,6 +72,13 @@ def test_the_table_adds_up(name):
     assert [info.key for info in infos] == [key for key, layer in model.layout.leaves if not layer.internal]
     text = model.summary()
     assert f"{model.layout.n_params:,} parameters" in text
+
+
+def test_columns_are_one_box():
+    box, *_ = outline(built("columns"))
+    assert box.title.startswith("Columns: 60 alone, 2 Dense Scale")
+    assert (box.shape, box.kind, box.detail) == ((66,), "layer", "21 parameters")
+    assert outline(built("alone"))[0].shape == (2,)
 
 
 def test_summary_says_what_a_fit_takes():

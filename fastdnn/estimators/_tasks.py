@@ -286,6 +286,11 @@ class ClassifierTask:
         return tags
 
 
+def nearest_median(quantiles):
+    """Position of the quantile that is nearest the median."""
+    return int(np.argmin(np.abs(np.array(quantiles) - 0.5)))
+
+
 class RegressorTask:
     """Numbers, one or several a sample.
 
@@ -340,7 +345,7 @@ class RegressorTask:
         quantiles = getattr((getattr(self, "model_", None) or self._model).loss, "quantiles", None)
         if not isinstance(quantiles, tuple):
             return p
-        return p[:, int(np.argmin(np.abs(np.array(quantiles) - 0.5))) :: len(quantiles)]
+        return p[:, nearest_median(quantiles) :: len(quantiles)]
 
     def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken.

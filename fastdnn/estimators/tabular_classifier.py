@@ -127,6 +127,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         given = super()._settings()
         if len(self.classes_) == 1:  # nothing to learn
             given |= {"epochs": 1, "n_models": 1}
+        if self._multilabel:  # log_loss of labels smooths nothing: recipes that differ in it alone are one
+            return given | {"label_smoothing": 0.0}
         return given if self.label_smoothing is None else given | {"label_smoothing": self.label_smoothing}
 
     def _make_task(self, y, weight):

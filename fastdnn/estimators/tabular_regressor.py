@@ -19,6 +19,7 @@ from ..tabular.tasks import Numbers, Quantiles
 from ._parameters import set_all
 from ._tabular import BaseTabular
 from ._tabular_docs import ATTRIBUTES, NOTES, PARAMETERS
+from ._tasks import nearest_median
 
 
 def _quantile(x, q, weight):
@@ -195,7 +196,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """
         p = self.predict(X)
         if self.quantiles is not None and p.ndim == 2:
-            p = p[:, int(np.argmin(np.abs(np.array(self.quantiles) - 0.5)))]
+            p = p[:, nearest_median(self.quantiles)]
         return r2_score(y, p, sample_weight=sample_weight)
 
     def _score_numbers(self, Z, target):

@@ -206,6 +206,7 @@ class Layer(Spec):
     needs_batch = False  # whether all rows of a batch must be there at once: it has a sync kernel
     affine = None  # (scale, offset) where that is all it does: samples of 8 or 16 bits are scaled as they become floats
     internal = False  # whether it is no layer of a user's, but a part of one
+    new_value = True  # whether memory is counted for its output; False where that is another's, and often large
     reshapes = False  # whether its output is its input in another shape, number by number
     opens_skip = closes_skip = False  # whether a way around other layers starts or ends here (same shape at both ends)
 

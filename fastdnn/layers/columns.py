@@ -61,13 +61,18 @@ class Columns(Layer):
         """Features that a sample must have."""
         return max(max(columns) for columns, _ in self.groups) + 1
 
+    @property
+    def width(self):
+        """Numbers of the result."""
+        return sum(self._widths())
+
     def _widths(self):
         """Numbers of what each group makes of a sample."""
         return [_behind((len(columns),), layers)[0] for columns, layers in self.groups]
 
     def output_shape(self, input_shape):
         Open(self._least).output_shape(input_shape)
-        return (sum(self._widths()),)
+        return (self.width,)
 
     def leaves(self, key):
         widths, number = self._widths(), 0
@@ -116,7 +121,7 @@ class Open(Layer):
     """Where the ways part: the samples stay where they are, for all groups."""
 
     name, record = "open", OP
-    internal = True
+    internal, new_value = True, False
 
     def __init__(self, least):
         self.least = least
@@ -163,6 +168,7 @@ class Put(Layer):
 
     def __init__(self, first, total, last):
         self.first, self.total, self.last = first, total, last
+        self.new_value = last  # all groups write to one
 
     def output_shape(self, input_shape):
         return (self.total,)
