@@ -86,6 +86,11 @@ class Builder:
         self._program.kept.append(kept)
         return kept.ctypes.data
 
+    def array(self, values):
+        """Address of an array as it is, kept as long as the program."""
+        self._program.kept.append(values)
+        return values.ctypes.data
+
     def integers(self, table):
         """Address of an int64 array, kept as long as the program."""
         self._program.kept.append(np.ascontiguousarray(table, np.int64))

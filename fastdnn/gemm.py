@@ -8,7 +8,9 @@ References: Goto & van de Geijn 2008; Georganas et
 al. 2020 (batch-reduce GEMM).
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -100,7 +102,28 @@ def _rows_of(e, values, rows):
     return [[Vec(e, v) for v in values[r * vectors : (r + 1) * vectors]] for r in range(rows)]
 
 
-def _segment(e, rows, vectors, a, b, sums, ahead, s):
+def _fma(e, a, row, totals):
+    """totals + a row, a number from its address times vectors."""
+    x = Vec(e, e.splat(e.builder.load(a)))
+    return [e.call("fma", x, b, t) if isa().fma else x * b + t for b, t in zip(row, totals, strict=True)]
+
+
+def _as_they_are(e, tile):
+    return tile
+
+
+class Multiplier(NamedTuple):
+    """What stands in the middle of a product.
+
+    `add` makes the IR of totals + a b from the address of a, which all lanes share, and vectors of b; `finish` that of a
+    tile, a list of rows of vectors, once all is summed up.
+    """
+
+    add: Callable = _fma
+    finish: Callable = _as_they_are
+
+
+def _segment(e, how, rows, vectors, a, b, sums, ahead, s):
     """IR of one segment: sums + a[rows, k] b[k, vectors * width], flat lists of LLVM vectors in registers."""
     builder, width = e.builder, e.width
     start_rows = [builder.mul(s.rsa, ir.Constant(INT64, r)) for r in range(rows)]
@@ -111,19 +134,18 @@ def _segment(e, rows, vectors, a, b, sums, ahead, s):
         e.prefetch(e.at(e.at(pb, ahead), line))
     new = []
     for r in range(rows):
-        x = Vec(e, e.splat(builder.load(e.at(pa, start_rows[r]))))
-        new.append([e.call("fma", x, bv[v], acc[r][v]) if isa().fma else x * bv[v] + acc[r][v] for v in range(vectors)])
+        new.append(how.add(e, e.at(pa, start_rows[r]), bv, acc[r]))
     new = [x.v for row in new for x in row]
     end([e.at(pa, s.csa), e.at(pb, s.ldb), *new])
     return new
 
 
-def _products(e, rows, vectors, a, b, first, ahead, s):
+def _products(e, how, rows, vectors, a, b, first, ahead, s):
     """IR of `_segment` over all segments, in the same registers."""
     builder, one = e.builder, ir.Constant(INT64, 1)
     last = builder.sub(s.k1, one)
     _, (place, pa, pb, *sums), end = _loop(builder, "segment", builder.mul(s.k1, s.k2), [ir.Constant(INT64, 0), a, b, *first])
-    sums = _segment(e, rows, vectors, pa, pb, sums, ahead, s)
+    sums = _segment(e, how, rows, vectors, pa, pb, sums, ahead, s)
     # After k1 segments the next group of them begins.
     turns = builder.icmp_signed("==", place, last)
     step_a, step_b = (
@@ -135,7 +157,7 @@ def _products(e, rows, vectors, a, b, first, ahead, s):
     return sums
 
 
-def _stack(segmented, e, rows, vectors, count, a, b, c, init, y, ahead, s):
+def _stack(segmented, how, e, rows, vectors, count, a, b, c, init, y, ahead, s):
     """IR of `count` tiles of rows x (vectors * width), one below the other; `s` has the entries of `PRODUCT`.
 
     Few instructions stand between the last product of a tile and the first of the next: the processor looks some 300
@@ -162,11 +184,11 @@ def _stack(segmented, e, rows, vectors, count, a, b, c, init, y, ahead, s):
 
     if segmented:
         first = [e.load(p).v for row in cells(pi, s.ld_init) for p in row]
-        tile = _products(e, rows, vectors, pa, b, first, ahead, s)
+        tile = _products(e, how, rows, vectors, pa, b, first, ahead, s)
     else:
         first = [e.load(e.at(init, v * width)).v for v in range(vectors)] * rows
-        tile = _segment(e, rows, vectors, pa, b, first, ahead, s)
-    tile = _rows_of(e, tile, rows)
+        tile = _segment(e, how, rows, vectors, pa, b, first, ahead, s)
+    tile = how.finish(e, _rows_of(e, tile, rows))
     tile = _if(e, flag(CLAMP), tile, each(lambda x: where(x < 0.0, 0.0, x)))  # NaN stays: it is not below 0
     tile = _if(
         e, flag(MASK), tile, lambda tile: each(lambda x, p: where(e.load(p).equals(0.0), 0.0, x), cells(py, s.ldy))(tile)
@@ -181,9 +203,9 @@ def _stack(segmented, e, rows, vectors, count, a, b, c, init, y, ahead, s):
     end_tile([e.at(pointer, builder.mul(stride, height)) for pointer, stride in steps])
 
 
-def _tiles_typing(segmented):
+def _tiles_typing(segmented, how=Multiplier()):  # noqa: B008 - a tuple, never changed
     def typing(typingctx, rows, columns, count, a, b, c, init, y, ahead, product):
-        real = a.dtype
+        real = c.dtype
 
         def codegen(context, builder, signature, values):
             rows, columns, *rest, product = values
@@ -198,20 +220,20 @@ def _tiles_typing(segmented):
                 for r in range(1, 1 + (most_rows if width <= widest else 1)):
                     builder.position_at_end(builder.append_basic_block(f"tile_{r}_{width}"))
                     switch.add_case(ir.Constant(INT64, width * 64 + r), builder.block)
-                    _stack(segmented, e, r, width // e.width, *rest, entries)
+                    _stack(segmented, how, e, r, width // e.width, *rest, entries)
                     builder.branch(end)
                 width //= 2
             for r in range(1, 1 + ROWS_OF_THREE if segmented and isa().bytes == 64 else 1):
                 e = Emit(builder, real)
                 builder.position_at_end(builder.append_basic_block(f"tile_{r}_of_three"))
                 switch.add_case(ir.Constant(INT64, 3 * e.width * 64 + r), builder.block)
-                _stack(segmented, e, r, 3, *rest, entries)
+                _stack(segmented, how, e, r, 3, *rest, entries)
                 builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
 
         pointer = types.CPointer(real)
-        return types.void(*[types.intp] * 3, *[pointer] * 5, types.intp, PRODUCT.type), codegen
+        return types.void(*[types.intp] * 3, a, *[pointer] * 4, types.intp, PRODUCT.type), codegen
 
     typing.__name__ = "tiles_of_segments" if segmented else "tiles"
     return typing
@@ -332,7 +354,7 @@ def _gemm(a, b, c, init, y, p):
     Cost 2*m*n*k*k1*k2 flops. Panels of B (k x 2 vectors) stay in the second cache while the rows of A pass by; blocks of A
     kept there instead were slower at every size, most at 2048 wide (80 % of the peak against 94).
     """
-    tallest, widest, lanes = _tile_limits(a)
+    tallest, widest, lanes = _tile_limits(c)
     m, n, three = p.m, p.n, three_vectors(lanes)
     stacks = (m + tallest - 1) // tallest
     low = m // stacks  # tiles as even as they can be: some of them a row taller, these come first
@@ -370,12 +392,12 @@ gemm = kernel_from(
     blocks_of=one_block,
     three_vectors=no_three,
 )
-gemm_of_segments = kernel_from(
-    _gemm,
-    "gemm_of_segments",
-    gemm_signature,
-    _gemm,
-    tiles=intrinsic_of(10, _tiles_typing(True)),
-    blocks_of=all_blocks,
-    three_vectors=three_of,
-)
+
+
+def product_of_segments(name, signature, how=Multiplier()):  # noqa: B008 - a tuple, never changed
+    """A `Kernel` of `_gemm` in segments, with a `Multiplier` in the middle."""
+    tiles = intrinsic_of(10, _tiles_typing(True, how))
+    return kernel_from(_gemm, name, signature, _gemm, tiles=tiles, blocks_of=all_blocks, three_vectors=three_of)
+
+
+gemm_of_segments = product_of_segments("gemm_of_segments", gemm_signature)

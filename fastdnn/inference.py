@@ -97,7 +97,7 @@ class Inference:
             first = end
         return not flag[0]
 
-    def few(self, X, kernel):
+    def few(self, X, kernel, out=None):
         """As `run` for few samples, an array (n, features): (results, whether X was finite), or None if they are too many."""
         n = len(X)
         if not 0 < n <= self._few or self._most(n) > 1:
@@ -116,7 +116,9 @@ class Inference:
         gate.fill(0)
         self._flag[0] = 0
         infer(1, address)
-        return results[:n].copy(), not self._flag[0]
+        if out is not None:
+            out[...] = results[:n]
+        return results[:n].copy() if out is None else out, not self._flag[0]
 
     def _take_few(self):
         """Places for few samples and their results, from now on those of the kernels."""
@@ -183,25 +185,39 @@ def is_plain(network, X):
     )
 
 
-def plain(network, X, kernel):
-    """(what `kernel` makes of the scores, whether X was finite) for an array that `is_plain`."""
+def check_out(network, n, out):
+    """ValueError unless `out` is None or an array that kernels can write the results of n samples to."""
+    shape, dtype = (n, *network.layout.shapes[-1]), network.params.dtype
+    if out is not None and not (
+        isinstance(out, np.ndarray)
+        and (out.shape, out.dtype) == (shape, dtype)
+        and out.flags.c_contiguous
+        and out.flags.writeable
+        and out.flags.aligned
+    ):
+        what = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out must be a writable C-contiguous {dtype.name} array of shape {shape}, got {what}")
+
+
+def plain(network, X, kernel, out=None):
+    """(what `kernel` makes of the scores, whether X was finite) for an array that `is_plain`; out : where it is to stand."""
     dtype, inference = network.params.dtype, borrowed(network, "float")
-    found = inference.few(X, kernel.address(dtype))
+    found = inference.few(X, kernel.address(dtype), out)
     if found is not None:
         network.idle.append(inference)
         return found
-    result = np.empty((len(X), *network.layout.shapes[-1]), dtype)
+    result = np.empty((len(X), *network.layout.shapes[-1]), dtype) if out is None else out
     inference.rows(X)
     finite = inference.run(len(X), kernel.address(dtype), {DATA.result: result.ctypes.data})
     network.idle.append(inference)
     return result, finite
 
 
-def results(network, source, kernel):
-    """What `kernel` makes of the scores of the samples of a `Source`."""
+def results(network, source, kernel, out=None):
+    """What `kernel` makes of the scores of the samples of a `Source`; out : where it is to stand."""
     if source.kind == "float" and source.mask is None:
-        return plain(network, source.arrays[0], kernel)[0]
-    result = np.empty((source.n, *network.layout.shapes[-1]), network.params.dtype)
+        return plain(network, source.arrays[0], kernel, out)[0]
+    result = np.empty((source.n, *network.layout.shapes[-1]), network.params.dtype) if out is None else out
     run_all(network, source, kernel, {DATA.result: result.ctypes.data})
     return result
 

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .evaluation import evaluate
 from .fitting import fit, prepare
+from .frozen import Predictor, freeze
 from .history import History
 from .html import network_html
-from .inference import is_plain, plain, results
+from .inference import check_out, is_plain, plain, results
 from .layers import Layer
 from .layout import Layout
 from .losses import Loss, SquaredError, scores_link
@@ -300,7 +301,7 @@ class Model(Steps, Files):
         part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
         return self._infer(part, X, True, lengths)
 
-    def predict(self, X: Any, lengths: ArrayLike | None = None) -> np.ndarray:
+    def predict(self, X: Any, lengths: ArrayLike | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Predictions, the loss's link applied: probabilities, means.
 
         Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
@@ -311,6 +312,8 @@ class Model(Steps, Files):
             Samples; NaN in one gives NaN in its predictions.
         lengths : array-like of shape (n,) or None
             As for `fit`. What is predicted for steps behind the end means nothing.
+        out : ndarray of shape (n, n_out), C-contiguous, of the model's float type, or None
+            Where the predictions are to stand, in place of a new array.
 
         Returns
         -------
@@ -319,9 +322,49 @@ class Model(Steps, Files):
         Raises
         ------
         ValueError
-            If the model is not built, or X not of its shape.
+            If the model is not built, or X or `out` not of its shape.
         """
-        return self._infer(self._built(), X, False, lengths)
+        return self._infer(self._built(), X, False, lengths, out)
+
+    def freeze(self, dtype: str = "float32", calibration: Any = None, percentile: float = 100.0) -> Predictor:
+        """A `Predictor` of this network as it is now: smaller, faster, and no training.
+
+        Batch norm goes into the weights before it, dropout and augmentation go, activations join products.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64", "bfloat16", "int8"}, default="float32"
+            Of the products of dense and convolutional layers (groups and depthwise ones excepted); everything else, and all
+            sums, are float32. "bfloat16" halves the weights, "int8" quarters them: 255 steps for each output of a layer.
+        calibration : array-like of samples, or None
+            "int8": what the ranges of all samples are taken from, once for all; numbers beyond are clipped. None finds the
+            range of each row (in convolutions of each sample) as it comes, which takes longer and needs no data.
+        percentile : float, default=100.0
+            In (50, 100]: part of the numbers of the calibration data that lie in the range; 100 takes the least and the
+            largest.
+
+        Returns
+        -------
+        Predictor
+            With ``predict(X, lengths=None, out=None)``, ``save(path)`` and ``summary()``.
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or an argument is not one of those named above.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdnn import Model, layers
+        >>> m = Model([layers.Dense(16), layers.BatchNorm(activation="relu"), layers.Dense(3)], random_state=0).build(8)
+        >>> X = np.random.default_rng(0).standard_normal((20, 8)).astype("float32")
+        >>> bool(np.allclose(m.freeze().predict(X), m.predict(X), atol=1e-6))
+        True
+        >>> float(np.abs(m.freeze("int8").predict(X) - m.predict(X)).max()) < 0.1
+        True
+        """
+        return freeze(self, dtype, calibration, percentile)
 
     def stepper(self, n: int = 1, scores: bool = False) -> Stepper:
         """Predictions a step at a time, of networks with recurrent layers: for streams and for text that is made.
@@ -358,14 +401,16 @@ class Model(Steps, Files):
         """
         return Stepper(self._built(), check_count("n", n), scores)
 
-    def _infer(self, network, X, scores, lengths=None):
+    def _infer(self, network, X, scores, lengths=None, out=None):
         kernel = scores_link if scores else network.loss.link_for(network.n_out)
         if lengths is None and is_plain(network, X):
-            return plain(network, X, kernel)[0]
+            check_out(network, len(X), out)
+            return plain(network, X, kernel, out)[0]
         source = self._source(X, network.layout, False, lengths)
+        check_out(network, source.n, out)
         if source.mask is not None:
             network.layout.check_mask()
-        return results(network, source, kernel)
+        return results(network, source, kernel, out)
 
     def predict_plain(self, X):
         """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""

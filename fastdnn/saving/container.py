@@ -23,7 +23,8 @@ from .errors import ModelFormatError
 MAX_HEADER = 1 << 21
 MAX_RANK = 8
 DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
+PACKED_DTYPES = DTYPES | {"BF16": np.dtype("<u2"), "I8": np.dtype("i1"), "I32": np.dtype("<i4")}  # bfloat16 as its bits
+NAMES = {dtype: name for name, dtype in PACKED_DTYPES.items()}
 
 
 def write(path, metadata, arrays):
@@ -35,7 +36,7 @@ def write(path, metadata, arrays):
         Replaced in one go once the new file is whole and on the disk; where it is a link, what that leads to is.
     metadata : dict of str -> str
         Short texts; "sha256" is added, of them and of the arrays.
-    arrays : dict of str -> ndarray of float32 or float64
+    arrays : dict of str -> ndarray of a type in `PACKED_DTYPES`
         Written in this order.
 
     Raises
@@ -68,7 +69,7 @@ def _verify(path):
     """OSError unless the file is whole."""
     try:
         with open(path, "rb") as file:
-            for _ in Reader(file).arrays():
+            for _ in PackedReader(file).arrays():
                 pass
     except ModelFormatError as error:
         raise OSError(f"what was written does not read back ({error}); is the disk sound, did the arrays change?") from error
@@ -204,6 +205,12 @@ class Reader(Container):
             yield name, array
         if digest.hexdigest() != self.metadata.get("sha256"):
             raise ModelFormatError("the checksum does not fit: the file is damaged")
+
+
+class PackedReader(Reader):
+    """One whose arrays may be narrower than floats."""
+
+    dtypes = PACKED_DTYPES
 
 
 def parse(text):
