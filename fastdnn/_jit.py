@@ -6,6 +6,7 @@ Nothing is compiled at import; what is compiled is kept on disk (see `_cache`).
 """
 
 import ctypes
+import functools
 import os
 import pathlib
 import threading
@@ -20,7 +21,7 @@ from numba.extending import intrinsic
 
 from ._cache import PACKAGE, use_cache
 from ._collector import paused
-from ._threads import has_threads, region
+from ._threads import has_threads, is_free, region
 
 FLOATS = {"float32": types.float32, "float64": types.float64}
 # error_model="numpy": without it every division carries a ZeroDivision branch, which stops vectorization.
@@ -68,10 +69,12 @@ class Kernel:
         `signature(real)` -> Numba signature, where `real` is `numba.types.float32` or `float64`.
     fingerprint : callable or None
         `fingerprint(real)` -> str that changes with the code, if that depends on more than the sources of the package.
+    dtypes : sequence of str
+        Float types that it exists for.
     """
 
-    def __init__(self, py_func, signature, fingerprint=None):
-        self.py_func, self.signature, self.fingerprint = py_func, signature, fingerprint
+    def __init__(self, py_func, signature, fingerprint=None, dtypes=tuple(FLOATS)):
+        self.py_func, self.signature, self.fingerprint, self.dtypes = py_func, signature, fingerprint, dtypes
         self.__name__, self.__doc__, self.__module__ = py_func.__name__, py_func.__doc__, py_func.__module__
         self._compiled, self._addresses = {}, {}
         KERNELS.append(self)
@@ -88,6 +91,10 @@ class Kernel:
                     self._compiled[name] = c_function(py_func, self.signature(real))
         return self._compiled[name]
 
+    def is_compiled(self, dtype):
+        """Whether there is machine code for that dtype: no program has the kernel otherwise."""
+        return np.dtype(dtype).name in self._compiled
+
     def address(self, dtype):
         """Address of the machine code, an int for a program table."""
         try:
@@ -96,8 +103,18 @@ class Kernel:
             return self._addresses.setdefault(dtype, self.compile(dtype).address)
 
     def warm(self):
-        for name in FLOATS:
+        for name in self.dtypes:
             self.compile(name)
+
+
+def compiled_functions():
+    """{address: C function} of what is compiled and stands in the package, but for bodies that are a user's."""
+    found = {}
+    for each in list(KERNELS):
+        if _is_own(each.py_func) and getattr(each, "fingerprint", None) is None:
+            made = each._compiled.values() if isinstance(each, Kernel) else [each._compiled]
+            found |= {compiled.address: compiled for compiled in made if isinstance(compiled, CFunc)}
+    return found
 
 
 def renamed(py_func, name, **names):
@@ -108,7 +125,7 @@ def renamed(py_func, name, **names):
     return made
 
 
-def kernel_from(template, name, signature, body, **names):
+def kernel_from(template, name, signature, body, dtypes=tuple(FLOATS), **names):
     """A `Kernel` made of a template function whose global names are replaced: one loop for many bodies.
 
     Numba never finds a closure over a function in its disk cache again; a function with globals of its own it does.
@@ -124,6 +141,8 @@ def kernel_from(template, name, signature, body, **names):
     body : function
         What the placeholders were made from. If it does not stand in the package, the code that they emit goes into the
         cached file's name: constants, closures and notebooks are told apart, which the template's own code cannot do.
+    dtypes : sequence of str
+        Float types that it exists for.
     **names
         What the placeholders stand for: intrinsics with a `fingerprint`, from `_rows.row_op`.
     """
@@ -131,8 +150,17 @@ def kernel_from(template, name, signature, body, **names):
     def fingerprint(real):
         return "".join(intrinsic.fingerprint(real) for intrinsic in names.values())
 
-    own = PACKAGE in pathlib.Path(body.__code__.co_filename).resolve().parents
-    return Kernel(renamed(template, name, **names), signature, None if own else fingerprint)
+    return Kernel(renamed(template, name, **names), signature, None if _is_own(body) else fingerprint, dtypes)
+
+
+def _is_own(py_func):
+    """Whether a function stands in the package."""
+    return _is_own_file(py_func.__code__.co_filename)
+
+
+@functools.cache
+def _is_own_file(path):
+    return PACKAGE in pathlib.Path(path).resolve().parents
 
 
 def inner(py_func):
@@ -140,9 +168,9 @@ def inner(py_func):
     return njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(py_func)
 
 
-def kernel(signature):
+def kernel(signature, dtypes=tuple(FLOATS)):
     """Decorator: a function becomes a `Kernel` with that signature (a function of the float type)."""
-    return lambda py_func: Kernel(py_func, signature)
+    return lambda py_func: Kernel(py_func, signature, dtypes=dtypes)
 
 
 class Once:
@@ -191,6 +219,13 @@ class Driver(Once):
                 if granted:
                     return _launch(address, job, n_threads)
         return self._call(job)
+
+    def at_once(self, n_threads, job):
+        """As a call, for what is over in some microseconds: a region takes 2 of them and its book-keeping 6."""
+        if is_free(n_threads):
+            _launch((self._compiled or self.compile()).address, job, n_threads)
+        else:
+            self(n_threads, job)
 
 
 class Routine(Once):

@@ -153,6 +153,11 @@ def _layer_is_shared():
         return False
 
 
+def is_free(n):
+    """Whether a region of n threads, all that Numba has, may start without being taken down: none is under way."""
+    return not (_tokens or _forked[0]) and n == numba.config.NUMBA_NUM_THREADS == available_threads() and _layer_is_shared()
+
+
 @contextlib.contextmanager
 def region(n):
     """Yield True where a parallel region of up to n threads may start now; Numba's thread count is set for it.

@@ -1,12 +1,14 @@
 """The compiled loop of inference: samples forward through a program, some at a time, by all threads."""
 
 from . import _atomic
-from ._jit import driver
-from ._phases import arrive, ticks
-from .calls import FORWARD, copy_bytes, run
+from ._jit import driver, inner
+from ._phases import OVER, arrive, claim, end_phase, end_phases, next_phase, open_phase, share_is_done, ticks
+from ._simd import integers_at
+from .calls import FORWARD, call_op, copy_bytes, run
+from .layers.base import DATA, OP
 from .tables import INFER
 
-_infer_at = INFER.view
+_infer_at, _op_at, _data_at = INFER.view, OP.view, DATA.view
 STOPPED, NEXT_PIECE = 8 * INFER.stopped, 8 * INFER.next_piece
 
 
@@ -39,3 +41,40 @@ def infer(job_at):
                 run(job, FORWARD, o, job.data, work, start, 0, n)
         if number == 0 and ticks(job) >= until:
             _atomic.store(job_at + STOPPED, 1)
+
+
+@inner
+def shares_of_op(job, number, phase):
+    """Claim and do what is left of the shares of the op that the phase is about, from the thread's own on."""
+    for k in range(job.shares):
+        share = (number + k) % job.shares
+        if claim(job, phase, share):
+            op = _op_at(job.shared, job.op * job.shares + share)
+            call_op(op.forward, op, _data_at(job.data, 0), job.params, 0, job.work, 0, 0, op.sample_rows)
+            share_is_done(job)
+
+
+@driver
+def infer_one(job_at):
+    """One sample through all ops, by threads that work in one workspace; ops that are not divided are the leader's."""
+    job = _infer_at(job_at, 0)
+    number = arrive(job)
+    if number >= job.shares:
+        return
+    if number > 0:
+        phase = next_phase(job, job.zero)
+        while phase != OVER:
+            shares_of_op(job, number, phase)
+            phase = next_phase(job, phase)
+        return
+    for o in range(job.ops):
+        if o == job.whole and o > 0:
+            copy_bytes(job.work + job.made, job.work + job.taken, job.sample_bytes)
+        if integers_at(job.divided, o)[0]:
+            job.op = o
+            phase = open_phase(job)
+            shares_of_op(job, number, phase)
+            end_phase(job, phase)
+        else:
+            run(job, FORWARD, o, job.data, job.work, 0, 0, 1)
+    end_phases(job)

@@ -394,10 +394,10 @@ gemm = kernel_from(
 )
 
 
-def product_of_segments(name, signature, how=Multiplier()):  # noqa: B008 - a tuple, never changed
+def product_of_segments(name, signature, how=Multiplier(), **settings):  # noqa: B008 - a tuple, never changed
     """A `Kernel` of `_gemm` in segments, with a `Multiplier` in the middle."""
     tiles = intrinsic_of(10, _tiles_typing(True, how))
-    return kernel_from(_gemm, name, signature, _gemm, tiles=tiles, blocks_of=all_blocks, three_vectors=three_of)
+    return kernel_from(_gemm, name, signature, _gemm, tiles=tiles, blocks_of=all_blocks, three_vectors=three_of, **settings)
 
 
 gemm_of_segments = product_of_segments("gemm_of_segments", gemm_signature)

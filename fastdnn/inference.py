@@ -7,9 +7,10 @@ import numpy as np
 
 from ._phases import prepare_phases
 from ._system import ticks_per_second
-from .forward import infer
-from .layers.base import DATA
+from .forward import infer, infer_one
+from .layers.base import DATA, Layer
 from .program import Program, value_size
+from .sharing import divide
 from .tables import INFER
 from .thread_choice import SLICE, thread_choice, worthwhile_threads
 
@@ -24,6 +25,8 @@ def chunks(n, n_outputs):
     rows = max(1, MOST_NUMBERS // n_outputs)
     return [slice(lo, min(lo + rows, n)) for lo in range(0, n, rows)]
 
+
+ONE_REGIONS = 1  # parallel regions of one sample, whose threads meet at each op besides
 
 STEP_ROWS = 8  # samples that recurrent layers take through their steps together: rows of the product of each step
 
@@ -66,6 +69,8 @@ class Inference:
         most = max(1, FEW_NUMBERS // max(map(math.prod, self._shapes)))
         self._few = min(most, self.capacity) if kind == "float" else 0
         self._places, self._kernel, self._call_of_few = None, None, (0, None)
+        self._most_of_one, self._of_one = worthwhile_threads(self.flops_per_row, ONE_REGIONS, dtype.itemsize), {}
+        self._made_of, self._choice_of_one = (network, kind, dtype), None
 
     def rows(self, a):
         """Take samples from a dense float array (n, features) of the network's type."""
@@ -84,6 +89,9 @@ class Inference:
         program.end_with(kernel)
         self._places = self._kernel = None  # whoever calls has written where the samples are
         flag[0] = 0
+        if n == 1 and self._most_of_one > 1 and not self.masked:
+            self._one(kernel)
+            return not flag[0]
         if n <= self.capacity and self._most(n) == 1:  # one row takes 5 us
             if n:
                 self._call(self._bound(1), 0, n, SLICE)
@@ -102,6 +110,7 @@ class Inference:
         n = len(X)
         if not 0 < n <= self._few or self._most(n) > 1:
             return None
+        several = n == 1 and self._most_of_one > 1
         if self._places is None:
             self._take_few()
         if self._kernel != kernel:
@@ -112,13 +121,32 @@ class Inference:
             self._call_of_few = n, np.array([int(SLICE * ticks_per_second()), 0, n, 1, 0, 0])
         samples, results = self._places
         samples[:n] = X
-        job[_CHANGING] = self._call_of_few[1]
-        gate.fill(0)
         self._flag[0] = 0
-        infer(1, address)
+        if several:
+            self._one(kernel)
+        else:
+            job[_CHANGING] = self._call_of_few[1]
+            gate.fill(0)
+            infer(1, address)
         if out is not None:
             out[...] = results[:n]
         return results[:n].copy() if out is None else out, not self._flag[0]
+
+    def _one(self, kernel):
+        """Take one sample forward, whose place is known, by as many threads as are faster just now."""
+        choice = self._choice_of_one = self._choice_of_one or self._choice(1)
+        threads, _ = choice.next()
+        if threads > 1 and threads not in self._of_one:
+            self._of_one[threads] = OneSample(self, threads)
+        began = time.perf_counter()
+        if threads > 1:
+            self._of_one[threads](kernel)
+        else:
+            _, job, gate, address = self._bound(1)
+            job[_CHANGING] = int(SLICE * ticks_per_second()), 0, 1, 1, 0, 0
+            gate.fill(0)
+            infer(1, address)
+        choice.took(threads, 1, time.perf_counter() - began)
 
     def _take_few(self):
         """Places for few samples and their results, from now on those of the kernels."""
@@ -128,12 +156,13 @@ class Inference:
         self._places = samples, results
 
     def _most(self, n):
-        """Threads worth using for n samples."""
+        """Threads worth using for n samples, each of which is one thread's."""
         return min(n, worthwhile_threads(self.flops_per_row * n, 1, self.itemsize)) if n > 1 else 1
 
     def _choice(self, n):
         """The `ThreadChoice` of all predictions that cost the same."""
-        return thread_choice(self._most(n), (self.flops_per_row, self.itemsize, len(self._program.table), n.bit_length()))
+        most = self._most(n) if n > 1 else self._most_of_one
+        return thread_choice(most, (self.flops_per_row, self.itemsize, len(self._program.table), n.bit_length()))
 
     def _call(self, bound, first, last, seconds):
         """Take samples first..last forward until the time is up; returns the first that is not done."""
@@ -166,6 +195,38 @@ class Inference:
         return self._jobs[threads]
 
 
+class OneSample:
+    """One sample and several threads: a program of its own, whose ops are divided.
+
+    Parameters
+    ----------
+    inference : Inference
+        Whose tables of the samples and results are used.
+    threads : int
+        Shares of each op.
+    """
+
+    def __init__(self, inference, threads):
+        network, kind, dtype = inference._made_of
+        infer_one.prepare(threads)
+        program = Program(network.layout, network.loss, kind, dtype, 1, slots=threads, chunk=1)
+        self.divided, self._shared = divide(program, dtype, threads)
+        self._job, self._threads, self._program = np.zeros(INFER.size, np.int64), threads, program
+        self._gate, *self._kept = prepare_phases(self._job, threads)
+        job = INFER.on(self._job)
+        job.program, job.ops, job.data = program.table.ctypes.data, len(program.table), inference.data.ctypes.data
+        job.params, job.work = inference._arrays[0].ctypes.data, program.workspace(1).ctypes.data
+        job.whole = program.whole
+        self._job[INFER.made : INFER.sample_bytes + 1] = [n * inference.itemsize for n in program.boundary]
+        self._address = self._job.ctypes.data
+        job.divided, job.shared = self.divided.ctypes.data, self._shared.ctypes.data
+
+    def __call__(self, kernel):
+        self._program.end_with(kernel)
+        self._gate.fill(0)
+        infer_one.at_once(self._threads, self._address)
+
+
 _CHANGING = slice(INFER.time, INFER.stopped + 1)  # time, first, last, pieces, next_piece, stopped
 
 
@@ -176,12 +237,11 @@ def is_plain(network, X):
     """Whether X is an array of samples that kernels can read as it is."""
     return (
         type(X) is np.ndarray
-        and not network.layers[0].takes_ids
         and X.dtype == network.params.dtype
         and X.shape[1:] == network.layout.shapes[0]
-        and X.ndim == 2
-        and (X.strides[1] == X.itemsize or X.shape[1] == 1)
-        and not X.strides[0] % X.itemsize
+        and not network.layers[0].takes_ids
+        and type(network.layers[0]).mask is Layer.mask
+        and (X.flags.c_contiguous or (X.ndim == 2 and X.strides[1] == X.itemsize and not X.strides[0] % X.itemsize))
     )
 
 
@@ -202,6 +262,7 @@ def check_out(network, n, out):
 def plain(network, X, kernel, out=None):
     """(what `kernel` makes of the scores, whether X was finite) for an array that `is_plain`; out : where it is to stand."""
     dtype, inference = network.params.dtype, borrowed(network, "float")
+    X = X if X.ndim == 2 else X.reshape(len(X), -1)
     found = inference.few(X, kernel.address(dtype), out)
     if found is not None:
         network.idle.append(inference)

@@ -71,8 +71,8 @@ def _signature_of(narrow):
 
 
 pairs_signature, quads_signature = _signature_of(types.uint16), _signature_of(types.uint8)
-gemm_of_pairs = product_of_segments("gemm_of_pairs", pairs_signature, Multiplier(add_pairs))
-gemm_of_quads = product_of_segments("gemm_of_quads", quads_signature, Multiplier(add_quads, to_floats))
+gemm_of_pairs = product_of_segments("gemm_of_pairs", pairs_signature, Multiplier(add_pairs), dtypes=("float32",))
+gemm_of_quads = product_of_segments("gemm_of_quads", quads_signature, Multiplier(add_quads, to_floats), dtypes=("float32",))
 call_pairs, call_quads = caller(pairs_signature, 6), caller(quads_signature, 6)
 
 
@@ -162,7 +162,8 @@ to_halves = intrinsic_of(3, _to_halves_typing)  # (source, target, n): n float32
 def _to_bytes_typing(typingctx, source, target, inverse, zero, n):
     def codegen(context, builder, signature, values):
         source, target, inverse, zero, n = values
-        totals = {}
+        emits = [Emit(builder, types.float32), Emit(builder, types.float32, 1)]
+        totals = {e.width: cgutils.alloca_once_value(builder, e.constant(0.0).v) for e in emits}
 
         def body(e, j):
             x = e.load(e.at(source, j))
@@ -174,13 +175,11 @@ def _to_bytes_typing(typingctx, source, target, inverse, zero, n):
             if byte_bias():
                 found = builder.xor(found, ir.Constant(quads, [-128] * e.width))
             _store_narrow(e, found, target, j)
-            total = totals.get(e.width)
-            if total is None:
-                total = totals[e.width] = e, cgutils.alloca_once_value(builder, e.constant(0.0).v)
-            builder.store((Vec(e, builder.load(total[1])) + x * 0.0).v, total[1])
+            total = totals[e.width]
+            builder.store((Vec(e, builder.load(total)) + x * 0.0).v, total)
 
         _along(builder, n, types.float32, body)
-        sums = [e.reduce(Vec(e, builder.load(total)), lambda a, b: a + b) for e, total in totals.values()]
+        sums = [e.reduce(Vec(e, builder.load(totals[e.width])), lambda a, b: a + b) for e in emits]
         return builder.fadd(*sums)
 
     return types.float32(source, target, types.float32, types.float32, types.intp), codegen

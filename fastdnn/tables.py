@@ -30,8 +30,11 @@ TRAIN = Record(
 )  # fmt: skip
 # pieces, the next one that nobody has taken, whether to take no more, and bytes of a workspace; samples that ops before
 # `whole` take at a time, always in the same place; where (in bytes) the input of `whole` is made and where it is taken, of a
-# sample
-INFER = Record("pieces", "next_piece", "stopped", "work_bytes", "chunk", "whole", "made", "taken", "sample_bytes", after=CALL)
+# sample. Of one sample: addresses of whether each op is divided, and of the shares of all; the op that is being shared.
+INFER = Record(
+    "pieces", "next_piece", "stopped", "work_bytes", "chunk", "whole", "made", "taken", "sample_bytes", "divided", "shared",
+    "op", after=CALL,
+)  # fmt: skip
 
 # Decay as the user means it, and divided by the sum of a batch's weights.
 SETTINGS = Record("l2", "decay", number=types.float64)

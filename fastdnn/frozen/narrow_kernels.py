@@ -85,7 +85,7 @@ def finish(op, y, rows):
 # ---------------------------------------------------------------- bfloat16
 
 
-@op_kernel(NARROW)
+@op_kernel(NARROW, ("float32",))
 def pairs_forward(op, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(X[lo:lo+n] W + b), X and W in bfloat16. 2*n*n_in*n_out flops; writes its own rows of Y."""
     halves, p, bias = as_halves(slot_scratch(op, data, work, 0)), new_product(), pointer_at(op.bias, work)
@@ -101,7 +101,7 @@ def pairs_forward(op, data, params, grads, work, start, lo, n):
             finish(op, y, rows)
 
 
-@op_kernel(NARROW)
+@op_kernel(NARROW, ("float32",))
 def pairs_of_images(op, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(convolution of X[lo:lo+n] by W + b), X and W in bfloat16; writes its own samples of Y."""
     halves, p, bias = as_halves(slot_scratch(op, data, work, 0)), new_product(), pointer_at(op.bias, work)
@@ -153,7 +153,7 @@ def dequantize(op, work, y, rows, step, zero):
             _scaled(row, scales, sums, bias, row, step, shift, op.n_out)
 
 
-@op_kernel(NARROW)
+@op_kernel(NARROW, ("float32",))
 def quads_forward(op, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(X[lo:lo+n] W + b), X and W in bytes. 2*n*n_in*n_out operations; writes its own rows of Y.
 
@@ -178,7 +178,7 @@ def quads_forward(op, data, params, grads, work, start, lo, n):
         finish(op, y, rows)
 
 
-@op_kernel(NARROW)
+@op_kernel(NARROW, ("float32",))
 def quads_of_images(op, data, params, grads, work, start, lo, n):
     """Y[lo:lo+n] = f(convolution of X[lo:lo+n] by W + b), X and W in bytes; writes its own samples of Y.
 

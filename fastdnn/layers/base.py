@@ -122,9 +122,9 @@ def fields(*names):
     return Record(*names, after=OP, size=OP.size)
 
 
-def op_kernel(record):
+def op_kernel(record, dtypes=("float32", "float64")):
     """Decorator: a function becomes a kernel of ops with that record."""
-    return kernel(functools.partial(op_signature, record=record))
+    return kernel(functools.partial(op_signature, record=record), dtypes)
 
 
 @dataclass(frozen=True)
