@@ -11,8 +11,7 @@ import warnings
 
 import numpy as np
 
-from . import __version__, _cache, _isa, _jit, _threads
-from .estimators import MLPClassifier
+from . import MLPClassifier, __version__, _cache, _isa, _jit, _threads  # a public name brings all kernels, for `warmup`
 
 BLOCKS, PLAIN = " ▁▂▃▄▅▆▇█", " ..::||##"  # an eighth of a line more each; the second for terminals that lack the first
 

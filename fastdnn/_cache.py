@@ -20,23 +20,14 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-PACKAGE = pathlib.Path(__file__).resolve().parent
+from ._stamp import PACKAGE, base_folders, folder_name, package_stamp
+
 KEPT = 4  # versions of the package (or kinds of processor) whose kernels stay in a cache folder
 
 
-@functools.cache
-def package_stamp():
-    """Hash over the sources of the whole package: any edit anywhere makes every cached kernel stale."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(str(path.relative_to(PACKAGE)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _folder_name():
-    target = repr(cpu_target.target_context.codegen().magic_tuple())
-    return f"{package_stamp()[:16]}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
+def numba_target():
+    """What Numba compiles for, see `_stamp.host_target`."""
+    return cpu_target.target_context.codegen().magic_tuple()
 
 
 def _writable(folder):
@@ -62,16 +53,8 @@ def cache_folder():
     inside the installed package, the user's cache folder. A folder that already has kernels is used if it is only readable:
     an image may be warmed up by another user.
     """
-    if os.environ.get("FASTDNN_CACHE") == "0":
-        return None
-    bases = []
-    if numba.config.CACHE_DIR:
-        bases.append(pathlib.Path(numba.config.CACHE_DIR) / "fastdnn")
-    bases.append(PACKAGE / "__pycache__" / "kernels")
-    with contextlib.suppress(RuntimeError):  # no home folder
-        bases.append(pathlib.Path.home() / ".cache" / "fastdnn")
-    for base in bases:
-        folder = base / _folder_name()
+    for base in base_folders(numba.config.CACHE_DIR):
+        folder = base / folder_name(numba_target())
         filled = _has_kernels(folder)
         if filled or _writable(folder):
             if not filled:

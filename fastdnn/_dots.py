@@ -53,6 +53,11 @@ def has_bfloat16():
     return isa().bytes == 64 and "vcvtneps2bf16" in assembly and "{vex}" not in assembly
 
 
+def bfloat16_product():
+    """What products of bfloat16 are made with, in words."""
+    return "vdpbf16ps" if has_bfloat16() else "float32, widened while loading"
+
+
 @functools.cache
 def byte_product():
     """The instruction for quads of bytes: "vpdpbusd" (unsigned times signed), "sdot" (signed times signed) or ""."""
@@ -63,7 +68,6 @@ def byte_product():
     return "sdot" if re.search(r"\bsdot\b", _assembly(_BYTES.format(extend="sext", n=16))) else ""
 
 
-# What the bytes of A are stored with added to them, modulo 256: sdot takes them as signed, from -128 on.
 def byte_bias():
     """What is taken from the unsigned bytes of A before they are stored: 128 where the instruction wants them signed."""
     return 128 if byte_product() == "sdot" else 0

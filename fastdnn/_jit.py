@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from ._cache import PACKAGE, use_cache
 from ._collector import paused
-from ._threads import has_threads, is_free, region
+from ._threads import has_threads, is_free, region, short_region
 
 FLOATS = {"float32": types.float32, "float64": types.float64}
 # error_model="numpy": without it every division carries a ZeroDivision branch, which stops vectorization.
@@ -223,7 +223,7 @@ class Driver(Once):
     def at_once(self, n_threads, job):
         """As a call, for what is over in some microseconds: a region takes 2 of them and its book-keeping 6."""
         if is_free(n_threads):
-            _launch((self._compiled or self.compile()).address, job, n_threads)
+            short_region(n_threads, _launch, (self._compiled or self.compile()).address, job, n_threads)
         else:
             self(n_threads, job)
 

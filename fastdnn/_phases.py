@@ -19,7 +19,7 @@ from . import _atomic
 from ._jit import inner
 from ._records import Record
 from ._simd import caller, integers_at
-from ._system import SYSTEM, system_calls
+from ._system import system_calls
 
 APART = 16  # words from one to the next in use
 ARRIVED, PHASE, DONE, CLAIMED = (
@@ -28,6 +28,9 @@ ARRIVED, PHASE, DONE, CLAIMED = (
 OVER = -1  # the phase when there will be no more
 SPINS = 2000  # looks at a word before the thread gives way to others, a look being 5 to 100 ns
 
+# The clock's address, its two arguments, where it writes seconds and nanoseconds (or ticks and nothing), nanoseconds of the
+# first of them; the address of what gives way to another thread.
+SYSTEM = Record("clock", "clock_first", "clock_second", "clock_at", "clock_unit", "give_way")
 # First entries of the table of a computation, `job`: the address of `gate`, the shares, and 0: Numba compiles a function anew
 # for each literal that it is given, which took 2 of 7 s of a cold start.
 PHASES = Record("gate", "shares", "zero", after=SYSTEM)

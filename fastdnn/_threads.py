@@ -17,6 +17,7 @@ import numpy as np
 
 _busy_lock, _workqueue_lock = threading.Lock(), threading.Lock()
 _tokens = weakref.WeakSet()  # one for each region that runs; dies with its frame, also where Ctrl-C strikes in between
+_at_once = []  # threads of each short region that runs without a token
 _setting = threading.local()
 _default = [None]
 _forked = [False]
@@ -25,6 +26,7 @@ _forked = [False]
 def _after_fork():
     global _busy_lock, _workqueue_lock, _tokens
     _busy_lock, _workqueue_lock, _tokens = threading.Lock(), threading.Lock(), weakref.WeakSet()
+    _at_once.clear()
     # GNU OpenMP kills a forked child at its first parallel region once the parent has run one.
     from numba.np.ufunc import parallel
 
@@ -142,7 +144,7 @@ class _Token:
 
 def busy_threads():
     """Threads that compute in parallel regions just now."""
-    return sum(token.threads for token in _tokens)
+    return sum(token.threads for token in _tokens) + sum(_at_once)
 
 
 def _layer_is_shared():
@@ -155,7 +157,20 @@ def _layer_is_shared():
 
 def is_free(n):
     """Whether a region of n threads, all that Numba has, may start without being taken down: none is under way."""
-    return not (_tokens or _forked[0]) and n == numba.config.NUMBA_NUM_THREADS == available_threads() and _layer_is_shared()
+    return (
+        not (_tokens or _at_once or _forked[0])
+        and n == numba.config.NUMBA_NUM_THREADS == available_threads()
+        and _layer_is_shared()
+    )
+
+
+def short_region(n, run, *args):
+    """run(*args) in a region of n threads that is over in some microseconds: to keep a token for it takes six of them."""
+    _at_once.append(n)
+    try:
+        run(*args)
+    finally:
+        _at_once.pop()
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from .saving.pairs import load_gan, save_gan
 from .schedules import Polynomial
 from .sources import Source
 from .specs import check_count, check_number
-from .weights import DTYPES
+from .weights import check_dtype
 
 RATE, BETA_1, SMOOTHING = 2e-3, 0.5, 0.1
 BOUNDS = {"tanh": (-1, 1), "sigmoid": (0, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}
@@ -61,8 +61,8 @@ class GAN:
     average : float or None, default=None
         Decay of a moving average of the generator's weights, in (0, 1), with which `sample` then makes samples: for rates
         that do not go down to 0. None takes the last weights.
-    dtype : {"float32", "float64"}, default="float32"
-        Float type of both.
+    dtype : {"float32", "float64", "bfloat16"}, default="float32"
+        Float type of both; "bfloat16" is float32 with products of bfloat16 in training, as in `Model`.
     random_state : int, RandomState, Generator or None, default=None
         Seed of weights, codes and the order of samples. The same seed gives the same bits on any number of threads.
 
@@ -144,11 +144,15 @@ class GAN:
             named("generator_optimizer", self._optimizer, generator_optimizer, self.average),
             named("discriminator_optimizer", self._optimizer, discriminator_optimizer),
         )
-        if dtype is None or dtype not in (*DTYPES, *map(np.dtype, DTYPES)):
-            raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
-        self.dtype, self.seed = np.dtype(dtype), rng.check_seed(random_state)
+        self.dtype, self._precision = check_dtype(dtype)
+        self.seed = rng.check_seed(random_state)
         self.generator = self.discriminator = self.classes = None
         self.trained = Trained()
+
+    @property
+    def precision(self) -> str:
+        """Of the products of training: "bfloat16", or the name of `dtype`."""
+        return self.__dict__.get("_precision", self.dtype.name)  # pickles of before have none
 
     @staticmethod
     def _optimizer(given, average=None):
@@ -183,7 +187,7 @@ class GAN:
         shape = tuple(check_count("input_shape", n) for n in shape)
         classes = None if classes is None else np.unique(as_labels(classes, "classes"))
         k, (generator, discriminator) = 0 if classes is None else len(classes), self.layers
-        kinds = {"dtype": self.dtype, "random_state": self.seed}
+        kinds = {"dtype": self.precision, "random_state": self.seed}
         of_generator, of_discriminator = self._optimizers
         generator = Model(generator, Linear(), of_generator, **kinds)  # which has no link: it predicts samples
         try:

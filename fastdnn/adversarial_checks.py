@@ -73,8 +73,8 @@ def check_pair(gan):
         )
     for name, model in (("generator", generator), ("discriminator", discriminator)):
         named(name, check_optimizer, model.optimizer)
-        if model.dtype != gan.dtype:
-            raise ValueError(f"the {name} must be of {gan.dtype.name}, got {model.dtype.name}")
+        if model.precision != gan.precision:
+            raise ValueError(f"the {name} must be of {gan.precision}, got {model.precision}")
     if discriminator.loss != Adversarial(gan.loss):
         raise ValueError(f"the discriminator's loss must be {Adversarial(gan.loss)!r}, got {discriminator.loss!r}")
 

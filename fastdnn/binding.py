@@ -9,7 +9,7 @@ from .gemm import padded
 from .layers.base import DATA
 from .layout import aligned
 from .norms import judge_norm, limit_norms
-from .optimizers.base import CONTROL, add, average, limit, norm
+from .optimizers.base import CONTROL, add, average, limit, norm, prune
 from .program import share
 from .shards import late_gradient, shard_through
 from .tables import PART, SETTINGS, TRAIN
@@ -43,6 +43,9 @@ class Binding:
         if update:
             self._bind_update()
         self._bind_gradients(update)
+        if training.model.mask is not None:
+            self.job[TRAIN.prune] = prune.address(training.model.dtype)
+            self._tables[TRAIN.mask] = training.model.mask
         self._tables[TRAIN.late_work] = self._tables[TRAIN.work] if training.late[1] is None else training.late[1]
         for entry, array in self._tables.items():
             self.job[entry] = array.ctypes.data

@@ -21,6 +21,8 @@ class Builder:
         Kind of the source that the op reads itself, "" where it gets rows of floats.
     packed : bool
         Whether the samples stand as (height, width * channels), pixels side by side, for a layer that `takes_packed`.
+    has_pairs : bool
+        Whether products are of bfloat16 where layers have some, in training.
     """
 
     def __init__(self, program, dtype, rows, with_gradient, training, seed):
@@ -36,6 +38,7 @@ class Builder:
         self.open_skips = []  # rows of the ops where ways around other layers start
         # Of each `Columns` that has begun: the op with its samples, offsets of its result and of that one's gradient.
         self.open_columns = []
+        self.has_pairs, self.sharing_scratch = False, []  # ops that take turns with scratch, and their elements of a sample
 
     @property
     def sparse(self):
@@ -143,6 +146,22 @@ class Builder:
     def new_scratch(self, op, size):
         """Give the op scratch of `size` elements, 0 at first, for each thread."""
         op.scratch, op.scratch_size = self.new_block(self._program.slots * size), size
+
+    def new_pairs(self, ld):
+        """Offset of new words of pairs of rows, `ld` of them for two rows of the input."""
+        rows = self.rows * self.sample_rows
+        return self.new_block((rows + rows % 2) // 2 * ld)
+
+    def share_scratch(self, op, size):
+        """Give the op `size` elements of scratch for each sample, in a block that all who ask for one use in turn."""
+        self.sharing_scratch.append((op, size))
+
+    def place_scratch(self):
+        """Make that block, once all layers have filled in their ops."""
+        size = max((size for _, size in self.sharing_scratch), default=0)
+        start = self.new_block(self.rows * size)
+        for op, _ in self.sharing_scratch:
+            op.scratch, op.scratch_sample = start, size
 
     def take_mask(self):
         """Offset of the rows where the layer before wants its gradient to be 0 where they are; no longer its. -1: nothing.

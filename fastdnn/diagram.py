@@ -221,4 +221,4 @@ def size_of(model):
     """A line: layers, parameters, flops."""
     infos = describe(model)
     total, flops = sum(map(count, infos)), sum(info.flops for info in infos)
-    return f"{len(infos)} layers, {total:,} parameters, {flops:,} flops a row, {model.dtype.name}"
+    return f"{len(infos)} layers, {total:,} parameters, {flops:,} flops a row, {model.precision}"

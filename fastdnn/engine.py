@@ -39,9 +39,9 @@ from .calls import (
     run_units,
     shard,
 )
-from .layers.base import BLOCK, DATA, OP
+from .layers.base import DATA, OP
 from .optimizers.base import CONTROL, SCALARS
-from .parts import correct_part, part_gradient, part_norm, part_update, refresh_part
+from .parts import correct_part, part_gradient, part_norm, part_update, prune_part, refresh_part
 from .tables import PART, SEGMENT, SETTINGS, TRAIN
 
 _train_at, _data_at, _op_at = TRAIN.view, DATA.view, OP.view
@@ -107,7 +107,7 @@ def rows_of_share(job, share):
                 if shard(job, s).rows > 0:
                     shard_gradients(job, here + s * DATA_BYTES, job.own_grads + s * job.own)
     else:
-        rows, unit = job.rows, BLOCK if job.n_segments > 1 else 1
+        rows, unit = job.rows, job.unit
         blocks = (rows + unit - 1) // unit
         lo = min(rows, blocks * share // shares * unit)
         n = min(rows, blocks * (share + 1) // shares * unit) - lo
@@ -130,6 +130,8 @@ def parts_of_share(job, share):
             late = is_late(job, part.op)
             grads = _call_late(job.late_gradient, job, p, share) if late else part_gradient(job, part, share)
             correct_part(job, part, grads)
+            if job.prune:
+                prune_part(job, part, grads)
             if job.final and job.norm:
                 squares[p] = part_norm(job, part, grads)
             elif job.final and job.fine:

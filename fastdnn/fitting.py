@@ -74,6 +74,8 @@ class Fit:
         What ended the fit, once it has, if something did.
     mixing : Mixing or None
         What samples are mixed with, where they are.
+    pruning : bool
+        Whether a callback will prune the network further: what there is now is not what is wanted, however good it is.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Fit:
         if validation is not None and judged is None:
             self.judged = scored(model, validation[3]), *validation[:2]
         self.began, self._fresh, self.mixing = False, not resume or model.history is None, None
+        self.pruning = False
         self.history = History() if self._fresh else model.history
         self.epoch = 0 if self._fresh else model.epochs - model.trained.fit_start[1]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
@@ -101,7 +104,7 @@ class Fit:
                 for c in (last if name == "on_epoch_end" else self.callbacks)
                 if getattr(type(c), name, None) is not getattr(Callback, name, None)
             ]
-            for name in ("on_epoch_begin", "on_slice", "on_epoch_end", "on_fit_end")
+            for name in ("on_epoch_begin", "on_slice", "on_step", "on_epoch_end", "on_fit_end")
         }
         training.watch = (lambda done: self.call("on_slice", done)) if self._hooks["on_slice"] else None
 
@@ -198,6 +201,8 @@ class Fit:
             model.trained.bests = [best for best in model.trained.bests if best.epoch is None]
         self.history.stopped = self.history.restored = self.history.restored_by = None
         self._own()
+        self._steps = [(0, hook) for hook in self._hooks["on_step"]]
+        self.training.at_step, self.training.next_step = self.at_step, self.at_step()
         self.began = True
         return self
 
@@ -232,7 +237,7 @@ class Fit:
         if error is not None:
             ctrl_c = isinstance(error, KeyboardInterrupt)
             self.history.stopped = "interrupted by the user (Ctrl-C)" if ctrl_c else f"{kind.__name__}: {error}"
-        self.training.watch, errors = None, []
+        self.training.watch, self.training.next_step, errors = None, None, []
         for end in self._hooks["on_fit_end"]:
             try:
                 end(self)
@@ -254,6 +259,19 @@ class Fit:
                 self.history.stopped = result if isinstance(result, str) else "a callback asked for it"
             self._look_for_another_optimizer()
         return self.history.stopped is not None
+
+    def at_step(self):
+        """Call the callbacks that want to be after this step; returns the next one after which one does, or None."""
+        step = self.model.step
+        self._steps = [(hook(self) if due <= step else due, hook) for due, hook in self._steps]
+        self._steps = [(due, hook) for due, hook in self._steps if due is not None]
+        return min((due for due, _ in self._steps), default=None)
+
+    @property
+    def span(self):
+        """(the model's step before the first one of the fit, that after the last one), if it runs to its end."""
+        first = self.model.trained.fit_start[0]
+        return first, first + self.epochs * -(-self.n // self.training.batch_size)
 
     def order(self):
         """The rows of the next epoch, or None for all in their order."""

@@ -12,7 +12,7 @@ class History(dict):
 
     Keys are "loss" (the mean over the epoch, penalties included), with validation data "val_loss" and a "val_..." for each
     metric, "rate" (of the last step), "gradient_norm" (mean over the steps, before clipping, where it was computed) and
-    "seconds" (of the epoch, validation included).
+    "seconds" (of the epoch, validation included); "sparsity" where it is pruned, the part that is 0 of what may be pruned.
 
     Attributes
     ----------
@@ -53,6 +53,11 @@ class History(dict):
         return new
 
     __copy__ = copy
+
+    def pruned(self, epoch):
+        """Whether the network was pruned further in that epoch, so that those before cannot be compared with it."""
+        parts = self.get("sparsity", [])
+        return 0 < epoch < len(parts) and parts[epoch] > parts[epoch - 1]
 
     def add(self, **values):
         """Append a value to each named list."""

@@ -7,8 +7,9 @@ import numpy as np
 
 from ._phases import prepare_phases
 from ._system import ticks_per_second
+from ._threads import get_num_threads
 from .forward import infer, infer_one
-from .layers.base import DATA, Layer
+from .layers.base import DATA, OP, Layer
 from .program import Program, value_size
 from .sharing import divide
 from .tables import INFER
@@ -54,7 +55,8 @@ class Inference:
     def __init__(self, network, dtype, kind, masked=False):
         layout = network.layout
         widest = max(map(value_size, layout.shapes[kind in ("csr", "ids") :]))
-        least = STEP_ROWS if layout.goes_by_steps else max(1, 32 // layout.most_rows)
+        wanted = max(layer.rows_at_once for _, layer in layout.leaves)
+        least = STEP_ROWS if layout.goes_by_steps else max(1, wanted // layout.most_rows)
         self._chunk, whole = (max(least, size // (2 * widest * dtype.itemsize)) for size in (CHUNK_BYTES, PIECE_BYTES))
         self.capacity = min(256, whole if 0 < layout.first_whole <= len(layout.leaves) else self._chunk)
         self.kind, self.masked, self.itemsize, self.flops_per_row = kind, masked, dtype.itemsize, max(1, layout.flops)
@@ -69,8 +71,9 @@ class Inference:
         most = max(1, FEW_NUMBERS // max(map(math.prod, self._shapes)))
         self._few = min(most, self.capacity) if kind == "float" else 0
         self._places, self._kernel, self._call_of_few = None, None, (0, None)
-        self._most_of_one, self._of_one = worthwhile_threads(self.flops_per_row, ONE_REGIONS, dtype.itemsize), {}
-        self._made_of, self._choice_of_one = (network, kind, dtype), None
+        self._made_of, self._of_one, self._choices = (network, kind, dtype), {}, {}
+        kernels = self._program.table[:-1, OP.forward].tobytes()  # which are other ones where products are narrow
+        self._cost = self.flops_per_row, self.itemsize, hash(kernels)
 
     def rows(self, a):
         """Take samples from a dense float array (n, features) of the network's type."""
@@ -89,8 +92,8 @@ class Inference:
         program.end_with(kernel)
         self._places = self._kernel = None  # whoever calls has written where the samples are
         flag[0] = 0
-        if n == 1 and self._most_of_one > 1 and not self.masked:
-            self._one(kernel)
+        if n == 1 and not self.masked and (choice := self._choice_of_one()).most > 1:
+            self._one(kernel, choice)
             return not flag[0]
         if n <= self.capacity and self._most(n) == 1:  # one row takes 5 us
             if n:
@@ -110,7 +113,7 @@ class Inference:
         n = len(X)
         if not 0 < n <= self._few or self._most(n) > 1:
             return None
-        several = n == 1 and self._most_of_one > 1
+        choice = self._choice_of_one() if n == 1 else None
         if self._places is None:
             self._take_few()
         if self._kernel != kernel:
@@ -122,8 +125,8 @@ class Inference:
         samples, results = self._places
         samples[:n] = X
         self._flag[0] = 0
-        if several:
-            self._one(kernel)
+        if choice is not None and choice.most > 1:
+            self._one(kernel, choice)
         else:
             job[_CHANGING] = self._call_of_few[1]
             gate.fill(0)
@@ -132,9 +135,17 @@ class Inference:
             out[...] = results[:n]
         return results[:n].copy() if out is None else out, not self._flag[0]
 
-    def _one(self, kernel):
+    def _choice_of_one(self):
+        """The `ThreadChoice` for one sample, by the number of threads that may be used now."""
+        n = get_num_threads()
+        found = self._choices.get(n)
+        if found is None:
+            most = worthwhile_threads(self.flops_per_row, ONE_REGIONS, self.itemsize)
+            found = self._choices[n] = thread_choice(most, (*self._cost, 1))
+        return found
+
+    def _one(self, kernel, choice):
         """Take one sample forward, whose place is known, by as many threads as are faster just now."""
-        choice = self._choice_of_one = self._choice_of_one or self._choice(1)
         threads, _ = choice.next()
         if threads > 1 and threads not in self._of_one:
             self._of_one[threads] = OneSample(self, threads)
@@ -161,8 +172,7 @@ class Inference:
 
     def _choice(self, n):
         """The `ThreadChoice` of all predictions that cost the same."""
-        most = self._most(n) if n > 1 else self._most_of_one
-        return thread_choice(most, (self.flops_per_row, self.itemsize, len(self._program.table), n.bit_length()))
+        return thread_choice(self._most(n), (*self._cost, n.bit_length()))
 
     def _call(self, bound, first, last, seconds):
         """Take samples first..last forward until the time is up; returns the first that is not done."""
@@ -245,8 +255,8 @@ def is_plain(network, X):
     )
 
 
-def check_out(network, n, out):
-    """ValueError unless `out` is None or an array that kernels can write the results of n samples to."""
+def check_out(network, n, out, X=None):
+    """ValueError unless `out` is None or an array that kernels can write the results of n samples to, while they read X."""
     shape, dtype = (n, *network.layout.shapes[-1]), network.params.dtype
     if out is not None and not (
         isinstance(out, np.ndarray)
@@ -257,12 +267,14 @@ def check_out(network, n, out):
     ):
         what = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ValueError(f"out must be a writable C-contiguous {dtype.name} array of shape {shape}, got {what}")
+    if out is not None and X is not None and np.may_share_memory(X, out):
+        raise ValueError("out must not be in the memory of X, which is read while out is written: give another array")
 
 
 def plain(network, X, kernel, out=None):
     """(what `kernel` makes of the scores, whether X was finite) for an array that `is_plain`; out : where it is to stand."""
     dtype, inference = network.params.dtype, borrowed(network, "float")
-    X = X if X.ndim == 2 else X.reshape(len(X), -1)
+    X = X if X.ndim == 2 else X.reshape(len(X), math.prod(X.shape[1:]))
     found = inference.few(X, kernel.address(dtype), out)
     if found is not None:
         network.idle.append(inference)

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import validate_data
 
 
 def as_numbers(a, name, dtype):
@@ -206,3 +207,20 @@ def refuse_texts(X):
             "X must hold integers, the ids of tokens, got strings; fastdnn.preprocessing.TextTokenizer makes ids of texts, "
             "in a Pipeline before the network"
         )
+
+
+def check_samples(estimator, X, shape, dtype, ids=False):
+    """X as scikit-learn checks what a fitted estimator predicts, with numbers that the network's float type holds.
+
+    shape, dtype : of a sample, and of the network     ids : whether samples are integers that must not become floats
+    """
+    check_sparse(X)
+    if ids:
+        refuse_texts(X)
+    X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False, allow_nd=len(shape) > 1)
+    if ids:
+        return X
+    numbers = X.data if scipy.sparse.issparse(X) else X
+    if numbers.dtype != dtype and numbers.size and np.abs(numbers).max() > np.finfo(dtype).max:
+        raise ValueError(f"Input X contains infinity or a value too large for {dtype!r}, the network's float type.")
+    return X

@@ -158,6 +158,10 @@ class Layout:
         rows = [sample_rows(shape) for (_, layer), shape in zip(self.leaves, self.shapes, strict=False) if layer.needs_batch]
         return math.lcm(1, *(max(1, BLOCK // n) for n in rows))
 
+    def unit_of(self, precision):
+        """`unit` of a training with products of that precision: rows of bfloat16 stand in pairs."""
+        return math.lcm(self.unit, 2 if precision == "bfloat16" else 1)
+
     @property
     def first_whole(self):
         """Number of the first op that all of a shard's samples take at once, 0 if that is the first of all.

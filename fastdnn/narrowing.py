@@ -40,8 +40,10 @@ def quantized(kernel):
     """(int8 array, float32 scales): a matrix (..., n) in 255 steps of each column's own, symmetric about 0."""
     kernel = np.asarray(kernel, np.float64)
     largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
-    scale = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    return np.clip(np.rint(kernel / scale), -127, 127).astype(np.int8), scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.where(largest == 0, 1.0, largest / 127).astype(np.float32)  # what is not finite spoils the whole column
+        steps = np.nan_to_num(kernel / scale)
+    return np.clip(np.rint(steps), -127, 127).astype(np.int8), scale
 
 
 def packed(matrix, p, rows=None):
@@ -123,7 +125,7 @@ class _BFloat(ir.types.Type):
         return hash(_BFloat)
 
 
-def _to_bfloat16(e, x):
+def to_bfloat16(e, x):
     """A vector of float32 as bfloat16, in one of 16-bit integers."""
     b, halves, words = e.builder, ir.VectorType(HALF, e.width), ir.VectorType(INT32, e.width)
     if has_bfloat16():
@@ -148,7 +150,7 @@ def _to_halves_typing(typingctx, source, target, n):
         source, target, n = values
 
         def body(e, j):
-            _store_narrow(e, _to_bfloat16(e, e.load(e.at(source, j))), target, j)
+            _store_narrow(e, to_bfloat16(e, e.load(e.at(source, j))), target, j)
 
         _along(builder, n, types.float32, body)
         return context.get_dummy_value()

@@ -59,6 +59,20 @@ def touched_gradient(job, part, program, work, grads):
 
 
 @inner
+def prune_part(job, part, grads):
+    """Set the gradient of what is pruned to 0: what is 0 then stays so, as padding does, whatever the optimizer."""
+    at = rows_touched(job, part)
+    first, n, k = part.first_param, part.n_params, 0
+    if at:
+        first, n, k = run_touched(job, part, at, k)
+    while first >= 0:
+        call_add(job.prune, grads, job.mask, first, n)
+        first = -1
+        if at:
+            first, n, k = run_touched(job, part, at, k)
+
+
+@inner
 def rows_touched(job, part):
     """The `TOUCHED` of a part's op: what is done with the part is done with the rows that are used; 0 if with all of it."""
     return _op_at(job.program, part.op).touched if job.n_shards and job.update else 0

@@ -78,6 +78,8 @@ class Program:
         Training: in how many windows of `layout`'s steps sequences come.
     checkpoints : bool
         Whether gradients go through all windows, see `truncation`.
+    precision : str
+        Of the products of a training: "bfloat16" where that is the model's.
 
     Attributes
     ----------
@@ -94,7 +96,7 @@ class Program:
         Inference: where in `work` a sample's input of the op `whole` stands when it is made and where it is taken from; the
         elements of a sample.
     unit : int
-        `Layout.unit`.
+        `Layout.unit_of` the precision.
     masked : bool
         Whether a mask reaches the loss.
     sample_shape : tuple
@@ -108,13 +110,14 @@ class Program:
     def __init__(
         self, layout, loss, kind, dtype, rows, kernel=None, training=False, seed=0, input_gradient=False, slots=1, chunk=None,
         mixes=False, masked=False, stateful=False, windows=1,
-        checkpoints=False,
+        checkpoints=False, precision="",
     ):  # fmt: skip
         self.rows, self.with_gradient, self.slots = rows, kernel is not None, slots
         self.dtype, self.kept, self.cells = np.dtype(dtype), [], {}
         self.table = np.zeros((len(layout.leaves) + 2, OP.size), np.int64)
         builder = Builder(self, self.dtype.name, rows, self.with_gradient, training, seed)
         builder.masked, builder.stateful, builder.windows, builder.checkpoints = masked, stateful, windows, checkpoints
+        builder.has_pairs = self.with_gradient and precision == "bfloat16"
         self.windows, self.ends_whole = windows, not layout.gives_steps
         leaves, shapes = layout.leaves, layout.shapes
         reads = {"csr": leaves[0][1].takes_sparse, "ids": leaves[0][1].takes_ids}
@@ -126,12 +129,12 @@ class Program:
         shape = shapes[first]
         # Not where the gradient of the samples is wanted: narrow products, 2.4 times as fast there, want their pixels padded.
         packs = not (builder.reads or input_gradient) and first < len(leaves) and leaves[first][1].takes_packed
-        packed = packs and shape[-1] % ALIGN != 0
+        packed = packs and shape[-1] % ALIGN != 0 and not (builder.has_pairs and leaves[first][1].has_pairs(shape))
         gathered = (math.prod(shape[:-2]), shape[-2] * shape[-1]) if packed else shape
         wide = shapes[first + 1 :] if builder.reads else [gathered, *shapes[first + 1 :]]
         zeros = max(layer.widest_row(shape) for (_, layer), shape in zip(leaves, shapes, strict=False))
         self._size = self.head = ZEROS + max(padded(zeros), *(padded(s[-1]) for s in wide))
-        self.whole, self.unit = layout.first_whole, layout.unit
+        self.whole, self.unit = layout.first_whole, layout.unit_of(precision)
         self.boundary, self.chunk, self._late_blocks = (0, 0, 0), chunk or rows, []
         if not self.with_gradient:
             self._reserve_blocks(wide, shapes, len(leaves))
@@ -142,6 +145,8 @@ class Program:
         self.loss_rows, self.adds_up = sample_rows(shapes[-1]), loss.adds_up
         self.masked = bool(masked and layout.gives_steps)  # whether a mask reaches the loss
         self._emit(layout, builder, folded, first, packed, input_gradient)
+        builder.place_scratch()
+        self._kept_out = self.table[:, OP.kept_out].copy()  # as layers have it: `late` may be called again
         if self.table[:, [OP.sync_forward, OP.sync_backward]].any() and not any(layer.needs_batch for _, layer in leaves):
             raise ValueError("a layer has a kernel that needs all rows of a batch: its class says needs_batch = True")
         builder.input_shape = shapes[-1]
@@ -212,14 +217,16 @@ class Program:
         They have many weights: summed in each shard, vgg's dense layers moved 150 MB a step between the cores and memory. The
         rows that they read are kept in a workspace of their own, where this table has them.
         """
-        table, size = self.table.copy(), self.head
+        table, size, rows = self.table.copy(), self.head, capacity + capacity % 2
         for number, (row, here) in enumerate(zip(table, self.table, strict=True)):
             op = OP.on(row)
             if op.gradient and (op.touched or (op.plain and number >= self.whole)):
                 windows = 1 if self.ends_whole and number >= self.whole else self.windows
-                kept = 0 if op.touched else windows * op.ld_in, windows * (op.kept_out or op.ld_out)
-                op.sample_rows = windows
-                op.x, op.dy, size = size, size + capacity * kept[0], size + capacity * sum(kept)
+                kept = 0 if op.touched else windows * op.ld_in, windows * (self._kept_out[number] or op.ld_out)
+                kept = (op.ld_in // 2, op.ld_out // 2) if op.pairs_x else kept  # words of two rows
+                op.sample_rows, places = windows, (size, size + rows * kept[0])
+                (op.pairs_x, op.pairs_dy) = places if op.pairs_x else (0, 0)
+                op.x, op.dy, size = *places, size + rows * sum(kept)
                 here[[OP.kept_in, OP.kept_out]] = row[[OP.kept_in, OP.kept_out]] = kept
         work = aligned(size, self.dtype)
         work[ONE] = 1

@@ -139,14 +139,16 @@ def keep_rows(job, o, work, first, n, window):
     """What the gradient of op o reads of a shard's n samples, from its workspace to rows `first`.. of that of all of them."""
     if job.work_bytes and _op_at(job.program, o).gradient:
         op, late, size = _op_at(job.program, o), _op_at(job.late, o), job.itemsize
-        windows = late.sample_rows
-        for here, there, kept in ((op.x, late.x, op.kept_in), (op.dy, late.dy, op.kept_out)):
+        windows, x, dy, rows = late.sample_rows, op.x, op.dy, n
+        if op.pairs_x:
+            x, dy, rows = op.pairs_x, op.pairs_dy, n + n % 2
+        for here, there, kept in ((x, late.x, op.kept_in), (dy, late.dy, op.kept_out)):
             part = kept // windows  # of a sample, in the window at hand
             for i in range(n if windows > 1 else 0):
                 target = there + (first + i) * kept + window * part
                 copy_bytes(work + (here + i * part) * size, job.late_work + target * size, part * size)
             if windows == 1:
-                copy_bytes(work + here * size, job.late_work + (there + first * kept) * size, n * kept * size)
+                copy_bytes(work + here * size, job.late_work + (there + first * kept) * size, rows * kept * size)
 
 
 @routine(late_signature)

@@ -6,7 +6,7 @@ sizes and its scratch are the share's. Each number is computed as by the whole o
 
 import numpy as np
 
-from .frozen.narrow_kernels import NARROW, pairs_forward, pairs_of_images, quads_forward
+from .frozen.narrow_kernels import NARROW, pairs_forward, pairs_of_images, quads_forward, quads_of_images
 from .layers.base import OP
 from .layers.conv import conv_forward
 from .layers.conv_products import CONV
@@ -80,6 +80,7 @@ DIVIDED = {
     pairs_forward: (_rows, NARROW),
     quads_forward: (_rows, NARROW),
     pairs_of_images: (_windows, NARROW),
+    quads_of_images: (_windows, NARROW),
     max_pool_infer: (_windows, POOL),
     avg_pool_forward: (_windows, POOL),
 }
@@ -99,6 +100,8 @@ def divide(program, dtype, shares):
         if way is None:
             continue
         how, record = way
+        if way is DIVIDED[quads_of_images] and whole.forward == quads_of_images.address(dtype) and not NARROW.on(row).range:
+            continue  # the range is that of the whole sample
         if how is _rows and whole.sample_rows == 1 and whole.n_in * whole.n_out * itemsize < LEAST_BYTES:
             continue
         good = []

@@ -1,8 +1,11 @@
 """A network as a table."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
+from ._dots import bfloat16_product
+from .program import value_size
 from .thread_choice import worthwhile_threads
 from .training import plan, value_bytes
 
@@ -37,17 +40,42 @@ def count(info):
     return sum(math.prod(shape) for shape in info.weights.values())
 
 
+def left(model, info):
+    """Number of a layer's parameters that are not pruned."""
+    views = {} if model.mask is None else model.layout.views(model.mask)
+    return count(info) - sum(int((views[f"{info.key}.{name}"] == 0).sum()) for name in info.weights if views)
+
+
 def fit_bytes(model, batch_size, threads=1):
     """(bytes of parameters, gradients and the optimizer's memory; bytes of activations and their gradients).
 
     Beside them a fit holds the samples, in the network's float type, and the machine code.
     """
     layout, itemsize = model.layout, model.dtype.itemsize
-    how = plan(layout, itemsize, batch_size)
+    how = plan(layout, itemsize, batch_size, precision=model.precision)
     gradients = how.shards if how.by_shards else 1
     arrays = 2 + gradients + model.optimizer.n_arrays + (model.optimizer.average is not None)  # with transposed copies
     workspaces = min(threads, how.shards) if how.apart else 1
-    return arrays * layout.size * itemsize, workspaces * how.rows * value_bytes(layout, itemsize)
+    values = value_bytes(layout, itemsize)
+    if model.precision == "bfloat16":
+        values += pair_bytes(layout)
+    return arrays * layout.size * itemsize, workspaces * how.rows * values
+
+
+def pair_bytes(layout):
+    """Bytes of what products of bfloat16 keep of a sample: inputs and gradients of outputs of layers that take rows."""
+    pairs = zip(layout.leaves, pairwise(layout.shapes), strict=True)
+    return 2 * sum(
+        sum(map(value_size, shapes)) for (_, layer), shapes in pairs if layer.has_pairs(shapes[0]) and not layer.takes_windows
+    )
+
+
+def products(model):
+    """A line: which layers' products are of bfloat16 in training, and by what."""
+    pairs = zip(model.layout.leaves, model.layout.shapes, strict=False)
+    keys = ", ".join(key for (key, layer), shape in pairs if layer.has_pairs(shape)) or "no layer"
+    keys = keys if len(keys) <= LONGEST else keys[: LONGEST - 3] + "..."
+    return f"in training products of {keys} in bfloat16, by {bfloat16_product()}; sums, values and predictions in float32"
 
 
 def summary(model, batch_size=32):
@@ -55,15 +83,21 @@ def summary(model, batch_size=32):
     infos = describe(model)
     rows = [("layer", "output", "parameters", "flops/row")]
     for info in infos:
-        text = repr(info.layer)
+        text, n, kept = repr(info.layer), count(info), left(model, info)
         text = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
-        rows.append((f"{info.key}  {text}", str(info.output_shape), f"{count(info):,}", f"{info.flops:,}"))
+        parameters = f"{n:,}" if kept == n else f"{kept:,} of {n:,}"
+        rows.append((f"{info.key}  {text}", str(info.output_shape), parameters, f"{info.flops:,}"))
     widths = [max(len(row[c]) for row in rows) for c in range(4)]
     lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
     lines.insert(1, "-" * len(lines[0]))
     total, flops = model.layout.n_params, sum(info.flops for info in infos)
     lines.append(lines[1])
     lines.append(f"{total:,} parameters, {total * model.dtype.itemsize / 1e6:.2f} MB in {model.dtype.name}")
+    if model.mask is not None:
+        kept = sum(left(model, info) for info in infos)
+        lines.append(f"{kept:,} of them are left, the others pruned: {1 - kept / total:.1%} are 0")
+    if model.precision == "bfloat16":
+        lines.append(products(model))
     lines.append(f"{flops:,} flops to predict a row, about {3 * flops:,} to train with it")
     threads = worthwhile_threads(3 * model.layout.flops * batch_size, 2, model.dtype.itemsize)
     own, work = fit_bytes(model, batch_size, threads)

@@ -15,7 +15,7 @@ TRAIN = Record(
     "skip", "batch", "n", "batch_scales", "values", "scalars",  # these change from call to call, as do those from `time` on
     "n_shards", "segments", "n_segments", "parts", "n_parts", "bounds", "control", "settings", "grads", "moments", "update",
     "n_params", "scratch", "scratch_bytes", "itemsize", "own", "own_grads", "add", "norm", "average",
-    "averaged", "limit", "limits", "n_limits", "most", "factors", "skip_nonfinite",
+    "averaged", "limit", "limits", "n_limits", "most", "factors", "skip_nonfinite", "prune", "mask",
     "capacity", "scale", "losses", "squares", "loss_rows", "chunk",
     # of networks of images and series: whether a shard goes through all ops before the next, see `shards`; of
     # sequences, in how many windows of how many steps, bytes of one in a sample, an array like `own_grads` for each share,

@@ -55,11 +55,13 @@ class Plan(NamedTuple):
     by_shards: bool  # whether each shard goes through all ops, and its gradients are summed, before the next
     apart: bool  # whether each thread has a workspace of its own, for the samples of one shard
     chunk: int  # that go through the ops of a segment together, where they do so by shards
+    unit: int  # that no cut parts
 
     @property
     def rows(self):
         """Samples that a workspace holds."""
-        return -(-self.capacity // self.shards) if self.apart else self.capacity
+        units = -(-self.capacity // self.unit)
+        return -(-units // self.shards) * self.unit if self.apart else self.capacity
 
     @property
     def slots(self):
@@ -74,17 +76,20 @@ def value_bytes(layout, itemsize):
     return 2 * sum(map(value_size, counted)) * itemsize
 
 
-def plan(layout, itemsize, batch_size, piece=None):
-    """The `Plan` for a network; piece: rows of a batch that go through it at once, where the caller decides that."""
+def plan(layout, itemsize, batch_size, piece=None, precision=""):
+    """The `Plan` for a network; piece: rows of a batch that go through it at once, where the caller decides that.
+
+    precision : of the products
+    """
     by_shards, size = layout.first_whole > 0, value_bytes(layout, itemsize)
     most = MANY_SHARDS * max(shard_samples(layout), SHARD_BYTES // size) if by_shards else PIECE_BYTES // size
     capacity = min(batch_size, piece or min(PIECE, max(BLOCK, most)))
     whole = any(layer.needs_batch for _, layer in layout.leaves)  # all rows must be there at once
     capacity = batch_size if whole and not piece else capacity
     shards = n_shards(layout, capacity) if by_shards or not whole else 1
-    chunk, unit = max(CHUNK_BYTES // size, CHUNK_ROWS // layout.most_rows, 1), layout.unit
+    chunk, unit = max(CHUNK_BYTES // size, CHUNK_ROWS // layout.most_rows, 1), layout.unit_of(precision)
     chunk = capacity if layout.goes_by_steps else -(-chunk // unit) * unit
-    return Plan(capacity, shards, by_shards, by_shards and not whole, chunk)
+    return Plan(capacity, shards, by_shards, by_shards and not whole, chunk, unit)
 
 
 class Training:
@@ -122,6 +127,8 @@ class Training:
     ----------
     watch : callable or None
         Called at least every 0.1 s of an epoch with the part of it that is done; a true result ends the epoch.
+    at_step : callable or None
+        Called after the model's step `next_step`; it gives the one after which it is called next, or None.
     segments : ndarray
         Of the program, those that a step goes through; see `Program`.
     done : int
@@ -138,17 +145,19 @@ class Training:
         self.watch, self.done, self.rate = None, 0, math.nan
         # Of the schedule: its number of steps, the step of the model that is its first, what it has made of its rates.
         self.total_steps, self.first_step, self.rate_factor = None, 0, 1.0
+        self.at_step, self.next_step = None, None
         model.make_writable()
         model.clear_padding()
+        model.clear_pruned()
         self.network = model.network
         self.batch_size = int(batch_size)
         loss = loss or model.loss
         self.program, kernel = None, loss.kernel_for(targets, model.n_out)
         layout, self.windows, self.window_steps, self.checkpoints = windowed(model, source, input_gradient or mixes)
-        self.plan = plan(layout, model.dtype.itemsize, self.batch_size, piece)
+        self.plan = plan(layout, model.dtype.itemsize, self.batch_size, piece, model.precision)
         self.capacity, self.by_shards, self.apart = self.plan.capacity, self.plan.by_shards, self.plan.apart
         made = layout, loss, source.kind, model.dtype, self.plan.rows, kernel, training, model.seed, input_gradient
-        options = mixes, source.mask is not None, False, self.windows, self.checkpoints
+        options = mixes, source.mask is not None, False, self.windows, self.checkpoints, model.precision
         self.program = self._program(*made, self.plan.slots, self.plan.chunk, *options)
         rows, self.segments = self.capacity, self.program.segments
         self.parts, self.factors = model.layout.parts(), model.layout.factors()
@@ -363,6 +372,8 @@ class Training:
             threads, seconds = choice.next()
             steps = min(STEPS, max(1, 2 * int(seconds / self._seconds_per_piece)))
             first, last = b * batch + skip, min(len(shares), b + steps)
+            if update and self.next_step is not None:
+                last = min(last, b + self.next_step - model.step)
             if update:
                 steps = np.arange(model.step + 1, model.step + 1 + last - b)
                 schedule = self.first_step, self.total_steps, self.rate_factor
@@ -378,6 +389,8 @@ class Training:
                 model.step += done
                 self.rate = model.optimizer.rate_of(scalars[done - 1])
             b += done
+            if update and self.next_step is not None and model.step >= self.next_step:
+                self.next_step = self.at_step()
             if self.watch is not None and update and b < len(shares) and self.watch(min(n, b * batch) / n):
                 break
         self.done = min(n, b * batch)
@@ -403,9 +416,9 @@ class Training:
         """The engine with the arrays that stay from epoch to epoch; they are looked up anew only where one has changed."""
         model = self.model
         if update:
-            owned = model.params, model.optimizer, model.moments, model.averaged, model.state
+            owned = model.params, model.optimizer, model.moments, model.averaged, model.state, model.mask
         else:
-            owned = model.params, model.grads, model.state
+            owned = model.params, model.grads, model.state, model.mask
         if self._owned is None or len(self._owned) != len(owned) or any(map(operator.is_not, self._owned, owned)):
             self._owned, self._calls = owned, {}
         if threads not in self._calls:

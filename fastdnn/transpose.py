@@ -21,6 +21,22 @@ def _lanes_typing(typingctx, like):
 _lanes = intrinsic_of(1, _lanes_typing)
 
 
+def turned_block(builder, rows):
+    """The transpose of a square of numbers, as many LLVM vectors as each has lanes: a butterfly of shuffles."""
+    step = len(rows) // 2
+    while step:  # after the step d, index bit d has changed places between row and lane
+        mixed = list(rows)
+        for i in range(len(rows)):
+            if not i & step:
+                low = [j if not j & step else len(rows) + j - step for j in range(len(rows))]
+                high = [j + step if not j & step else len(rows) + j for j in range(len(rows))]
+                for place, lanes in ((i, low), (i + step, high)):
+                    lanes = ir.Constant(ir.VectorType(INT32, len(rows)), lanes)
+                    mixed[place] = builder.shuffle_vector(rows[i], rows[i + step], lanes)
+        rows, step = mixed, step // 2
+    return rows
+
+
 def _transpose_block_typing(typingctx, source, target, lds, ldt):
     real = source.dtype
 
@@ -28,18 +44,7 @@ def _transpose_block_typing(typingctx, source, target, lds, ldt):
         e = Emit(builder, real)
         source, target, lds, ldt = values
         rows = [e.load(e.at(source, builder.mul(lds, ir.Constant(INT64, i)))).v for i in range(e.width)]
-        step = e.width // 2
-        while step:  # a butterfly of shuffles: after the step d, index bit d has changed places between row and lane
-            mixed = list(rows)
-            for i in range(e.width):
-                if not i & step:
-                    low = [j if not j & step else e.width + j - step for j in range(e.width)]
-                    high = [j + step if not j & step else e.width + j for j in range(e.width)]
-                    for place, lanes in ((i, low), (i + step, high)):
-                        lanes = ir.Constant(ir.VectorType(INT32, e.width), lanes)
-                        mixed[place] = builder.shuffle_vector(rows[i], rows[i + step], lanes)
-            rows, step = mixed, step // 2
-        for i, row in enumerate(rows):
+        for i, row in enumerate(turned_block(builder, rows)):
             e.store(Vec(e, row), e.at(target, builder.mul(ldt, ir.Constant(INT64, i))))
         return context.get_dummy_value()
 

@@ -15,7 +15,19 @@ from .network import Best, Network, Trained, check_layers
 from .optimizers import Optimizer, get_optimizer
 from .specs import check_count
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+def check_dtype(dtype):
+    """(float type of values, name of that of products in training) of what a model is told; ValueError if it is none."""
+    try:
+        named = isinstance(dtype, str) and dtype == "bfloat16"  # NumPy has no such type
+        name = dtype if named else np.dtype(dtype).name if dtype is not None else None
+    except TypeError:
+        name = None
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    return np.dtype("float32" if name == "bfloat16" else name), name
 
 
 def _of_training(name, doc):
@@ -26,16 +38,13 @@ def _of_training(name, doc):
 class Weights:
     """Base of `Model`: a network with its parameters, built, seen from all sides, copied."""
 
+    _mask = None
+
     def __init__(self, layers, loss, optimizer, dtype, random_state):
         layers = check_layers(layers)
-        try:
-            name = np.dtype(dtype).name if dtype is not None else None
-        except TypeError:
-            name = None
-        if name not in DTYPES:
-            raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+        self._dtype, self._precision = check_dtype(dtype)
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
-        self._dtype, self.seed = np.dtype(name), rng.check_seed(random_state)
+        self.seed = rng.check_seed(random_state)
         self.trained, self.bindings, self._grads = Trained(), {}, None  # bindings: of `steps`
         self.kept_program = None  # of `training`
 
@@ -43,8 +52,13 @@ class Weights:
 
     @property
     def dtype(self) -> np.dtype:
-        """The float type, fixed."""
+        """The float type of all values, fixed."""
         return self._dtype
+
+    @property
+    def precision(self) -> str:
+        """Of the products of training, fixed: "bfloat16", or the name of `dtype`."""
+        return self.__dict__.get("_precision", self._dtype.name)  # pickles of before have none
 
     @property
     def layout(self):
@@ -98,6 +112,37 @@ class Weights:
         self.trained.averaged = None
         if self.trained.moments is not None:
             self.optimizer.start(self.params, self.trained.moments)
+        self.clear_pruned()
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """What is pruned (see `fastdnn.compress`): 0 where a parameter stays 0 in all trainings, else 1; None: nothing is.
+
+        A flat array like `params`, not to be written to; another one, or None, may be assigned. The gradient of what is
+        pruned is 0.
+        """
+        return self._mask
+
+    @mask.setter
+    def mask(self, mask):
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.shape != self.params.shape:
+                raise ValueError(f"mask must be a flat array like params, of shape {self.params.shape}, got {mask.shape}")
+            mask = realigned((mask != 0).astype(self.dtype))
+            mask.flags.writeable = False  # copies of the model share it
+        self._mask = mask
+        self.clear_pruned()
+
+    def clear_pruned(self) -> None:
+        """Zero what is pruned and all that the optimizer remembers of it: with gradients of 0 that stays so."""
+        if self._mask is None:
+            return
+        self.make_writable()
+        pruned, trained = self._mask == 0, self.trained
+        flats = [self.params, *(a for a in (trained.averaged, trained.moments) if a is not None)]
+        for flat in flats:
+            flat.reshape(-1, self.layout.size)[:, pruned] = 0
 
     # ------------------------------------------------------------ building
 
@@ -131,7 +176,7 @@ class Weights:
                 source = rng.generator(self.seed, rng.WEIGHTS, i)
                 entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
-        self._grads, self.trained = None, Trained()
+        self._grads, self.trained, self._mask = None, Trained(), None
         self.start_states()
         return self
 

@@ -28,6 +28,7 @@ CASES = {
     "checkpoints": ({}, 0),
     "adult": ({"epochs": 15}, 0.85),
     "adversarial": ({"epochs": 10}, 0.4),
+    "pruning": ({"epochs": 30, "hidden": (128, 64)}, 0.95),
 }
 
 
@@ -202,8 +203,36 @@ def test_fashion_mnist_refuses_other_files(tmp_path):
 
 def test_every_example_is_tested():
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {*CASES, "regression", "fashion_mnist", "regularized", "quantiles", "small_data", "own_parts", "pictures",
-                              "images", "image_pictures", "time_series", "text_generation", "surnames", "sentences",
-                              "forecast", "spoken", "anomaly", "gan_modes", "gan_images", "autoencoder", "moving",
-                              "board_games", "tic_tac_toe", "connect_four", "cartpole", "style", "saliency",
-                              "tables", "tables_search"}  # fmt: skip
+    assert names == {
+        *CASES,
+        "regression",
+        "fashion_mnist",
+        "regularized",
+        "quantiles",
+        "small_data",
+        "own_parts",
+        "pictures",
+        "images",
+        "image_pictures",
+        "time_series",
+        "text_generation",
+        "surnames",
+        "sentences",
+        "forecast",
+        "spoken",
+        "anomaly",
+        "gan_modes",
+        "gan_images",
+        "autoencoder",
+        "moving",
+        "board_games",
+        "tic_tac_toe",
+        "connect_four",
+        "cartpole",
+        "style",
+        "saliency",
+        "tables",
+        "tables_search",
+        "serve",
+        "serve_load",
+    }  # fmt: skip; the last two: see test_serving

@@ -170,7 +170,7 @@ def test_out():
         (("float16",), "dtype must be one of 'float32'"),
         (("float32", np.zeros((3, 31))), "calibration is of dtype='int8' only"),
         (("int8", None, 20), "percentile"),
-        (("int8", np.full((3, 31), np.nan)), "finite"),
+        (("int8", np.full((3, 31), np.nan)), "Input X contains NaN"),
     ],
 )
 def test_messages(arguments, words):

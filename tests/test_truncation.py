@@ -44,6 +44,22 @@ def test_windows_of_steps_give_the_same_gradient(name, ids, masked, loss, monkey
         np.testing.assert_allclose(windowed, whole, rtol=1e-11, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", WINDOWED)
+@pytest.mark.parametrize("ids", [False, True])
+def test_a_program_in_windows_is_used_again(name, ids):
+    """A second fit takes the program of the first, and the same steps from the same parameters."""
+    rng = np.random.default_rng(0)
+    parts = [layers.Embedding(9, 4), *WINDOWED[name]] if ids else WINDOWED[name]
+    X = rng.integers(0, 9, (8, 12)) if ids else rng.standard_normal((8, 12, 4))
+    model = Model(parts, "cross_entropy", optimizers.SGD(0.1), "float64", random_state=0).build(X.shape[1:])
+    y, first, found = rng.integers(0, 3, (8, 12)), model.params.copy(), []
+    for _ in range(3):
+        model.params = first
+        model.fit(X, y, batch_size=8, shuffle=False)
+        found.append(model.params.copy())
+    np.testing.assert_array_equal(found[1:], found[:-1])
+
+
 def test_windows_of_steps_take_the_memory_of_one():
     parts = [layers.LSTM(64, return_sequences=True, truncate=10), layers.Dense(3)]
     X, y = np.random.default_rng(0).standard_normal((64, 100, 8), "float32"), np.arange(6400).reshape(64, 100) % 3

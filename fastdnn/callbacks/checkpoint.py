@@ -82,6 +82,8 @@ class ModelCheckpoint(Callback):
             values = fit.history.get(self._key, [])
             value = self._sign * values[epoch] if epoch < len(values) else math.nan
             path = self._name(fit, epoch)
+            if any(map(fit.history.pruned, range(epoch + 1 - self.every, epoch + 1))):
+                self._outdate()
             if self.best_only and value == value and os.path.exists(path):
                 self.saved_ = sorted([(v, p) for v, p in self.saved_ if p != path] + [(value, path)])[-self.keep :]
 
@@ -92,9 +94,15 @@ class ModelCheckpoint(Callback):
             epoch=epoch + 1, **{name: values.get(name, math.nan) for name in self._fields if name != "epoch"}
         )
 
+    def _outdate(self):
+        """Take what is saved for worse than what comes: the network was pruned further."""
+        self.saved_ = [(-math.inf, path) for _, path in self.saved_]
+
     def on_epoch_end(self, fit):
         self._seen = fit.model.step
         ends = not self.best_only and (fit.history.stopped is not None or fit.epoch >= fit.epochs)
+        if self.best_only and (fit.pruning or fit.history.pruned(fit.epoch - 1)):
+            self._outdate()
         if fit.epoch % self.every == 0 or ends:
             self._save(fit, self._sign * fit.value(self._key) if self.best_only else float(fit.epoch))
 

@@ -66,6 +66,8 @@ class EarlyStopping(Callback):
         self.best_, self.best_epoch_ = -self._sign * math.inf, None
         values = fit.history.get(self._key, [])
         for epoch, value in enumerate(values):
+            if fit.history.pruned(epoch):
+                self._forget()
             self._better(epoch, value)
         self._best = fit.best_of(self.best_epoch_) if self.restore_best else None
         self._since = -1
@@ -83,6 +85,10 @@ class EarlyStopping(Callback):
         if self.best_epoch_ is not None:
             self._best.keep(fit.model.network, now)
 
+    def _forget(self):
+        """Begin to judge anew, with a network that was pruned further: it is not to be compared with those of before."""
+        self.best_, self.best_epoch_ = -self._sign * math.inf, None
+
     def _better(self, epoch, value):
         better = self._sign * (value - self.best_) > self.min_delta if self.best_epoch_ is not None else value == value
         if better:
@@ -91,8 +97,13 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, fit):
         value = fit.value(self._key)
+        if fit.pruning or fit.history.pruned(fit.epoch - 1):
+            self._forget()
+            self._since = fit.epoch - 1
         if self._better(fit.epoch - 1, value) and self.restore_best:
             self._best.keep(fit.model.network, self.best_epoch_)
+        if fit.pruning:  # what is to come is what is wanted
+            return None
         if self.threshold is not None and self._sign * (value - self.threshold) >= 0:
             return f"{self._key} reached {value:.6g}, the threshold being {self.threshold:.6g}"
         waited = fit.epoch - 1 - max(self._since, -1 if self.best_epoch_ is None else self.best_epoch_)

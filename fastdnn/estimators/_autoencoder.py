@@ -255,13 +255,15 @@ class BaseAutoencoder(NestedParameters, ClassNamePrefixFeaturesOutMixin, Transfo
         X : ndarray of shape (n_samples, n_features) or (n_samples, ...)
         """
         check_is_fitted(self)
-        model, whole = self.model_, self.model_.network
-        Z = check_array(Z, dtype=model.dtype)
-        layers = whole.layers[self.n_encoder_layers_ :]
-        encoder = Layout(whole.layers[: self.n_encoder_layers_], whole.layout.shapes[0])
+        return self.model_._infer(self._decoder(), check_array(Z, dtype=self.model_.dtype), False)
+
+    def _decoder(self):
+        """The `Network` behind the code."""
+        whole, n = self.model_.network, self.n_encoder_layers_
+        layers, encoder = whole.layers[n:], Layout(whole.layers[:n], whole.layout.shapes[0])
         layout = Layout(layers, (self.n_components_,))  # its parameters stand behind the encoder's
         params, state = whole.params[whole.layout.size - layout.size :], whole.state[encoder.state_size :]
-        return model._infer(Network(layers, whole.loss, layout, params, state, []), Z, False)
+        return Network(layers, whole.loss, layout, params, state, [])
 
     def reconstruction_error(self, X: ArrayLike) -> np.ndarray:
         """Mean squared difference of the numbers of each sample and of what becomes of it on its way through a code.

@@ -23,9 +23,11 @@ from ..schedules import Schedule, get_schedule
 from ..sources import Source
 from ..validation import SPLITS, take
 from ._bridge import Bridge, callbacks_of
+from ._freezing import Freezable
 from ._parameters import NestedParameters, made_optimizer
 from ._predict import checked, predictions
 from ._restore import unchanged_on_error
+from ._sklearn import ToSklearn
 from ._steps import steps_of, takes_ids
 
 
@@ -34,7 +36,15 @@ def rows_of(given, checked, rows):
     return _safe_indexing(given if hasattr(given, "iloc") or hasattr(given, "filter") else checked, rows)
 
 
-class BaseDNN(NestedParameters, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseDNN(
+    Freezable,
+    ToSklearn,
+    NestedParameters,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     """Base of DNNClassifier and DNNRegressor; not for direct use."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention

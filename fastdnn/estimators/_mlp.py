@@ -23,14 +23,16 @@ from ..schedules import Schedule
 from ..sources import Source
 from ..specs import check_number
 from ._bridge import callbacks_of
+from ._freezing import Freezable
 from ._mlp_solver import SOLVERS
 from ._mlp_solving import Solving
 from ._predict import predictions
 from ._restore import unchanged_on_error
+from ._sklearn import FromSklearn, ToSklearn
 from ._weights import views, weights_property, write_all
 
 
-class BaseMLP(Solving, CallbackSupportMixin, BaseEstimator):
+class BaseMLP(Freezable, ToSklearn, FromSklearn, Solving, CallbackSupportMixin, BaseEstimator):
     """Base of MLPClassifier and MLPRegressor; not for direct use."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention

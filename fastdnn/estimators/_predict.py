@@ -2,10 +2,9 @@
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils.validation import validate_data
 
 from ..inference import chunks
-from ..inputs import check_sparse, refuse_texts
+from ..inputs import check_samples
 from ._steps import takes_ids
 
 
@@ -21,17 +20,7 @@ def predictions(estimator, model, X):
 
 def checked(estimator, model, X):
     """X as scikit-learn checks it, with numbers that the network's float type holds."""
-    check_sparse(X)
-    if takes_ids(estimator):
-        refuse_texts(X)
-    nd = len(model.layout.shapes[0]) > 1
-    X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False, allow_nd=nd)
-    if takes_ids(estimator):
-        return X
-    numbers = X.data if scipy.sparse.issparse(X) else X
-    if numbers.dtype != model.dtype and numbers.size and np.abs(numbers).max() > np.finfo(model.dtype).max:
-        raise ValueError(f"Input X contains infinity or a value too large for {model.dtype!r}, the network's float type.")
-    return X
+    return check_samples(estimator, X, model.layout.shapes[0], model.dtype, takes_ids(estimator))
 
 
 def winners(estimator, model, X, all_predictions):

@@ -13,18 +13,20 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ..callbacks import Callback
+from ..frozen.tables import FrozenTable
 from ..preprocessing.table import TableReader
 from ..specs import check_count, check_number
 from ..tabular.ensemble import Ensemble
 from ..tabular.features import Features
 from ..tabular.recipe import TINY, recipes_for
+from ._freezing import Freezable
 from ._restore import unchanged_on_error
 from ._tabular_insight import Insight
 
 HELD = 2000  # most rows that are kept for `feature_importances_`
 
 
-class BaseTabular(Insight, BaseEstimator):
+class BaseTabular(Freezable, Insight, BaseEstimator):
     """Base of TabularClassifier and TabularRegressor; not for direct use."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
@@ -151,6 +153,27 @@ class BaseTabular(Insight, BaseEstimator):
     def _matrix(self, X):
         check_is_fitted(self)
         return self._features.transform(*self._reader.transform(X))
+
+    def _freeze_network(self, dtype, calibration, percentile):
+        Z = None if calibration is None else self._matrix(calibration)
+        check_is_fitted(self)
+        kinds, task = self.ensemble_.kinds, self._task
+        members = [(kind, model) for kind in kinds for model in kind.models]
+        return FrozenTable(
+            self._reader,
+            self._features,
+            [model.freeze(dtype, Z, percentile) for _, model in members],
+            [kind.weight / len(kind.models) for kind, _ in members],
+            [task.scale_of(kind.recipe) for kind, _ in members],
+            **self._frozen_end(),
+        )
+
+    def _frozen_end(self):
+        """What comes behind the mean of the networks, as `FrozenTable` takes it."""
+        return {}
+
+    def _kind_of_samples(self):
+        return "table"
 
     def _predictions(self, X):
         """(n, k) mean of the networks' predictions, calibrated, float64."""

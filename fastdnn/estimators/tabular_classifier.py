@@ -159,6 +159,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _final(self, p):
         return p if self._multilabel else tempered(p, self.temperature_)
 
+    def _frozen_end(self):
+        return {} if self._multilabel else {"temperature": self.temperature_}
+
+    def _kind_of_task(self):
+        return "multilabel" if self._multilabel else "multiclass"
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
 

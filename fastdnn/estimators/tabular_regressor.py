@@ -158,9 +158,21 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _final(self, p):
         return p if self._shift is None else self._task.near(self._task.ordered(p + self._shift))
 
+    def _frozen_end(self):
+        if self.quantiles is None:
+            return {}
+        limits = None if self._shift is None else self._task.limits
+        return {"quantiles": self._task.quantiles, "shift": self._shift, "limits": limits}
+
+    def _kind_of_numbers(self, predictor):
+        return self._is_flat(), None if self.quantiles is None else self._task.quantiles.tolist()
+
+    def _is_flat(self):
+        """Whether targets were of shape (n,), and one number is predicted of each row."""
+        return self._flat and (self.quantiles is None or np.ndim(self.quantiles) == 0)
+
     def _shaped(self, p):
-        """(n,) where targets were of that shape, and one number is predicted of each row."""
-        return p[:, 0] if self._flat and (self.quantiles is None or np.ndim(self.quantiles) == 0) else p
+        return p[:, 0] if self._is_flat() else p
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions for the rows of a table.
@@ -206,7 +218,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return np.full(len(Z), 0 if target is None else int(target))
 
     def _slopes(self, recipe, numbers, scores, base):
-        scale, k = self._task.scale(recipe), self._task.n_outputs
+        scale, k = self._task.scale_of(recipe), self._task.n_outputs
         at, rest = (scale.inverse(np.repeat(z[:, None], k, axis=1))[np.arange(len(z)), numbers] for z in (scores, base))
         steep = np.abs(scores - base) > 1e-6
         return np.where(steep, (at - rest) / np.where(steep, scores - base, 1), 0.0)

@@ -1,7 +1,10 @@
 """Ranges of what products get, measured on samples."""
 
+import math
+
 import numpy as np
 
+from ..inference import chunks
 from ..layers.base import Layer
 from ..layout import Layout
 from ..losses import SquaredError
@@ -27,22 +30,29 @@ def ranges_of(predictor, X, percentile):
     """{id of a layer: (least, largest) number} that each product of a folded network gets for the samples X."""
     model, found = predictor.model, {}
     whole = model.network
+    X = model._source(X.toarray() if hasattr(X, "tocsr") else X, whole.layout)  # finite, as the network reads it
     for number, (_, leaf) in enumerate(whole.layout.leaves):
-        if isinstance(leaf, PRODUCTS):
+        if type(leaf) in PRODUCTS:
             if number == 0:
-                values = np.asarray(X, np.float64)
+                values = [X.arrays[0].astype(model.dtype)]
             else:
                 layers = (FirstLeaves(whole.layout.leaves[:number]),)
                 layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
                 part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
-                values = model._infer(part, X, True)
-            found[id(leaf)] = _range(values[np.isfinite(values)], percentile)
+                values = (model._infer(part, X.take(rows), True) for rows in chunks(X.n, math.prod(layout.shapes[-1])))
+            found[id(leaf)] = _range(values, percentile)
     return found
 
 
 def _range(values, percentile):
-    """The least and largest of most of the numbers; 0 lies between them."""
-    if not len(values):
-        raise ValueError("calibration has no finite numbers")
-    low, high = np.percentile(values, [100 - percentile, percentile]) if percentile < 100 else (values.min(), values.max())
+    """The least and largest of most of the numbers of some arrays; 0 lies between them."""
+    ends = []
+    for each in values:
+        each = each[np.isfinite(each)]
+        if len(each):
+            ends.append(np.percentile(each, [100 - percentile, percentile]) if percentile < 100 else (each.min(), each.max()))
+    if not ends:
+        raise ValueError("calibration must have samples for which all layers give finite numbers")
+    # Of percentiles in pieces the mean: pieces are of millions of numbers.
+    low, high = np.mean(ends, axis=0) if percentile < 100 else (min(e[0] for e in ends), max(e[1] for e in ends))
     return min(float(low), 0.0), max(float(high), 0.0, min(float(low), 0.0) + LEAST)

@@ -8,7 +8,8 @@ from ..layers import Activation, BatchNorm, Columns, Conv1D, Conv2D, Dense, Resi
 from ..layers.augmentation import Augmentation
 from ..layers.noise import Noise
 
-PRODUCTS = Dense, Conv1D, Conv2D  # layers whose outputs stand on the last axis of a kernel
+PRODUCTS = Dense, Conv1D, Conv2D  # layers whose outputs stand on the last axis of a kernel; not classes made of them
+OWN_MODULES = Noise.__module__, Augmentation.__module__  # whose layers pass samples on in inference; others' may not
 
 
 class Part(NamedTuple):
@@ -43,7 +44,7 @@ def parts_of(layers, prefix, values, change=None):
     found = []
     for i, layer in enumerate(layers):
         key = f"{prefix}{i}.{layer.name}"
-        if isinstance(layer, Noise | Augmentation):
+        if isinstance(layer, Noise | Augmentation) and type(layer).__module__ in OWN_MODULES:
             continue
         part = _part(layer, key, values, change)
         if not (found and _absorbed(found, part)):
@@ -53,9 +54,9 @@ def parts_of(layers, prefix, values, change=None):
 
 def _part(layer, key, values, change):
     """The `Part` of one layer; those inside it are folded where it has some."""
-    if isinstance(layer, Residual) and (inside := parts_of(layer.layers, f"{key}.", values, change)):
+    if type(layer) is Residual and (inside := parts_of(layer.layers, f"{key}.", values, change)):
         return Part(Residual([part.layer for part in inside]), [{}, *_leaves_of(inside), {}])
-    if isinstance(layer, Columns):
+    if type(layer) is Columns:
         return _columns(layer, key, values, change)
     arrays = [_arrays_of(leaf_key, values) for leaf_key, _ in layer.leaves(key)]
     return _undivided(Part(layer, arrays))
@@ -94,7 +95,7 @@ def _arrays_of(leaf_key, values):
 def _undivided(part):
     """A product whose kernel is divided by its norm as one whose kernel is the quotient."""
     layer = part.layer
-    if not (isinstance(layer, PRODUCTS) and layer.spectral_norm):
+    if type(layer) not in PRODUCTS or not layer.spectral_norm:
         return part
     arrays = {name: a for leaf in part.arrays for name, a in leaf.items()}
     kernel = np.asarray(arrays["kernel"], np.float64)
@@ -107,11 +108,11 @@ def _undivided(part):
 def _absorbed(found, part):
     """Whether the part before has taken this one into itself."""
     before = found[-1]
-    if not isinstance(before.layer, PRODUCTS) or before.layer.activation != "identity":
+    if type(before.layer) not in PRODUCTS or before.layer.activation != "identity":
         return False
-    if isinstance(part.layer, BatchNorm):
+    if type(part.layer) is BatchNorm:
         found[-1] = _normalized(before, part)
-    elif isinstance(part.layer, Activation):
+    elif type(part.layer) is Activation:
         found[-1] = before._replace(layer=before.layer.replace(activation=part.layer.activation))
     else:
         return False

@@ -13,9 +13,11 @@ from ..layers import Conv1D, Conv2D, Dense
 from ..layers.activation_function import activated, get_activation
 from ..layers.base import sample_rows
 from ..layers.windows import window_op
-from ..narrowing import PAIR, QUAD, gemm_of_pairs, gemm_of_quads, packed, quantized, rounded, widened
-from .narrow_kernels import BLOCK_ROWS, NARROW, pairs_forward, pairs_of_images, quads_forward, quads_of_images
+from ..narrowing import MOST_QUADS, PAIR, QUAD, gemm_of_pairs, gemm_of_quads, packed, quantized, rounded, widened
+from ..saving.errors import ModelFormatError
+from .narrow_kernels import BLOCK_ROWS, LEAST_RANGE, NARROW, pairs_forward, pairs_of_images, quads_forward, quads_of_images
 
+MOST_RANGE = 1e38
 ROOM = 64  # numbers behind narrow rows: the last word of a run of a kernel may reach over its end
 
 
@@ -28,7 +30,7 @@ class Narrow:
         "kernel", uint16 (bfloat16) or int8; "bias", float32; of int8 "scale", float32.
     """
 
-    record = NARROW
+    record, real = NARROW, "float32"  # float type of the networks that it may be in
     arrays_ = None
     range = None
     takes_sparse = passing_gradients = False
@@ -43,6 +45,12 @@ class Narrow:
         """{name: (shape, dtype)} of `arrays_`, for samples of that shape."""
         kernel = tuple(self.kernel_shape(input_shape))
         return {"kernel": (kernel, self.dtype)} | {name: (kernel[-1:], np.dtype(np.float32)) for name in self.vectors}
+
+    def check_arrays(self):
+        """ModelFormatError unless sums of products of the arrays fit int32: kernels trust them."""
+        kernel = self.arrays_["kernel"]
+        if self.p == QUAD and (kernel.min() < -127 or kernel.size // kernel.shape[-1] > MOST_QUADS):
+            raise ModelFormatError(f"the kernel of {self!r} has -128 among its numbers, or too many of them")
 
     def emit(self, op, builder):
         if builder.with_gradient:
@@ -146,8 +154,9 @@ def checked_range(given):
     """A range as a pair of float with 0 between them, or None."""
     if given is None:
         return None
-    low, high = (float(x) for x in given)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= 0 <= high and high - low > 1e-30):
+    good = isinstance(given, (list, tuple)) and len(given) == 2 and all(isinstance(x, (int, float)) for x in given)
+    low, high = map(float, given) if good else (1.0, 0.0)
+    if not (low <= 0 <= high and LEAST_RANGE < high - low < MOST_RANGE):
         raise ValueError(f"range must be two finite numbers with 0 between them, got {given!r}")
     return low, high
 
@@ -234,7 +243,7 @@ def narrowed(layer, kernel, bias, dtype, range=None):
     """The layer of that dtype that takes the place of a product, or None where there is none."""
     cls = NARROW_LAYERS.get(dtype, {}).get(type(layer))
     k = kernel.size // kernel.shape[-1]
-    if cls is None or getattr(layer, "groups", 1) > 1 or (dtype == "int8" and k > MOST_BYTES):
+    if cls is None or getattr(layer, "groups", 1) > 1 or (dtype == "int8" and k > MOST_QUADS):
         return None
     kept = {name: value for name, value in layer.settings().items() if name in KEPT}
     ranged = {"range": range} if range is not None and dtype == "int8" else {}
@@ -242,4 +251,3 @@ def narrowed(layer, kernel, bias, dtype, range=None):
 
 
 KEPT = {"units", "filters", "kernel_size", "strides", "padding", "dilation_rate", "activation"}
-MOST_BYTES = (2**31 - 1) // (255 * 127)  # numbers of a sum of products of bytes that cannot leave int32: 66,311

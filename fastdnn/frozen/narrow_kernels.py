@@ -40,7 +40,7 @@ NARROW = fields(
     "narrow_row", "block", "channels", "inside", "numbers", "fills", "runs_w", "run_w", "runs_h", "run_h",
 )  # fmt: skip
 BLOCK_ROWS = 112  # of a product at once: a multiple of the tile's 14; 112 x 784 bytes and their kernel fit the second cache
-LEAST_RANGE = 1e-30  # below it all numbers of a row are 0
+LEAST_RANGE = 1e-30  # steps, and ranges, below it are 0
 
 
 @row_op(4, 1, scalars=2)
@@ -134,10 +134,11 @@ def steps(op, work, high, low):
         return real(work, 1.0) / step, step, zero
     nothing = real(work, 0.0)
     high, low = high if high > nothing else nothing, low if low > nothing else nothing
-    if high + low < real(work, LEAST_RANGE):
+    step = high / real(work, 255.0) + low / real(work, 255.0)  # their sum may be infinite
+    if step < real(work, LEAST_RANGE):
         return nothing, nothing, nothing
-    inverse = real(work, 255.0) / (high + low)
-    return inverse, (high + low) / real(work, 255.0), real(work, float(int(low * inverse + real(work, 0.5))))
+    inverse = real(work, 1.0) / step
+    return inverse, step, real(work, float(int(low * inverse + real(work, 0.5))))
 
 
 @inner

@@ -1,5 +1,9 @@
 """A network that only predicts."""
 
+import numpy as np
+
+from ..inference import chunks
+from ..inputs import check_sparse
 from .files import load_network, own_arrays, save_predictor
 from .report import summary
 
@@ -73,10 +77,27 @@ class Predictor:
         -------
         ndarray of shape (n, *output_shape), float32 (float64 with that dtype)
         """
-        return self.model.predict(X, lengths, out)
+        return (
+            self._by_parts(X, lambda rows: self.model.predict(rows, lengths), out)
+            if self._is_sparse(X)
+            else (self.model.predict(X, lengths, out))
+        )
+
+    def _is_sparse(self, X):
+        """Whether X is a sparse matrix that the first layer cannot read itself."""
+        return hasattr(X, "tocsr") and not self.model.layers[0].takes_sparse
+
+    def _by_parts(self, X, f, out=None):
+        """f of the rows of a sparse matrix, dense, some at a time."""
+        X = X.tocsr()
+        check_sparse(X)
+        found = [f(X[part].toarray()) for part in chunks(max(1, X.shape[0]), X.shape[1])]
+        return np.concatenate(found, out=out)
 
     def forward(self, X, lengths=None):
         """Raw scores, before the loss's link: as `Model.forward`."""
+        if self._is_sparse(X):
+            return self._by_parts(X, lambda rows: self.model.forward(rows, lengths=lengths))
         return self.model.forward(X, lengths=lengths)
 
     def summary(self):

@@ -2,14 +2,16 @@
 
 import math
 
-from .._dots import byte_product, has_bfloat16
+from .._dots import bfloat16_product, byte_product
 from .files import own_arrays
+
+PLACES = "indices", "starts"  # arrays that are no weights, but say where these belong
 
 
 def _instruction(dtype):
     """What products of that dtype are made with on this processor."""
     if dtype == "bfloat16":
-        return "vdpbf16ps" if has_bfloat16() else "float32, widened while loading"
+        return bfloat16_product()
     return byte_product() or "16-bit products"
 
 
@@ -22,7 +24,7 @@ def summary(predictor):
             continue
         own = own_arrays(leaf)
         entries = [e for e in (*layout.entries, *layout.states) if e.layer == i]
-        count = sum(a.size for a in own.values()) + sum(math.prod(e.shape) for e in entries)
+        count = sum(a.size for name, a in own.items() if name not in PLACES) + sum(math.prod(e.shape) for e in entries)
         size = sum(a.nbytes for a in own.values()) + sum(math.prod(e.shape) for e in entries) * model.dtype.itemsize
         rows.append((f"{key}  {leaf!r}"[:100], str(layout.shapes[i + 1]), f"{count:,}", f"{size:,}"))
     widths = [max(len(row[c]) for row in rows) for c in range(4)]

@@ -43,13 +43,13 @@ from ..specs import Spec
 # of `TOUCHED`. Elements of x and of dy of a sample that are kept for a gradient of all samples of a batch at once. Of a
 # product whose kernel is normalized: the number of the op that divides by the norm (0: none), whose kernels are `derive`,
 # which finds the norm anew after the kernel has changed, and `correct`, which makes of the gradient of the quotient that of
-# the kernel.
+# the kernel. What the gradient of products of bfloat16 reads in place of the rows at x and dy (0: these): pairs of rows.
 OP = Record(
     "forward", "backward", "gradient", "refresh", "sync_forward", "sync_backward",
     "sample_rows", "n_in", "n_out", "ld_in", "ld_out", "x", "y", "dx", "dy",
     "saved", "derivative", "clamps", "by_rows", "key", "adds", "plain",
     "dy_slot", "dy_sample", "dx_slot", "dx_sample", "touched", "kept_in", "kept_out",
-    "spectral", "derive", "correct", size=88,
+    "spectral", "derive", "correct", "pairs_x", "pairs_dy", size=88,
 )  # fmt: skip
 
 # What one call works on: addresses (0: none) and counts. `slot`: number of the scratch of whoever runs it; `adds`: see `OP`;
@@ -200,6 +200,7 @@ class Layer(Spec):
         False  # whether its kernels find gradients by `dy_base` and `dx_base`, so that they can be there for a chunk
     )
     takes_windows = False  # whether it needs scratch of its own (`builder.new_scratch`) or moments of whole samples
+    rows_at_once = 32  # rows of samples that predictions take at once at the least
     recurrent = False  # whether it takes samples through their steps one after the other: many at once are faster
     sees_mask = go_backwards = False  # whether it leaves out steps that do not count; takes them from the last to the first
     mixes_steps = False  # whether rows of its output are no longer steps of the sequences that it takes
@@ -235,6 +236,10 @@ class Layer(Spec):
     def widest_row(self, input_shape):
         """Numbers of the longest row that its kernels take from `ZEROS`, beyond those of its input and output."""
         return 0
+
+    def has_pairs(self, input_shape):
+        """Whether its products are of bfloat16, for samples of that shape, in a training where the model's are."""
+        return False
 
     def flops(self, input_shape):
         """Floating-point operations of the way forward of one sample: what threads and slices are chosen by."""

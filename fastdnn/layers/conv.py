@@ -8,6 +8,7 @@ from ..gemm import CLAMP, MASK, new_product, padded, whole_blocks, whole_columns
 from ..specs import check_count
 from .activation_function import activated, call_on_tile, get_activation
 from .base import ZEROS, dx_base, dy_base, op_kernel
+from .conv_pairs import CONV_PAIRS, conv_pairs_op, fills_words
 from .conv_products import (
     CONV,
     add_columns,
@@ -23,6 +24,7 @@ from .conv_products import (
     turned_op,
 )
 from .dense import DENSE, dense_op
+from .dense_pairs import large_enough
 from .narrow_products import narrow_correlate, narrow_kernel_gradient, narrow_op, narrow_spread
 from .weighted import Weighted
 from .windows import (
@@ -100,10 +102,18 @@ class Conv(Weighted):
         """Whether each pixel is multiplied by itself: a dense layer on the last axis."""
         return self.groups == 1 and all(a.kernel == a.stride == 1 and a.before == a.after == 0 for a in axes)
 
+    def has_pairs(self, input_shape):
+        if self.is_plain_product(self.axes(input_shape)):
+            return large_enough(input_shape[-1], self.filters)
+        return fills_words(input_shape[-1], self.filters, self.groups)
+
     def emit(self, op, builder):
         axes = self.axes(builder.input_shape)
         if self.is_plain_product(axes) and not builder.packed:
             dense_op(DENSE.on(op.table), builder, self, self.filters)
+            return
+        if builder.has_pairs and self.has_pairs(builder.input_shape):
+            conv_pairs_op(CONV_PAIRS.on(op.table), builder, self, axes)
             return
         window_op(op, builder, axes, self.filters)
         op.forward, op.backward, op.gradient = builder.addresses(conv_forward, conv_backward, conv_gradient)

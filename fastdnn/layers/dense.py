@@ -10,6 +10,7 @@ from ..specs import check_count
 from ..transpose import call_transpose, transpose
 from .activation_function import activated, call_on_tile, get_activation
 from .base import ONE, ZEROS, dx_base, dy_base, fields, op_kernel, sample, shard_rows
+from .dense_pairs import DENSE_PAIRS, dense_pairs_op, in_order, large_enough
 from .weighted import Weighted
 
 # Kernels: of products, of the transpose, of the activation. Offsets in `params` of the weights and the bias (-1: none); the
@@ -101,6 +102,9 @@ class Dense(Weighted):
     def parameters(self, input_shape):
         return self._kernel_and_bias("kernel", (input_shape[-1], self.units))
 
+    def has_pairs(self, input_shape):
+        return large_enough(input_shape[-1], self.units)
+
     def emit(self, op, builder):
         dense_op(op, builder, self, self.units)
 
@@ -108,6 +112,9 @@ class Dense(Weighted):
 def dense_op(op, builder, layer, n_out, kernel="kernel"):
     """Fill in the op of a layer with a Dense's activation and bias, a product of the last axis and the parameter `kernel`."""
     n_in = builder.input_shape[-1]
+    if builder.has_pairs and large_enough(n_in, n_out) and in_order(builder):
+        dense_pairs_op(DENSE_PAIRS.on(op.table), builder, layer, n_out, kernel)
+        return
     op.forward, op.backward, op.gradient = builder.addresses(dense_forward, dense_backward, dense_gradient)
     op.gemm, op.transpose = builder.addresses(gemm, transpose)
     op.n_in, op.n_out, op.ld_in, op.ld_out, op.sample_rows = n_in, n_out, padded(n_in), padded(n_out), builder.sample_rows

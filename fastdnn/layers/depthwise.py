@@ -13,6 +13,7 @@ from .activation_function import activated, call_on_tile, get_activation
 from .base import ZEROS, Layer, dx_base, dy_base, fields, op_kernel
 from .conv_products import axis_phases, bias_gradient, small_border
 from .dense import DENSE, dense_op
+from .dense_pairs import large_enough
 from .depthwise_rows import depthwise_row, nine_gradients, one_gradient, three_gradients
 from .weighted import Weighted
 from .windows import WINDOW_FIELDS, axes_of, check_image, check_padding, check_sizes, slot_scratch, window_op
@@ -254,6 +255,9 @@ class Pointwise(Layer):
     def parameters(self, input_shape):
         n_in, filters = input_shape[-1], self.separable.filters
         return self.separable._kernel_and_bias("pointwise", (1, 1, n_in, filters), (n_in, filters))
+
+    def has_pairs(self, input_shape):
+        return large_enough(input_shape[-1], self.separable.filters)
 
     def emit(self, op, builder):
         dense_op(op, builder, self.separable, self.separable.filters, "pointwise")

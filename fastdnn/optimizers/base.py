@@ -124,6 +124,17 @@ def limit(params, lo, rows, columns, stride, most):
                 params[lo + i * stride + j] *= factor
 
 
+@row_op(2, 1, whole=True)
+def _where_kept(g, kept):
+    return where(kept.equals(0.0), 0.0, g)
+
+
+@kernel(add_signature)
+def prune(grads, mask, lo, n):
+    """grads[lo:lo+n] = 0 where the mask is; n a multiple of 16."""
+    _where_kept(offset(grads, lo), offset(mask, lo), offset(grads, lo), n)
+
+
 def scalar_table(n, *values):
     """(n, SCALARS) float64, the first columns filled with the values (each a number or an array of n)."""
     table = np.zeros((n, SCALARS.size))

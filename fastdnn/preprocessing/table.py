@@ -120,12 +120,36 @@ class TableReader:
                 continue
             columns[place] = table.levels(place, name) if place in named else table.column(place, name)
             kinds.append(kind_of(name, columns[place], place in named))
-        self.columns_, self.kinds_ = names, [kind.kind for kind in kinds]
-        self.n_features_in_ = len(names)
-        self.has_names_ = table.labels is not None and all(isinstance(label, str) for label in table.labels)
-        self._places = None if table.labels is None else dict(zip(names, range(len(names)), strict=True))
-        self._lay_out(kinds)
+        has_labels = table.labels is not None
+        self._keep(kinds, has_labels, has_labels and all(isinstance(label, str) for label in table.labels))
         return self._read(table, range(len(names)), columns)
+
+    @classmethod
+    def of_kinds(cls, kinds, has_labels, has_names, estimator_name):
+        """A fitted reader of columns of these kinds; has_labels : whether columns are found by their names."""
+        reader = cls(estimator_name=estimator_name)
+        if len({kind.name for kind in kinds}) != len(kinds) or not kinds:
+            raise ValueError("the columns of a table must have different names")
+        reader._keep(kinds, has_labels, has_names)
+        return reader
+
+    def _keep(self, kinds, has_labels, has_names):
+        self.columns_, self.kinds_ = [kind.name for kind in kinds], [kind.kind for kind in kinds]
+        self.n_features_in_, self.has_names_ = len(kinds), has_names
+        self._places = dict(zip(self.columns_, range(len(kinds)), strict=True)) if has_labels else None
+        self._lay_out(kinds)
+
+    @property
+    def has_labels(self):
+        """Whether columns are found by their names."""
+        return self._places is not None
+
+    def column_kinds(self):
+        """The `Kind` of each column."""
+        found = [Kind(name) for name in self.columns_]
+        for place, kind, _ in self._kinds:
+            found[place] = kind
+        return found
 
     def transform(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Numbers and codes of a table.

@@ -77,10 +77,20 @@ class DateKind(Kind):
 
     def __init__(self, name, column):
         super().__init__(name)
-        self.zone = column.zone
         dates = column.values[~np.isnat(column.values)]
-        self.features = [f for f in CALENDAR if f not in CLOCK or (dates != dates.astype("datetime64[D]")).any()]
-        self.names = [f"{name}:{feature}" for feature in self.features]
+        self._keep(column.zone, [f for f in CALENDAR if f not in CLOCK or (dates != dates.astype("datetime64[D]")).any()])
+
+    @classmethod
+    def of_features(cls, name, zone, features):
+        """The kind of a column whose dates become these numbers."""
+        kind = cls.__new__(cls)
+        kind.name = name
+        kind._keep(zone, features)
+        return kind
+
+    def _keep(self, zone, features):
+        self.zone, self.features = zone, features
+        self.names = [f"{self.name}:{feature}" for feature in features]
 
     def numbers(self, column):
         """(n, names) float64: the numbers of the dates, NaN where missing."""
@@ -121,15 +131,25 @@ class LevelKind(Kind):
     """What has levels, which are told apart by `key`, by its text if both numbers and strings are among them."""
 
     by_level = True
+    all_levels = False  # whether those count that do not occur in fit
 
-    def __init__(self, name, column, all_levels=False):
+    def __init__(self, name, column):
         super().__init__(name)
-        there = range(len(column.levels)) if all_levels else occurring(column)
+        there = range(len(column.levels)) if self.all_levels else occurring(column)
         keys = [k for k in (key(column.levels[place]) for place in there) if k is not None]
         self.by_text = len({isinstance(k, str) for k in keys}) > 1
         self.found = list(dict.fromkeys(map(text, keys) if self.by_text else keys))
         if column.dtype not in ("category", "ordinal"):
             self.found.sort()
+        self._number("boolean" if column.dtype == "boolean" else self.kind)
+
+    @classmethod
+    def of_levels(cls, name, kind, levels, by_text):
+        """The kind of a column that has these levels, in the order of their numbers."""
+        found = cls.__new__(cls)
+        found.name, found.by_text, found.found = name, by_text, levels
+        found._number(kind)
+        return found
 
     def lookup(self, column, dtype, absent):
         """(n,): what the table `self.table` says of each row's level, `absent` where it says nothing."""
@@ -151,10 +171,11 @@ class LevelKind(Kind):
 class CategoryKind(LevelKind):
     """Codes of categories that have no order, or whose order does not matter."""
 
-    def __init__(self, name, column):
-        super().__init__(name, column)
-        self.kind = "boolean" if column.dtype == "boolean" else "category"
-        self.levels = self.found
+    kind = "category"
+
+    def _number(self, kind):
+        """Give the levels their numbers."""
+        self.kind, self.levels = kind, self.found
         self.table = dict(zip(self.levels, range(1, len(self.levels) + 1), strict=True))
 
     def codes(self, column):
@@ -165,11 +186,11 @@ class CategoryKind(LevelKind):
 class OrdinalKind(LevelKind):
     """Places of levels in the order that the column's type gives them, from 0."""
 
-    kind = "ordinal"
+    kind, all_levels = "ordinal", True
 
-    def __init__(self, name, column):
-        super().__init__(name, column, all_levels=True)
-        self.names = [name]
+    def _number(self, kind):
+        """Give the levels their numbers."""
+        self.names = [self.name]
         self.table = dict(zip(self.found, range(len(self.found)), strict=True))
 
     def numbers(self, column):

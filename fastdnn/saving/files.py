@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
+
+from numpy.typing import DTypeLike
 
 from .._guard import guard
 from ..specs import check_path
@@ -71,6 +73,84 @@ class Files:
         """
         return load_model(cls, path, parts, finite, max_bytes)
 
+    @classmethod
+    def from_onnx(
+        cls,
+        model: Any,
+        loss: Any = None,
+        optimizer: Any = "adam",
+        dtype: DTypeLike = "float32",
+        random_state: Any = None,
+        *,
+        input_shape: int | Sequence[int] | None = None,
+        output: str | None = None,
+        finite: bool = True,
+        max_bytes: int | None = None,
+    ) -> Self:
+        """A model from an ONNX file, with its weights: it predicts what the file does, and its training goes on.
+
+        Parameters
+        ----------
+        model : path, bytes or onnx.ModelProto
+            As PyTorch (``torch.onnx.export``, either exporter), Keras (tf2onnx) or scikit-learn (skl2onnx) write it, in one
+            file. Nothing else than the file is read.
+        loss : str, Loss or None, default=None
+            None takes "cross_entropy" where the network ends in a softmax, "log_loss" where it ends in a sigmoid, otherwise
+            "squared_error". The function at the end is then the loss's: `forward` gives the scores before it, `predict` its
+            values (of a LogSoftmax the probabilities).
+        optimizer, dtype, random_state
+            As in `Model`.
+        input_shape : int, tuple of int or None, default=None
+            Shape of a sample in the file, in its order of axes, where the file leaves sizes open.
+        output : str or None, default=None
+            Name of the value that the network is to give, where the file has several outputs of floats. Outputs of labels
+            are left out by themselves.
+        finite : bool, default=True
+            Whether NaN or infinity in the weights is an error.
+        max_bytes : int or None, default=None
+            Largest file to accept.
+
+        Returns
+        -------
+        Model
+            Built, with an optimizer that has not begun.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is no sound model, or needs an operator, or a use of it, for which there is no layer. The message
+            names the operator, its node, and what is supported.
+        ImportError
+            If the package onnx is missing (``pip install "fastdnn[onnx]"``).
+        OSError
+            If the file cannot be read.
+
+        Notes
+        -----
+        Samples. They come with the **channels last**, as everywhere in fastdnn: where a file takes images (n, channels,
+        height, width), the model takes ``X.transpose(0, 2, 3, 1)``; for series (n, channels, time) ``X.transpose(0, 2, 1)``;
+        for sequences with time in front, (time, n, features), ``X.transpose(1, 0, 2)``. A file that flattens the samples
+        before all else, or works on their last axis, takes them as they are. ``model.layout.shapes[0]`` says which it is.
+        Outputs with several axes are turned the same way. Weights behind a flattened image are put in our order, so
+        nothing else changes.
+
+        Layers. An activation is known by its values, also where it is spelled out (x times its sigmoid is "silu"). Scaling
+        of the samples before all weights (scikit-learn's scalers) is not trained. A sum is a `Residual`: what came in, plus
+        what one way makes of it; a projection on the way around is not supported. Of a PReLU with one slope each feature
+        gets its own. The two biases of an LSTM or RNN add up to one. PyTorch's newer exporter writes an RNN (not an LSTM or
+        GRU) step by step, which is not supported; ``dynamo=False`` does not. An input of lengths of sequences becomes the
+        argument `lengths` of `predict` and `fit`. A probability and its complement (scikit-learn's classifiers of two
+        classes) are those of two scores; of several labels the complements are left out.
+
+        Examples
+        --------
+        >>> model = Model.from_onnx("digits.onnx", optimizer="adamw")  # doctest: +SKIP
+        >>> model.fit(X.transpose(0, 2, 3, 1), y, epochs=5)  # doctest: +SKIP
+        """
+        from ..onnx.importing import load_onnx
+
+        return load_onnx(cls, model, loss, optimizer, dtype, random_state, input_shape, output, finite, max_bytes)
+
     def load_weights(self, path: str | os.PathLike, layout: str = "fastdnn", names: dict | None = None) -> Self:
         """Take the weights and running statistics from a file, into a model that is built; whole or not at all.
 
@@ -83,7 +163,8 @@ class Files:
             as a safetensors file; PyTorch is not needed to read it.
         names : dict of str -> str, default=None
             For "torch", modules of layers that cannot be told apart, or have another order: the first part of the layer's
-            keys and the name of the module, ``{"0.dense": "encoder.fc"}``. A `SeparableConv2D` has two modules, a list.
+            keys and the name of the module, ``{"0.dense": "encoder.fc"}``. A `SeparableConv2D` has two modules, a list; the
+            layers of an LSTM "rnn" in PyTorch are "rnn.l0", "rnn.l1", ...
 
         Returns
         -------
@@ -116,6 +197,8 @@ class Files:
         the columns of a `Dense` before a `Reshape` to an image. So it is for series (time, channels) on which a convolution,
         a pool or `BatchNorm` works; others, and images on which `Dense` or `LayerNorm` works, have their features last in
         PyTorch too.
+
+        Recurrent layers. An LSTM and an RNN of PyTorch have two biases, which add up to ours; a GRU's stay two.
 
         The moving average of the weights starts anew from them; the optimizer's moments stay, as when `params` is assigned.
 

@@ -97,13 +97,13 @@ def _untrained(cls, settings, models):
         gan = cls(
             list(generator.layers), list(discriminator.layers[:-1]), **{name: settings.get(name) for name in SETTINGS},
             generator_optimizer=generator.optimizer, discriminator_optimizer=discriminator.optimizer,
-            average=generator.optimizer.average, dtype=generator.dtype.name, random_state=seed,
+            average=generator.optimizer.average, dtype=generator.precision, random_state=seed,
         )  # fmt: skip
         fits = (
             generator.layout.shapes[0] == (gan.latent + k,)
             and generator.layout.shapes[-1] == discriminator.layout.shapes[0]
             and discriminator.layout.shapes[-1] == (max(1, k),)
-            and generator.dtype == discriminator.dtype
+            and generator.precision == discriminator.precision
             and discriminator.loss == Adversarial(gan.loss)
         )
     except UNFIT as error:

@@ -58,10 +58,16 @@ def _settings(model):
         "layers": to_plain(model.layers),
         "loss": to_plain(model.loss),
         "optimizer": to_plain(model.optimizer),
-        "dtype": model.dtype.name,
+        "dtype": model.precision,
         "input_shape": to_plain(model._built().layout.shapes[0]),
         "seed": model.seed,
+        "pruned": _pruned(model),
     }
+
+
+def _pruned(model):
+    """Keys of the weights in which something is pruned: what is 0 in these stays so."""
+    return [] if model.mask is None else [key for key, view in model.layout.views(model.mask).items() if not view.all()]
 
 
 def _weights(model):
@@ -206,6 +212,11 @@ def _untrained(cls, settings, types, widest):
         raise ModelFormatError(f"the parts of the model do not fit each other: {str(error)[:200]}") from None
     if max(map(math.prod, layout.shapes)) > widest or len(layout.leaves) > MAX_LAYERS:
         raise ModelFormatError("the layers are wider, or more, than the file has weights for")
+    pruned = settings.get("pruned", [])
+    if not isinstance(pruned, list) or not all(isinstance(key, str) for key in pruned):
+        raise ModelFormatError("pruned must be a list of names of weights")
+    if unknown := set(pruned) - {e.key for e in layout.entries}:
+        raise ModelFormatError(f"pruned has the name {min(unknown)[:80]!r}, which is none of a weight")
     model.network = model.network._replace(layout=layout)
     return model
 
@@ -343,3 +354,9 @@ def _read(model, settings, reader, finite):
         moments[n_moments * layout.size :].reshape(-1, layout.size)[...] = params  # what is not in the file: what a fit left
     model.trained.moments, model.trained.averaged = moments, flat.get("average")
     model.trained.bests = [Best(flat[a], flat[b], epoch) for (a, b), epoch in zip(names, epochs, strict=True)]
+    if settings.get("pruned"):
+        mask = np.ones(layout.size, bool)
+        for key, view in layout.views(mask).items():
+            if key in settings["pruned"]:
+                view[...] = places[key] != 0
+        model.mask = mask

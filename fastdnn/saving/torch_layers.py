@@ -20,6 +20,7 @@ class Tensor(NamedTuple):
     key: str  # of the array that it becomes, in `Model.weights` or `Model.states`
     shapes: tuple  # that it may have in PyTorch; the first is the usual one
     convert: Callable  # of an array of such a shape, to one of ours
+    adds: bool = False  # whether it is one of several that add up
 
 
 class Module(NamedTuple):
@@ -36,6 +37,9 @@ def modules(layout):
         entries.setdefault(entry.layer, []).append(entry)
     for number, own in sorted(entries.items()):
         key, layer = layout.leaves[number]
+        if layer.recurrent:
+            found.append(Module(key, recurrent(own)))
+            continue
         kernel = next((KERNELS[c.name] for c in type(layer).__mro__ if getattr(c, "name", None) in KERNELS), None)
         names = ["weight" if len(entry.shape) > 1 else VECTORS.get(entry.name) for entry in own]
         if kernel is None or None in names or len(set(names)) < len(own):
@@ -84,6 +88,30 @@ def depthwise(entry, *_):
     return Tensor(entry.key, (shape,), lambda a: np.moveaxis(a.reshape(channels, m, *places), (0, 1), (-2, -1)))
 
 
+def table(entry, *_):
+    """Embedding: (ids, features), as ours."""
+    return Tensor(entry.key, (entry.shape,), lambda a: a)
+
+
+def recurrent(entries):
+    """The tensors of a layer of an LSTM, GRU or RNN, whose gates stand in our order.
+
+    A bias that is one here is two in PyTorch, which add up; those of the backward direction have "_reverse" at the end.
+    """
+    names, found = {entry.name for entry in entries}, {}
+    for entry in entries:
+        prefix = next(prefix for prefix in ("forward_", "backward_", "") if entry.name.startswith(prefix))
+        kind, end = entry.name.removeprefix(prefix), "_reverse" if prefix == "backward_" else ""
+        side = "hh" if kind.startswith("recurrent_") else "ih"
+        if kind.endswith("kernel"):
+            found[f"weight_{side}{end}"] = Tensor(entry.key, (entry.shape[::-1],), np.transpose)
+        else:
+            adds = f"{prefix}recurrent_bias" not in names
+            for each in ("ih", "hh") if adds else (side,):
+                found[f"bias_{each}{end}"] = Tensor(entry.key, (entry.shape,), lambda a: a, adds)
+    return found
+
+
 # What becomes of the matrix of a layer of that name, or of one derived from it; the other weights are vectors.
 KERNELS = {
     "dense": matrix,
@@ -95,6 +123,7 @@ KERNELS = {
     "batch_norm": vector,
     "layer_norm": vector,
     "prelu": vector,
+    "embedding": table,
 }
 # Our names of vectors, of one number a feature, and PyTorch's.
 VECTORS = {
@@ -163,13 +192,13 @@ def _positions(shape, channels_lead):
 def _channels_lead(layout, value, step):
     """Whether PyTorch has the channels of a value in front, as the nearest layer before (step -1) or behind (1) it says.
 
-    Convolutions, pools and batch normalization have them there, Linear and LayerNorm work on the last axis. Where no such
-    layer works on the sample, images have their channels in front, and series have not.
+    Convolutions, pools and batch normalization have them there; Linear, LayerNorm, recurrent layers and Embedding work on
+    the last axis. Where no such layer works on the sample, images have their channels in front, and series have not.
     """
     number, image = (value - 1 if step < 0 else value), len(layout.shapes[value]) > 2
     while 0 <= number < len(layout.leaves):
         layer, shape = layout.leaves[number][1], layout.shapes[number if step < 0 else number + 1]
-        if layer.name in ("dense", "layer_norm"):
+        if layer.name in ("dense", "layer_norm") or layer.recurrent or layer.takes_ids:
             return False
         if layer.takes_windows or layer.name == "batch_norm":
             return True

@@ -21,6 +21,7 @@ from .torch_layers import modules
 FLOATS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 COUNTS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "u1"}  # counters, no weights
 PICKLES = ".pt", ".pth", ".bin", ".ckpt", ".pkl"
+RECURRENT = re.compile("((?:.*[.])?)((?:weight|bias)_(?:ih|hh))_(l[0-9]{1,9})(_reverse)?", re.DOTALL)  # "rnn.weight_ih_l0"
 MOST = 5  # names that a message lists
 
 
@@ -61,7 +62,8 @@ def read_state_dict(layout, dtype, file, names):
     arrays = {**layout.views(params), **layout.state_views(state)}
     for name, array in reader.weights():
         for tensor in places[name]:
-            arrays[tensor.key][...] = tensor.convert(narrowed(name, array, dtype))
+            values = tensor.convert(narrowed(name, array, dtype))
+            arrays[tensor.key][...] = arrays[tensor.key] + values if tensor.adds else values
     return params, state
 
 
@@ -81,17 +83,17 @@ def assigned(wanted, shapes, names):
 
     wanted : list of `Module`, of the layers     shapes : of the tensors, by name     names : as in `Model.load_weights`
     """
-    found = collections.defaultdict(dict)
+    found, names_of = collections.defaultdict(dict), {}
     for name in sorted(shapes, key=steps):
-        module, _, last = name.rpartition(".")
-        found[module][last] = shapes[name]
+        module, last = parted(name)
+        found[module][last], names_of[module, last] = shapes[name], name
     chosen = _named(wanted, found, names)
     told = set(chosen)
     _choose(wanted, found, chosen)
     places = collections.defaultdict(list)
     for number, module in chosen.items():
         for last, tensor in wanted[number].tensors.items():
-            name = _joined(module, last)
+            name = names_of.get((module, last), _joined(module, last))
             _check_tensor(wanted[number], last, name, shapes.get(name))
             places[name].append(tensor)
     if left := [name for name in shapes if name not in places]:
@@ -147,6 +149,8 @@ def signature(shapes):
     """What a module with tensors of these shapes can be told by: what it is and, where it has one, its main shape."""
     if "running_mean" in shapes:
         return "batch_norm", shapes["running_mean"]
+    if "weight_ih" in shapes:  # of a recurrent layer, and whether it has two directions
+        return "recurrent", shapes["weight_ih"], shapes.get("weight_hh"), "weight_ih_reverse" in shapes
     weight = shapes.get("weight")
     if weight is None:
         return (None,)
@@ -214,7 +218,21 @@ def _check_known(rest):
         last[kind] = layer, module
 
 
+def parted(name):
+    """(module, last part) of the name of a tensor; the layer k of an LSTM "rnn" is the module "rnn.l<k>"."""
+    if found := RECURRENT.fullmatch(name):
+        module, last, layer, reverse = found.groups()
+        return f"{module}{layer}", f"{last}{reverse or ''}"
+    module, _, last = name.rpartition(".")
+    return module, last
+
+
 def _joined(module, last):
+    """The name of a tensor that the file lacks."""
+    outer, _, layer = module.rpartition(".")
+    if last.startswith(("weight_", "bias_")) and re.fullmatch("l[0-9]+", layer):
+        last, reverse = last.removesuffix("_reverse"), "_reverse" * last.endswith("_reverse")
+        last, module = f"{last}_{layer}{reverse}", outer
     return f"{module}.{last}" if module else last
 
 

@@ -62,11 +62,7 @@ class Features:
         sample = numbers if n <= MOST_QUANTILES else numbers[:: -(-n // MOST_QUANTILES)]
         self._middle = np.array([_median(column) for column in numbers.T])
         self._flagged = np.flatnonzero(np.isnan(numbers).any(axis=0))
-        levels = np.asarray(n_levels, int)
-        self._hot = np.flatnonzero((levels >= 1) & (levels <= ONE_HOT))
-        self._coded = np.flatnonzero(levels > ONE_HOT)
-        self._tables = [_one_hot(levels[j]) for j in self._hot]
-        self.n_levels = [int(levels[j]) + 1 for j in self._coded]
+        self._lay_out(n_levels)
         center, factor = robust_scale(self._filled(sample)) if self.n_numbers else (np.zeros(0), np.zeros(0))
         rest = np.concatenate([np.isnan(numbers[:, self._flagged]).astype(float), *self._hot_columns(codes)], axis=1)
         rest_center, rest_factor = robust_scale(rest) if rest.shape[1] else (np.zeros(0), np.zeros(0))
@@ -81,6 +77,34 @@ class Features:
             ]
         ).astype(int)
         return self
+
+    def _lay_out(self, n_levels):
+        """What the columns of codes become, by how many levels they have."""
+        levels = np.asarray(n_levels, int)
+        self._hot = np.flatnonzero((levels >= 1) & (levels <= ONE_HOT))
+        self._coded = np.flatnonzero(levels > ONE_HOT)
+        self._tables = [_one_hot(levels[j]) for j in self._hot]
+        self.n_levels = [int(levels[j]) + 1 for j in self._coded]
+
+    def plain(self):
+        """What `transform` needs beside the numbers of levels, as JSON has it."""
+        learned = {"middle": self._middle, "flagged": self._flagged, "center": self._center, "factor": self._factor}
+        return {name: array.tolist() for name, array in learned.items()}
+
+    @classmethod
+    def of_plain(cls, plain, n_levels):
+        """Features that transform as those that `plain` is of, but know no `sources`; ValueError if they do not fit."""
+        features = cls()
+        features._lay_out(n_levels)
+        middle, center, factor = (_finite(plain[name]) for name in ("middle", "center", "factor"))
+        flagged = np.array(plain["flagged"], int).reshape(-1)
+        n_dense = len(middle) + len(flagged) + sum(table.shape[1] for table in features._tables)
+        wrong = ((flagged < 0) | (flagged >= len(middle))).any()
+        if wrong or not len(center) == len(factor) == n_dense:
+            raise ValueError(f"features of {len(middle)} numbers and {len(n_levels)} categories do not fit each other")
+        features._middle, features._flagged, features._center, features._factor = middle, flagged, center, factor
+        features.n_numbers, features.n_dense = len(middle), n_dense
+        return features
 
     def _filled(self, numbers):
         """The numbers, medians where they are missing, cut off where their differences would be infinite."""
@@ -134,6 +158,14 @@ class Features:
             codes = range(self.n_dense, self.n_dense + len(self.n_levels))
             groups.append((codes, [CategoryEmbedding(self.n_levels, VECTOR)]))
         return [Columns(groups)] if len(groups) > 1 or not self.n_dense else []
+
+
+def _finite(values):
+    """float64 array (n,) of a list of numbers; ValueError if one is not finite."""
+    array = np.array(values, np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError("features must be lists of finite numbers")
+    return array
 
 
 def _median(column):

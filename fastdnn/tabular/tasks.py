@@ -32,6 +32,10 @@ class Task:
         """Columns of final predictions."""
         return self.n_outputs
 
+    def scale_of(self, recipe):
+        """The `TargetScale` of a recipe's networks, None where there is none."""
+        return None
+
     def forget(self):
         """Let go of the targets once the fit is over."""
         self.y = self.strata = None
@@ -68,8 +72,7 @@ class Numbers(Task):
         self.n_outputs = y.shape[1]
         self._scales = {logarithm: TargetScale(logarithm).fit(y, weight) for logarithm in (False, True)[: 1 + (y.min() >= 0)]}
 
-    def scale(self, recipe):
-        """The `TargetScale` of a recipe's networks."""
+    def scale_of(self, recipe):
         return self._scales[recipe.logarithm]
 
     def loss(self, recipe):
@@ -77,10 +80,10 @@ class Numbers(Task):
         return "squared_error"
 
     def targets(self, rows, recipe):
-        return self.scale(recipe).transform(self.y[rows])
+        return self.scale_of(recipe).transform(self.y[rows])
 
     def final(self, p, recipe):
-        return self.scale(recipe).inverse(p.astype(np.float64))
+        return self.scale_of(recipe).inverse(p.astype(np.float64))
 
 
 class Quantiles(Numbers):
@@ -103,10 +106,14 @@ class Quantiles(Numbers):
     def final(self, p, recipe):
         return self.ordered(super().final(p, recipe))
 
+    @property
+    def limits(self):
+        """The lowest and the highest that predictions may be."""
+        return self._scales[False].low, self._scales[False].high
+
     def near(self, p):
         """Within what predictions may be."""
-        scale = self._scales[False]
-        return np.clip(p, scale.low, scale.high)
+        return np.clip(p, *self.limits)
 
     def ordered(self, p):
         """Sorted: quantiles that cross are in the wrong order. Reference: Chernozhukov et al. 2010, Econometrica 78."""

@@ -1,0 +1,71 @@
+"""How much a network hangs on each of its units."""
+
+import numpy as np
+
+from ..layout import Layout
+from ..losses import SquaredError
+from ..network import Network
+
+ROWS = 256  # samples of a batch by which the change of the loss is judged, or whose values are there at once
+BATCHES = 64  # of the first, at the least, where there are as many samples: smaller batches then
+
+
+def squares(values, cut):
+    """(units, k) sums of the squares of an array's numbers at the positions of a `Cut`."""
+    array = np.moveaxis(np.asarray(values[cut.key], np.float64), cut.axis, 0)
+    return np.square(array.reshape(len(array), -1)).sum(axis=1)[cut.positions]
+
+
+def by_weights(units, values):
+    """Norm of the weights that make a unit (or the factor of its batch normalization) times norm of those that take it."""
+    made = squares(values, units.gamma) if units.gamma else sum(squares(values, cut).sum(axis=1) for cut in units.incoming)
+    taken = sum(squares(values, cut).sum(axis=1) for cut in (*units.outgoing, *units.inner))
+    return np.sqrt(made.reshape(units.count, -1).sum(axis=1) * taken)
+
+
+def by_values(units, values, moments):
+    """Standard deviation of a unit's values times norm of the weights that take it; moments : see `moments_of`."""
+    variances = moments[1][units.places]
+    taken = sum(squares(values, cut) for cut in units.outgoing)
+    if taken.shape != variances.shape:  # each value is taken several times
+        variances, taken = variances.mean(axis=1, keepdims=True), taken.sum(axis=1, keepdims=True)
+    again = sum((squares(values, cut).sum(axis=1) for cut in units.inner), np.zeros(units.count))
+    return np.sqrt((variances * taken).sum(axis=1) + variances.mean(axis=1) * again)
+
+
+def moments_of(model, units, X):
+    """(means, variances) of the values on the last axis that come to the layer behind the units, over all samples X."""
+    network = model._built()
+    layout = Layout(units.before, network.layout.shapes[0])  # its parameters stand where the whole network's do
+    part = Network(tuple(units.before), SquaredError(), layout, network.params, network.state, [])
+    count, total, first = 0, 0.0, None
+    square = 0.0
+    for lo in range(0, X.shape[0], ROWS):
+        found = model._infer(part, X[lo : lo + ROWS], True).reshape(-1, layout.shapes[-1][-1]).astype(np.float64)
+        first = found[0] if first is None else first  # differences from it: variances of large numbers keep their digits
+        found = found - first
+        count, total, square = count + len(found), total + found.sum(axis=0), square + np.square(found).sum(axis=0)
+    mean = total / count
+    return mean + first, np.maximum(square / count - mean * mean, 0.0)
+
+
+def by_loss(model, all_units, X, y):
+    """For each of several `Units`, by how much the loss of a batch would change without each unit: root of the mean square.
+
+    To first order that is the sum of gradient times weight over the weights that take it.
+    """
+    size = max(1, min(ROWS, X.shape[0] // BATCHES))
+    totals = [np.zeros(units.count) for units in all_units]
+    for lo in range(0, X.shape[0] - size + 1, size):
+        model.loss_and_grad(X[lo : lo + size], y[lo : lo + size])
+        weights, gradients = model.weights, model.gradients
+        for units, total in zip(all_units, totals, strict=True):
+            total += np.square(sum(_change(weights, gradients, cut) for cut in (*units.outgoing, *units.inner)))
+    return [np.sqrt(total) for total in totals]
+
+
+def _change(weights, gradients, cut):
+    """(units,) sums of gradient times weight."""
+    product = np.asarray(weights[cut.key], np.float64) * gradients[cut.key]
+    moved = np.moveaxis(product, cut.axis, 0)
+    return moved.reshape(len(moved), -1).sum(axis=1)[cut.positions].sum(axis=1)
