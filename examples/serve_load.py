@@ -30,6 +30,7 @@ class Service:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
+        self._process = None
         self._command = [sys.executable, SERVICE, "--model", model, "--backend", backend, "--port", str(self.port)]
 
     async def start(self):
@@ -43,6 +44,12 @@ class Service:
             if self._process.poll() is not None:
                 raise RuntimeError("the service did not start")
             await asyncio.sleep(0.01)
+
+    def kill(self):
+        """End it at once, if it has not ended."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     async def health(self):
         """What it says of itself."""
@@ -143,9 +150,8 @@ class Load:
         return True
 
 
-async def measure(model, backend, n_clients, seconds, restart):
+async def measure(service, model, backend, n_clients, seconds, restart):
     """Start the service, ask it, print what came of it; returns the `Load`."""
-    service = Service(model, backend)
     ready = await service.start()  # which trains the network if there is none yet
     from fastdnn.predictor import load
 
@@ -175,7 +181,11 @@ async def measure(model, backend, n_clients, seconds, restart):
 
 
 def main(model="digits.fdnn", backend="fastdnn", clients=200, seconds=20.0, restart=False):
-    return asyncio.run(measure(pathlib.Path(model), backend, clients, seconds, restart))
+    service = Service(model, backend)
+    try:
+        return asyncio.run(measure(service, model, backend, clients, seconds, restart))
+    finally:
+        service.kill()
 
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ class Program:
             layer = layout.leaves[number][1]
             return layer.passing_gradients and (layer.takes_windows or sample_rows(layout.shapes[number]) > 1)
 
-        near = self.slots > 1 and first <= number and number + 2 < self.whole
+        near = self.with_gradient and self.slots > 1 and first <= number and number + 2 < self.whole
         return near and takes_chunks(number) and takes_chunks(number + 1)
 
     def late(self, capacity):

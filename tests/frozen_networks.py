@@ -62,6 +62,15 @@ NETWORKS = {
         ],
         (19, 23, 3),
     ),
+    "maps": (  # whose outputs are images
+        [
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(24, 3, padding="same", activation="relu"),
+            layers.UpSampling2D(2),
+            layers.Conv2D(3, 3, padding="same"),
+        ],
+        (12, 10, 3),
+    ),
     "series": (
         [
             layers.Conv1D(16, 5, padding="causal", activation="relu"),
