@@ -77,11 +77,9 @@ class Predictor:
         -------
         ndarray of shape (n, *output_shape), float32 (float64 with that dtype)
         """
-        return (
-            self._by_parts(X, lambda rows: self.model.predict(rows, lengths), out)
-            if self._is_sparse(X)
-            else (self.model.predict(X, lengths, out))
-        )
+        if self._is_sparse(X):
+            return self._by_parts(X, lambda rows: self.model.predict(rows, lengths), out)
+        return self.model.predict(X, lengths, out)
 
     def _is_sparse(self, X):
         """Whether X is a sparse matrix that the first layer cannot read itself."""
@@ -89,8 +87,8 @@ class Predictor:
 
     def _by_parts(self, X, f, out=None):
         """f of the rows of a sparse matrix, dense, some at a time."""
-        X = X.tocsr()
         check_sparse(X)
+        X = X.tocsr()
         found = [f(X[part].toarray()) for part in chunks(max(1, X.shape[0]), X.shape[1])]
         return np.concatenate(found, out=out)
 
