@@ -82,7 +82,7 @@ def load_networks(make_model, path):
     with open(path, "rb") as file:
         reader = PackedReader(file)
         if (reader.metadata.get("format"), reader.metadata.get("version")) != (FORMAT, VERSION):
-            raise ModelFormatError("the file is not a predictor of fastdnn (Model.load reads models), or one of a later version")
+            raise ModelFormatError("the file is not a predictor of fastdnn (Model.load reads models), or a later one")
         settings = parse(reader.metadata.get("predictor", ""))
         given = {name: (shape, reader.dtypes[reader.kinds[name]]) for name, shape in reader.shapes.items()}
         networks, places, table = [], {}, None
