@@ -40,8 +40,11 @@ def judged(run):
     for text in left_out(model, model.skipped_steps - skipped, model.step - step):
         warn(text)
     if not run.resumes:  # what there is to learn may have come before
-        rows = np.arange(training.source.n) if run.rows is None else run.rows
-        for text in (*nothing_to_learn(training.targets, rows), *collapsed(model, training.source, training.targets, rows)):
+        rows = np.arange(training.source.n) if run.feed.rows is None else run.feed.rows
+        texts = (
+            list(nothing_to_learn(training.targets, rows)) if len(rows) == run.n else []
+        )  # of a stream only a part is there
+        for text in (*texts, *collapsed(model, training.source, training.targets, rows)):
             warn(text)
 
 

@@ -5,23 +5,16 @@ import math
 import time
 import warnings
 
-import numpy as np
-
 from . import rng
 from ._guard import guard
 from .callbacks import Callback
-from .callbacks.base import check_callbacks
 from .convergence import judged
+from .feeding import ArrayFeed
 from .history import History
-from .inputs import check_weights, class_factors, times
 from .minimizing import check_network, fit_lbfgs
-from .mixing import Mixing, check_mixing, mixable
 from .network import Best
-from .progress import reporter
 from .schedules import get_schedule
-from .scoring import check_scoring, score, scored, smaller_is_better
-from .specs import check_count
-from .validation import check_validation_data, hold_out, take
+from .scoring import score, scored, smaller_is_better
 
 ADDING = "LambdaCallback", "FunctionCallback", "Bridge", "Judge"  # callbacks that put keys of their own into the history
 
@@ -91,7 +84,7 @@ class Fit:
         if validation is not None and judged is None:
             self.judged = scored(model, validation[3]), *validation[:2]
         self.began, self._fresh, self.mixing = False, not resume or model.history is None, None
-        self.pruning = False
+        self.pruning, self.feed = False, ArrayFeed(self, rows)
         self.history = History() if self._fresh else model.history
         self.epoch = 0 if self._fresh else model.epochs - model.trained.fit_start[1]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
@@ -104,16 +97,16 @@ class Fit:
                 for c in (last if name == "on_epoch_end" else self.callbacks)
                 if getattr(type(c), name, None) is not getattr(Callback, name, None)
             ]
-            for name in ("on_epoch_begin", "on_slice", "on_step", "on_epoch_end", "on_fit_end")
+            for name in ("on_epoch_begin", "on_slice", "on_step", "on_turn", "on_epoch_end", "on_fit_end")
         }
-        training.watch = (lambda done: self.call("on_slice", done)) if self._hooks["on_slice"] else None
+        training.watch = self._on_slice if self._hooks["on_slice"] or self.feed.ahead else None
 
     # ------------------------------------------------------------ for callbacks
 
     @property
     def n(self):
-        """Number of samples that are trained on."""
-        return self.training.source.n if self.rows is None else len(self.rows)
+        """Number of samples that are trained on in an epoch; None of a stream where nobody knows."""
+        return self.feed.n
 
     @property
     def keys(self):
@@ -172,8 +165,7 @@ class Fit:
 
     def sample(self, n):
         """The first n samples that are trained on and their targets, as `Model.loss_and_grad` takes them."""
-        rows = np.arange(min(n, self.n)) if self.rows is None else self.rows[:n]
-        return self.training.source.take(rows), take(self.y, rows)
+        return self.feed.sample(n)
 
     # ------------------------------------------------------------ driving
 
@@ -184,7 +176,7 @@ class Fit:
         factor, begun, self._first, stopped = model.trained.rate_factor, [], model.epochs - self.epoch, self.history.stopped
         self.history.scores = list(dict.fromkeys([*self.history.scores, *self.scores]))
         if self._fresh:
-            model.trained.rate_factor = 1.0
+            model.trained.rate_factor, model.trained.place = 1.0, None
         try:
             for callback in self.callbacks:
                 callback.on_fit_begin(self)
@@ -228,8 +220,11 @@ class Fit:
     def set_schedule(self):
         """Let the training follow the schedule of the model's optimizer."""
         model, training, self.schedule = self.model, self.training, get_schedule(self.model.optimizer.learning_rate)
-        left = (self.epochs - self.epoch) * -(-self.n // training.batch_size)
         training.first_step = model.trained.fit_start[0] if self.schedule.spans_fit else 0
+        if self.n is None:  # of a stream, whose schedule does not ask
+            training.total_steps = None
+            return
+        left = (self.epochs - self.epoch) * -(-self.n // training.batch_size) - self.feed.steps_done
         training.total_steps = model.step - model.trained.fit_start[0] + left
 
     def __exit__(self, kind, error, trace):
@@ -260,6 +255,9 @@ class Fit:
             self._look_for_another_optimizer()
         return self.history.stopped is not None
 
+    def _on_slice(self, done):
+        return self.call("on_slice", self.feed.share(done))
+
     def at_step(self):
         """Call the callbacks that want to be after this step; returns the next one after which one does, or None."""
         step = self.model.step
@@ -269,7 +267,14 @@ class Fit:
 
     @property
     def span(self):
-        """(the model's step before the first one of the fit, that after the last one), if it runs to its end."""
+        """(the model's step before the first one of the fit, that after the last one), if it runs to its end.
+
+        ValueError where nobody knows how many samples an epoch has.
+        """
+        if self.n is None:
+            raise ValueError(
+                "the stream does not say how many samples it has, from which steps are counted: give it a number n_samples"
+            )
         first = self.model.trained.fit_start[0]
         return first, first + self.epochs * -(-self.n // self.training.batch_size)
 
@@ -310,69 +315,6 @@ class Fit:
             self.schedule.observe(values.get("val_loss", loss), model.trained.plateau)
 
 
-def prepare(
-    model, X, y, *, epochs, batch_size, sample_weight=None, validation_data=None, callbacks=(), verbose=0, shuffle=True,
-    class_weight=None, validation_fraction=None, validation_split="random", groups=None, scoring=None, accumulate=1,
-    resume=False, lengths=None, judge=None, strata=None, estimator=None, factors=None, mixup=0.0, cutmix=0.0,
-):  # fmt: skip
-    """A `Fit` from what `Model.fit` takes, all of it checked before the model is changed in any way.
-
-    judge : callable or None
-        Gives what scorers get, (estimator, X, y), for the rows that are held out (None where `validation_data` is given).
-    strata : array-like of shape (n,) or None
-        Classes of the samples for a stratified split, y if None.
-    estimator : see `Fit`
-    factors : ndarray of shape (n,) or None
-        What the weights of the samples are multiplied by in training, and in training alone; from `class_weight` if None.
-    """
-    check_count("epochs", epochs)
-    callbacks, scorers = [*check_callbacks(callbacks), *reporter(verbose)], check_scoring(scoring)
-    piece = check_count("batch_size", batch_size)
-    batch_size *= check_count("accumulate", accumulate)
-    if validation_data is not None and validation_fraction is not None:
-        raise ValueError("validation_data and validation_fraction exclude each other; give one")
-    if scorers and validation_data is None and validation_fraction is None:
-        raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
-    if validation_fraction is None and (groups is not None or validation_split != "random"):
-        raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
-    source, targets, weights = model.check(model.network, X, y, sample_weight, lengths=lengths)
-    if model.loss.signed_weights and sample_weight is not None:  # in the targets; whoever takes some of the rows wants both
-        weights = check_weights(sample_weight, source.n, signed=True)
-    factors = class_factors(class_weight, y, weights) if factors is None else factors
-    rows, held_out = None, None
-    if validation_fraction is not None:
-        split_seed = int(rng.generator(model.seed, rng.SPLIT).integers(2**31))
-        rows, held_out = hold_out(
-            validation_fraction, validation_split, source.n, y if strata is None else strata, groups, split_seed
-        )
-        validation_data = source.take(held_out), take(y, held_out), None if weights is None else weights[held_out], None
-        weights = times(weights, factors)
-        for part, what in ((rows, "left to train on"), (held_out, "held out")):
-            if weights is not None and not weights[part].any():
-                raise ValueError(
-                    f"the samples {what} by validation_fraction={validation_fraction} all have the weight 0; give another "
-                    "fraction or validation_split, or leave those samples out"
-                )
-        if model.optimizer.full_batch:
-            source, y, weights = source.take(rows), take(y, rows), None if weights is None else weights[rows]
-            rows = None
-    elif validation_data is not None:
-        validation_data = check_validation_data(validation_data, np.shape(X))
-        try:
-            model.check(model.network, *validation_data[:3], lengths=validation_data[3])
-        except ValueError as error:
-            raise ValueError(f"validation_data: {error}") from error
-    if validation_fraction is None:
-        weights = times(weights, factors)
-    mixes = any(check_mixing(mixup, cutmix))
-    soft = mixable(model, source, y, targets, cutmix) if mixes else y
-    training = model.bind(source, soft, weights, batch_size, piece=piece if accumulate > 1 else None, mixes=mixes)
-    judged = judge(held_out) if judge is not None and scorers else None
-    run = Fit(model, training, y, epochs, rows, validation_data, scorers, judged, callbacks, shuffle, resume, estimator)
-    run.mixing = Mixing(mixup, cutmix, training, training.program.sample_shape) if mixes else None
-    return run
-
-
 def fit(run, quiet=False):
     """Carry out a `Fit` with the model's optimizer; returns the `History`.
 
@@ -393,22 +335,14 @@ def fit(run, quiet=False):
 
 def fit_steps(run):
     """Epochs of steps with the optimizer's rates."""
-    model, training, history, lock = run.model, run.training, run.history, guard(run.model)
+    history = run.history
     run.set_schedule()
     while run.epoch < run.epochs and history.stopped is None:
         run.begin_epoch()
-        training.rate_factor = model.trained.rate_factors
-        with lock:  # another thread that saves the model waits for a whole epoch
-            order = run.order()
-            if run.mixing:
-                run.mixing.draw(model.seed, model.epochs, order)
-            loss = training.run_epoch(order)
-            if not training.done:  # stopped within the first batch
-                break
-            norm = training.gradient_norm
-            run.record_epoch(loss, rate=training.rate, **({} if norm is None else {"gradient_norm": norm}))
+        if not run.feed.epoch():  # stopped within the first batch
+            break
         run.call("on_epoch_end")
-        if not math.isfinite(loss):
+        if not math.isfinite(history["loss"][-1]):
             warnings.warn(
                 f"{history.stopped}: training stopped. Scale the data to about unit variance or take a smaller learning rate",
                 RuntimeWarning,

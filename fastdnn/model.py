@@ -3,29 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .evaluation import evaluate
-from .fitting import fit, prepare
+from .data.blocks import as_stream
+from .fitting import fit
 from .frozen import Predictor, freeze
 from .history import History
 from .html import network_html
-from .inference import check_out, is_plain, plain, results
 from .layers import Layer
-from .layout import Layout
-from .losses import Loss, SquaredError, scores_link
-from .network import Network
+from .losses import Loss
 from .optimizers import Optimizer
+from .predictions import Predictions
+from .preparing import prepare
 from .saving import Files
 from .specs import check_count
-from .stepper import Stepper
-from .steps import Steps
+from .streaming import prepare_stream
 from .summary import summary
 from .training import Training
 
 
-class Model(Steps, Files):
+class Model(Predictions, Files):
     """A feed-forward network: layers one after the other, a loss, an optimizer.
 
     Parameters
@@ -144,7 +141,7 @@ class Model(Steps, Files):
     def fit(
         self,
         X: Any,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         epochs: int = 1,
         batch_size: int = 32,
         sample_weight: ArrayLike | None = None,
@@ -163,22 +160,25 @@ class Model(Steps, Files):
         lengths: ArrayLike | None = None,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        shuffle_buffer: int | None = None,
     ) -> History:
         """Train for a number of epochs.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n, features)
-            Samples, finite.
-        y : array-like of shape (n,) or (n, n_out)
-            Targets: class numbers for "cross_entropy", otherwise numbers.
+        X : array-like or sparse matrix of shape (n, features), or a stream
+            Samples, finite; more dimensions where layers take them. A stream is a `fastdnn.data.BlockSource`
+            (`ParquetSource`, say), or a list, a function or another iterable that gives blocks (X, y), (X, y, sample_weight)
+            or (X, y, sample_weight, lengths) anew for each epoch; a generator gives one epoch.
+        y : array-like of shape (n,) or (n, n_out), or None
+            Targets: class numbers for "cross_entropy", otherwise numbers. None with a stream.
         epochs : int, default=1
             Passes over the data; with `resume` those already done are counted.
         batch_size : int, default=32
             Samples in a step; the last one of an epoch may have fewer.
         sample_weight : array-like of shape (n,) or None
             Weights >= 0 of the samples.
-        validation_data : tuple (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), or None
+        validation_data : tuple (X, y), (X, y, sample_weight) or (X, y, sample_weight, lengths), a stream, or None
             Evaluated after each epoch.
         callbacks : sequence of Callback or callable, default=()
             See `fastdnn.callbacks`. A function is called after each epoch as ``f(model, history)``; a true result ends the
@@ -220,6 +220,8 @@ class Model(Steps, Files):
             epoch. Its center is drawn uniformly, its part of the area is 1 - share, the share being drawn from Beta(cutmix,
             cutmix); it is cut off at the border, and targets are mixed by the area that is left. Reference: Yun et al.
             2019, arXiv:1905.04899.
+        shuffle_buffer : int or None, default=None
+            Of a stream: samples among which a batch is drawn; half as many more are in memory. None is what 64 MB hold.
 
         Returns
         -------
@@ -253,84 +255,20 @@ class Model(Steps, Files):
         validated or evaluated is not mixed. A sample's weight is its own, whatever it is mixed with. Samples are mixed before
         the first layer, but after a Reshape there.
         """
-        return fit(
-            prepare(
-                self,
-                X,
-                y,
-                epochs=epochs,
-                batch_size=batch_size,
-                sample_weight=sample_weight,
-                validation_data=validation_data,
-                callbacks=callbacks,
-                verbose=verbose,
-                shuffle=shuffle,
-                class_weight=class_weight,
-                validation_fraction=validation_fraction,
-                validation_split=validation_split,
-                groups=groups,
-                scoring=scoring,
-                accumulate=accumulate,
-                resume=resume,
-                lengths=lengths,
-                mixup=mixup,
-                cutmix=cutmix,
-            )
-        )
-
-    # ------------------------------------------------------------ inference
-
-    def forward(self, X: Any, layer: int | None = None, lengths: ArrayLike | None = None) -> np.ndarray:
-        """Raw scores, before the loss's link: ndarray of shape (n, n_out). NaN in a sample gives NaN in its scores.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, features)
-            Samples.
-        layer : int or None, default=None
-            Number of the layer (negative ones count from the end) whose output is wanted, in place of the last one's: then
-            of shape (n, *shape of that output).
-        lengths : array-like of shape (n,) or None
-            As for `fit`.
-        """
-        if layer is None:
-            return self._infer(self._built(), X, True, lengths)
-        whole = self._built()
-        if (
-            isinstance(layer, bool)
-            or not isinstance(layer, (int, np.integer))
-            or not -len(self.layers) <= layer < len(self.layers)
-        ):
-            raise ValueError(f"layer must be a number from {-len(self.layers)} to {len(self.layers) - 1}, got {layer!r}")
-        layers = whole.layers[: layer % len(self.layers) + 1]
-        layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
-        part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
-        return self._infer(part, X, True, lengths)
-
-    def predict(self, X: Any, lengths: ArrayLike | None = None, out: np.ndarray | None = None) -> np.ndarray:
-        """Predictions, the loss's link applied: probabilities, means.
-
-        Computed in chunks: beyond the result, memory does not grow with n. A row's result does not depend on the others.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n, features), or (n, ...)
-            Samples; NaN in one gives NaN in its predictions.
-        lengths : array-like of shape (n,) or None
-            As for `fit`. What is predicted for steps behind the end means nothing.
-        out : ndarray of shape (n, *output shape), C-contiguous, of the model's float type, or None
-            Where the predictions are to stand, in place of a new array; not in memory of X.
-
-        Returns
-        -------
-        ndarray of shape (n, n_out), of the model's float type
-
-        Raises
-        ------
-        ValueError
-            If the model is not built, or X or `out` not of its shape.
-        """
-        return self._infer(self._built(), X, False, lengths, out)
+        given = {
+            "epochs": epochs, "batch_size": batch_size, "validation_data": validation_data, "callbacks": callbacks,
+            "verbose": verbose, "shuffle": shuffle, "class_weight": class_weight, "validation_split": validation_split,
+            "scoring": scoring, "accumulate": accumulate, "resume": resume, "mixup": mixup, "cutmix": cutmix,
+            "sample_weight": sample_weight, "validation_fraction": validation_fraction, "groups": groups, "lengths": lengths,
+        }  # fmt: skip
+        stream = as_stream(X, y)
+        if stream is not None:
+            return fit(prepare_stream(self, stream, shuffle_buffer=shuffle_buffer, **given))
+        if shuffle_buffer is not None:
+            raise ValueError("shuffle_buffer is for streams; samples of an array are shuffled among all")
+        if y is None:
+            raise ValueError("y is missing; without it X must be a stream of blocks (X, y), see fastdnn.data")
+        return fit(prepare(self, X, y, **given))
 
     def freeze(self, dtype: str = "float32", calibration: Any = None, percentile: float = 100.0) -> Predictor:
         """A `Predictor` of this network as it is now: smaller, faster, and no training.
@@ -373,84 +311,6 @@ class Model(Steps, Files):
         True
         """
         return freeze(Model, self, dtype, calibration, percentile)
-
-    def stepper(self, n: int = 1, scores: bool = False) -> Stepper:
-        """Predictions a step at a time, of networks with recurrent layers: for streams and for text that is made.
-
-        Parameters
-        ----------
-        n : int, default=1
-            Sequences that go on side by side.
-        scores : bool, default=False
-            Whether steps give raw scores (`forward`), and not predictions.
-
-        Returns
-        -------
-        Stepper
-            With ``step(x)``, ``reset()``, ``copy()`` and ``states``. It follows the parameters of this model as long as the
-            model keeps its arrays: further fits are seen, `load_weights` and assignments to `params`, too.
-
-        Raises
-        ------
-        ValueError
-            If the model is not built, has no recurrent layer, or a layer that needs more than one step at once
-            (convolutions, pooling, backward directions).
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastdnn import Model, layers
-        >>> m = Model([layers.GRU(4, return_sequences=True), layers.Dense(1)], random_state=0).build((9, 2))
-        >>> X = np.ones((1, 9, 2), "float32")
-        >>> stepper = m.stepper()
-        >>> by_steps = [stepper.step(X[:, t]) for t in range(9)]
-        >>> bool((np.stack(by_steps, axis=1) == m.predict(X)).all())
-        True
-        """
-        return Stepper(self._built(), check_count("n", n), scores)
-
-    def _infer(self, network, X, scores, lengths=None, out=None):
-        kernel = scores_link if scores else network.loss.link_for(network.n_out)
-        if lengths is None and is_plain(network, X):
-            check_out(network, len(X), out, X)
-            return plain(network, X, kernel, out)[0]
-        source = self._source(X, network.layout, False, lengths)
-        check_out(network, source.n, out)
-        if source.mask is not None:
-            network.layout.check_mask()
-        return results(network, source, kernel, out)
-
-    def predict_plain(self, X):
-        """(predictions, whether X was finite) for an array that kernels can read as it is; otherwise (None, False)."""
-        network = self._built()
-        return plain(network, X, network.loss.link_for(network.n_out)) if is_plain(network, X) else (None, False)
-
-    def evaluate(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, lengths: ArrayLike | None = None
-    ) -> dict[str, float]:
-        """Loss and metrics of the samples.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-
-        Returns
-        -------
-        dict
-            "loss", and what the loss's `metrics` gives: "accuracy" of classes, "coverage_..." of quantiles, otherwise "r2"
-            (NaN if a prediction is).
-
-        Raises
-        ------
-        ValueError
-            If the model is not built, or the samples and targets do not fit it.
-        """
-        network = self._built()
-        source, targets, weights = self.check(network, X, y, sample_weight, False, lengths)
-        if source.n == 0:
-            raise ValueError("X has no samples")
-        return evaluate(network, source, targets, y, weights)
 
     # ------------------------------------------------------------ looking inside
 

@@ -99,7 +99,11 @@ class Trained:
         Of the last fit.
     bests : list of Best
         Best epochs of the last fit, one for each callback that keeps them.
+    place : Place or None
+        How far an epoch of a stream has come, see `feeding`; None between epochs.
     """
+
+    place = None  # of pickles of before, too
 
     def __init__(self, epochs=0):
         self.step, self.epochs, self.moments, self.averaged = 0, epochs, None, None

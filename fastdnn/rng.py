@@ -16,7 +16,7 @@ from numba.core import cgutils
 from ._jit import kernel
 from ._simd import INT32, INT64, Emit, caller, intrinsic_of
 
-WEIGHTS, SHUFFLE, SPLIT, NOISE, MIXING, LATENT, INSTANCE_NOISE = range(7)  # purposes
+WEIGHTS, SHUFFLE, SPLIT, NOISE, MIXING, LATENT, INSTANCE_NOISE, BLOCKS, TURNS = range(9)  # purposes
 
 
 def check_seed(random_state):

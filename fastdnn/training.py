@@ -133,6 +133,8 @@ class Training:
         Of the program, those that a step goes through; see `Program`.
     done : int
         Samples that the last epoch has trained with: fewer than all if it was ended.
+    counted : float
+        What they count for in its loss: their number, or the sum of their weights, without batches that were left out.
     rate : float
         Learning rate of the last step.
     """
@@ -142,7 +144,7 @@ class Training:
         input_gradient=False, loss=None, mixes=False,
     ):  # fmt: skip
         self.model, self.as_sklearn = model, as_sklearn
-        self.watch, self.done, self.rate = None, 0, math.nan
+        self.watch, self.done, self.counted, self.rate = None, 0, 0.0, math.nan
         # Of the schedule: its number of steps, the step of the model that is its first, what it has made of its rates.
         self.total_steps, self.first_step, self.rate_factor = None, 0, 1.0
         self.at_step, self.next_step = None, None
@@ -322,6 +324,7 @@ class Training:
     def _mean(self, order, values, fine):
         """Mean over the samples of the batches' losses, of which those that were left out do not count (unless `fine`)."""
         n, values = self.done, values[: -(-self.done // self.batch_size)]
+        self.counted = float(n)
         if not n:
             return math.nan
         if fine and (self.weights is None or self.as_sklearn):
@@ -335,8 +338,8 @@ class Training:
         if not fine:
             counts[~np.isfinite(values)] = 0
             values = np.nan_to_num(values) * (counts > 0)
-        total = counts.sum()
-        return float(np.dot(values, counts) / total) if total else math.nan
+        self.counted = float(counts.sum())
+        return float(np.dot(values, counts) / self.counted) if self.counted else math.nan
 
     @property
     def measures_norm(self):

@@ -19,6 +19,9 @@ class Callback(Spec):
     `on_slice(fit, done)`, if a subclass has it, is called about every 0.1 s within an epoch, `done` being the part of it that
     is over; a true result ends the epoch early and the fit with it.
 
+    `on_turn(fit)`, if a subclass has it, is called where samples come in a stream, after each turn of its shuffle buffer; a
+    true result ends the fit. The model may be saved then, and the fit resumed there.
+
     `on_step(fit)`, if a subclass has it, is called before the first step, and then after each step that it asks for: it
     returns the number of the step (`fit.model.step`) after which it is called next, or None. It may change the network.
     Fits by L-BFGS have no such steps.

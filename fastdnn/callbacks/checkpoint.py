@@ -3,11 +3,12 @@
 import math
 import os
 import string
+import time
 
 import numpy as np
 
 from ..scoring import check_mode
-from ..specs import check_count, check_path
+from ..specs import check_count, check_number, check_path
 from .base import Callback
 
 
@@ -36,6 +37,9 @@ class ModelCheckpoint(Callback):
     mode : {"auto", "min", "max"}, default="auto"
         Whether the smallest or the largest value is the best. "auto" takes the smallest of losses and errors, by the last
         part of the key, and the largest of scores; see `fastdnn.history.History.best`.
+    seconds : float or None, default=None
+        With ``best_only=False``, for streams: save within an epoch, too, whenever so many seconds have passed, between two
+        turns of the shuffle buffer. ``fit(stream, resume=True)`` goes on there, and ends with the same bits.
 
     Attributes
     ----------
@@ -52,10 +56,13 @@ class ModelCheckpoint(Callback):
     watches = True
     comes_last = True  # so that the file has what the others have found, and the reason why the fit ended
 
-    def __init__(self, path, monitor=None, best_only=True, keep=1, every=1, mode="auto"):
+    def __init__(self, path, monitor=None, best_only=True, keep=1, every=1, mode="auto", seconds=None):
         self.path, self.monitor, self.best_only = check_path("path", path), monitor, bool(best_only)
         self.keep, self.every = check_count("keep", keep), check_count("every", every)
         self.mode = check_mode(mode)
+        self.seconds = None if seconds is None else check_number("seconds", seconds, "[0, inf)")
+        if self.best_only and self.seconds is not None:
+            raise ValueError("seconds needs best_only=False: within an epoch nobody knows how good it will be")
         if self.keep > 1 and "epoch" not in self._fields:
             raise ValueError(f"path must contain {{epoch}} to keep {self.keep} files, got {self.path!r}")
 
@@ -77,7 +84,7 @@ class ModelCheckpoint(Callback):
     def on_fit_begin(self, fit):
         self._key = fit.monitored(self.monitor) if self.best_only else None
         self._sign = fit.sign(self._key, self.mode) if self.best_only else 1.0
-        self.saved_, self._step, self._seen = [], None, None
+        self.saved_, self._step, self._seen, self._looked = [], None, None, time.monotonic()
         for epoch in range(self.every - 1, fit.epoch, self.every):  # of a resumed fit: what is there already
             values = fit.history.get(self._key, [])
             value = self._sign * values[epoch] if epoch < len(values) else math.nan
@@ -97,6 +104,15 @@ class ModelCheckpoint(Callback):
     def _outdate(self):
         """Take what is saved for worse than what comes: the network was pruned further."""
         self.saved_ = [(-math.inf, path) for _, path in self.saved_]
+
+    def on_turn(self, fit):
+        if (
+            self.seconds is not None
+            and time.monotonic() - self._looked >= self.seconds
+            and np.isfinite(fit.model.params).all()
+        ):
+            fit.model.save(self._name(fit, fit.epoch))  # under the name of the epoch, at whose end it is written over
+            self._looked = time.monotonic()
 
     def on_epoch_end(self, fit):
         self._seen = fit.model.step
@@ -118,7 +134,7 @@ class ModelCheckpoint(Callback):
             return
         path = self._name(fit, fit.epoch - 1)
         fit.model.save(path)
-        self._step = fit.model.step
+        self._step, self._looked = fit.model.step, time.monotonic()
         self.saved_ = sorted([(v, p) for v, p in self.saved_ if p != path] + [(value, path)])
         while len(self.saved_) > self.keep:
             _, old = self.saved_.pop(0)

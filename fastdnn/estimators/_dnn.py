@@ -14,11 +14,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..callbacks import Callback, EarlyStopping
-from ..fitting import fit, prepare
+from ..data.blocks import as_stream
+from ..fitting import fit
 from ..inputs import check_sparse, check_weights
 from ..layers import Dense, Dropout, Layer
 from ..model import Model
 from ..optimizers import Optimizer, get_optimizer
+from ..preparing import prepare
 from ..schedules import Schedule, get_schedule
 from ..sources import Source
 from ..validation import SPLITS, take
@@ -29,6 +31,7 @@ from ._predict import checked, predictions
 from ._restore import unchanged_on_error
 from ._sklearn import ToSklearn
 from ._steps import steps_of, takes_ids
+from ._streams import FitsStreams
 
 
 def rows_of(given, checked, rows):
@@ -37,6 +40,7 @@ def rows_of(given, checked, rows):
 
 
 class BaseDNN(
+    FitsStreams,
     Freezable,
     ToSklearn,
     NestedParameters,
@@ -79,22 +83,26 @@ class BaseDNN(
     def fit(
         self,
         X: Any,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: Any = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        shuffle_buffer: int | None = None,
     ) -> Self:
         """Fit the network to samples X and targets y.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), or array of shape (n_samples, ...)
-            Samples; more than two dimensions where `layers` take them.
+            Samples; more than two dimensions where `layers` take them. Or a stream of blocks (X, y) or (X, y,
+            sample_weight), as for `Model.fit`: `fastdnn.data.ParquetSource`, a list, a function that gives a generator. A
+            classifier reads its targets once before, to find the classes.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, label indicators or numbers.
+            Class labels, label indicators or numbers. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         X_val, y_val : array-like, default=None
@@ -104,6 +112,10 @@ class BaseDNN(
             Weights of those.
         groups : array-like of shape (n_samples,), default=None
             Group of each sample, for ``validation_split="grouped"``.
+        classes : array-like, default=None
+            Of a stream: all labels, which then nobody needs to look for.
+        shuffle_buffer : int, default=None
+            Of a stream: samples among which a batch is drawn; None is what 64 MB hold.
 
         Returns
         -------
@@ -115,7 +127,16 @@ class BaseDNN(
         ValueError
             If the data or a parameter does not fit, or training diverged.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), groups, incremental=False)
+        validation = X_val, y_val, sample_weight_val
+        stream = as_stream(X, y)
+        if stream is None:
+            if classes is not None or shuffle_buffer is not None:
+                raise ValueError("classes and shuffle_buffer are for streams of blocks; leave them out for arrays")
+            return self._fit(X, y, sample_weight, validation, groups, incremental=False)
+        if sample_weight is not None or groups is not None:
+            raise ValueError("sample_weight and groups cannot be given with a stream; give blocks (X, y, sample_weight)")
+        with unchanged_on_error(self):
+            return self._fitted_stream(stream, validation, classes, shuffle_buffer)
 
     def _fit(self, X, y, sample_weight, validation, groups, incremental):
         with unchanged_on_error(self):
@@ -147,12 +168,17 @@ class BaseDNN(
             **self._validation((raw_X, X), raw_y, y, loss, dtype, validation, groups, incremental),
             callbacks=callbacks,
         )  # fmt: skip
+        return self._carry_out(run, callbacks, n_targets)
+
+    def _carry_out(self, run, callbacks, n_targets):
+        """A `Fit` that is prepared, and what is known after it."""
+        model = run.model
         self.model_, self.history_, self.n_outputs_ = model, run.history, n_targets  # scorers predict during the fit
         self.callbacks_ = [c for c in callbacks if not isinstance(c, Bridge)]
         try:
             fit(run)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         if not np.isfinite(model.params).all():
             raise ValueError("training diverged: the weights are not finite. Scale X, or take a smaller learning rate")
         self.n_epochs_ = run.epoch

@@ -6,6 +6,7 @@ of a fit that was under way, one for each callback that keeps them, are "best/<k
 "best1/<key>" and so on.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import os
 import numpy as np
 
 from .._guard import guard
+from ..feeding import Place
 from ..history import History
 from ..layout import Layout, aligned
 from ..network import Best
@@ -89,6 +91,7 @@ def _progress(model):
         "rate_factor": model.trained.rate_factor,
         "plateau": {key: to_plain(value) for key, value in model.trained.plateau.items()},
         "skipped": model.skipped_steps,
+        "place": _plain_place(model.trained.place),
         "history": None if history is None else list(history),
         "stopped": None if history is None else history.stopped,
         "notes": [] if history is None else [str(note) for note in history.notes],
@@ -97,6 +100,10 @@ def _progress(model):
         "scores": [] if history is None else list(history.scores),
         "best": [best.epoch for best in _bests(model)],
     }
+
+
+def _plain_place(place):
+    return None if place is None else {name: to_plain(value) for name, value in dataclasses.asdict(place).items()}
 
 
 def _bests(model):
@@ -287,6 +294,18 @@ def _number(value, name, low=-math.inf):
     return value
 
 
+def _place(found):
+    """The `Place` within an epoch, checked; None of a model between epochs."""
+    if found is None:
+        return None
+    names = {field.name for field in dataclasses.fields(Place)}
+    if not isinstance(found, dict) or found.keys() != names:
+        raise ModelFormatError(f"place must have {', '.join(sorted(names))}")
+    counts = {name: _count(found, name) for name in ("turn", "samples")}
+    sums = {name: _number(found[name], name) for name in names - counts.keys()}
+    return Place(**counts, **{name: float(value) for name, value in sums.items()})
+
+
 def _take_progress(model, settings):
     """Counters and what else training goes on from, checked."""
     model.step, model.epochs = _count(settings, "step"), _count(settings, "epochs")
@@ -304,6 +323,7 @@ def _take_progress(model, settings):
     if not math.isfinite(model.trained.rate_factor) or not 0 <= model.trained.plateau.get("factor", 1.0) < math.inf:
         raise ModelFormatError("rate factors must be finite numbers >= 0")
     model.trained.control[CONTROL.skipped] = _count(settings, "skipped")
+    model.trained.place = _place(settings.get("place"))
     texts = settings.get("restored_by"), settings.get("stopped")
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ModelFormatError("restored_by and stopped must be texts")

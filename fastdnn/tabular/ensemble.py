@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from ..fitting import fit, prepare
+from ..fitting import fit
+from ..preparing import prepare
 from .features import VECTOR
 from .members import Deadline, Judge, Unseen, side_by_side, valleys
 from .recipe import Recipe

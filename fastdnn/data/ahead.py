@@ -1,0 +1,54 @@
+"""Work that a thread of its own does ahead, one piece after the other."""
+
+import queue
+import threading
+
+
+class Ahead:
+    """A function that another thread calls while this one does something else; `with` ends the thread.
+
+    Parameters
+    ----------
+    function : callable
+        Called with the arguments of `begin`.
+
+    Notes
+    -----
+    The thread is a daemon: a stream that never answers does not keep the process from ending.
+    """
+
+    def __init__(self, function):
+        self._function, self._wanted, self._found = function, queue.SimpleQueue(), queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="fastdnn-ahead", daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._wanted.put(None)
+        self._thread.join(timeout=1.0)
+
+    def _work(self):
+        for args in iter(self._wanted.get, None):
+            try:
+                self._found.put((self._function(*args), None))
+            except BaseException as error:  # raised where the result is asked for
+                self._found.put((None, error))
+        self._function = None
+
+    def begin(self, *args):
+        """Let the thread call the function; one call at a time."""
+        self._wanted.put(args)
+
+    def result(self):
+        """What the call that was begun has given, once it has; raises what it has raised."""
+        while True:
+            try:
+                found, error = self._found.get(timeout=0.1)  # in short pieces, between which Python looks at signals
+                break
+            except queue.Empty:
+                continue
+        if error is not None:
+            raise error
+        return found
