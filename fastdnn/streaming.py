@@ -109,9 +109,10 @@ def prepare_stream(
     epoch = model.epochs
     samples = buffer.open(model.seed, epoch)
     if validation_data is not None and as_stream(validation_data) is None:
-        validation_data = check_validation_data(validation_data, (0, *samples.source.shape))
+        validation_data = check_validation_data(validation_data, np.shape(validation_data[0]))
+        layout = model.layout or Layout(model.layers, samples.source.shape)
         try:
-            model.check(model.network, *validation_data[:3], lengths=validation_data[3])
+            model.check(model.network._replace(layout=layout), *validation_data[:3], lengths=validation_data[3])
         except ValueError as error:
             raise ValueError(f"validation_data: {error}") from error
     elif validation_data is not None:

@@ -1,5 +1,8 @@
 """Fits on streams of blocks: the same as on arrays, whatever the blocks, the kind of samples and the place of a restart."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -185,6 +188,39 @@ def test_a_fit_goes_on_in_the_middle_of_an_epoch_with_the_same_bits(tmp_path, ki
     assert loaded.step == whole.step
 
 
+KILLED = """
+import os, signal, sys
+import numpy as np
+from fastdnn.callbacks import Callback, ModelCheckpoint
+sys.path.insert(0, os.path.dirname({here!r}))
+from test_streams import Counted, blocks, classifier
+
+class Kill(Callback):
+    comes_last = True
+
+    def on_turn(self, fit):
+        if fit.model.step > 70:
+            os.kill(os.getpid(), signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+
+classifier().fit(
+    Counted(blocks(77)), epochs=3, batch_size=16, shuffle_buffer=200,
+    callbacks=[ModelCheckpoint({path!r}, best_only=False, seconds=0), Kill()],
+)
+"""
+
+
+def test_a_process_that_is_killed_is_gone_on_with(tmp_path):
+    path = str(tmp_path / "last.fdnn")
+    killed = subprocess.run([sys.executable, "-c", KILLED.format(here=__file__, path=path)], capture_output=True, text=True)
+    assert killed.returncode not in (0, 1), killed.stderr
+    whole, resumed = classifier(), Model.load(path)
+    assert 63 < resumed.step < 126
+    for model, resume in ((whole, False), (resumed, True)):
+        model.fit(Counted(blocks(77)), epochs=3, batch_size=16, shuffle_buffer=200, resume=resume)
+    assert np.array_equal(resumed.params, whole.params)
+    assert resumed.history["loss"] == whole.history["loss"]
+
+
 def test_a_resumed_fit_needs_as_many_samples_as_before(tmp_path):
     path = tmp_path / "model.fdnn"
 
@@ -230,3 +266,81 @@ def test_slices_tell_how_much_of_the_epoch_is_done():
     classifier().fit(data, epochs=1, batch_size=8, callbacks=[Slices()], shuffle_buffer=50_000)
     assert shares == sorted(shares)
     assert 0 <= shares[0] <= shares[-1] <= 1
+
+
+WRONG = {
+    "no tuple": (lambda: X[:50], "block 2 must be a tuple"),
+    "one": (lambda: (X[:50],), "block 2 must be a tuple .* got a tuple of 1"),
+    "features": (lambda: (X[:50, :3], y[:50]), r"block 2: X must hold samples of shape \(6,\), got \(3,\)"),
+    "rows": (lambda: (X[:50], y[:49]), "block 2: y must have one target for each of the 50 samples"),
+    "NaN": (lambda: (np.where(X[:50] > 1, np.nan, X[:50]), y[:50]), "block 2: .*NaN"),
+    "classes": (lambda: (X[:50], y[:50] + 7), "block 2: .*class"),
+    "texts": (lambda: (X[:50].astype(str), y[:50]), "block 2: .*string"),
+    "complex": (lambda: (X[:50] * 1j, y[:50]), "block 2: X must hold real numbers"),
+    "empty": (lambda: (X[:0], y[:0]), "block 2: X has no samples"),
+    "weights": (lambda: (X[:50], y[:50], WEIGHTS[:50]), "block 2: there must be sample_weight in all blocks or in none"),
+    "negative": (lambda: (X[:50], y[:50], -WEIGHTS[:50]), "block 2: sample_weight must be finite and not negative"),
+    "lengths": (lambda: (X[:50], y[:50], None, LENGTHS[:50]), "block 2: lengths must be 1 to the 6 steps of X"),
+    "sparse": (lambda: (scipy.sparse.csr_array(X[:50]), y[:50]), "block 2: X is a sparse matrix, in the blocks before"),
+    "many dimensions": (lambda: (X[:48].reshape(2, 24, 6), y[:2]), "block 2: X must hold samples of shape"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_with_a_block_names_it(what):
+    make, message = WRONG[what]
+    data = blocks(50)
+    data[2] = make()
+    model = classifier()
+    with pytest.raises(ValueError, match=message):
+        model.fit(data, shuffle=False, batch_size=10, shuffle_buffer=20)
+    assert np.isfinite(model.params).all()
+    assert 0 < model.step < 20
+
+
+def test_other_kinds_of_numbers_than_the_first_block_s():
+    whole = (100 * X).astype(np.int8)
+    with pytest.raises(ValueError, match="block 1: X has dtype float32, which does not fit into the int8"):
+        classifier().fit([(whole, y), (X, y)], shuffle=False)
+    classifier().fit([(X, y), (whole, y)], shuffle=False)  # integers are numbers, too
+
+
+def test_what_a_generator_raises_is_raised_with_a_note_and_the_model_goes_on():
+    def read(good):
+        for k, block in enumerate(blocks(50)):
+            if k == 7 and not good:
+                raise KeyError("gone")
+            yield block
+
+    model, settings = classifier(), {"batch_size": 10, "shuffle_buffer": 20, "shuffle": False}
+    with pytest.raises(KeyError) as caught:
+        model.fit(lambda: read(False), **settings)
+    assert caught.value.__notes__ == ["raised by the stream, which was to give its block 7"]
+    whole = classifier()
+    whole.fit(lambda: read(True), **settings)
+    assert 0 < model.step < whole.step
+    model.fit(lambda: read(True), resume=True, **settings)
+    assert np.array_equal(model.params, whole.params)
+
+
+def test_arguments_that_streams_refuse():
+    refused = {"sample_weight": WEIGHTS, "lengths": LENGTHS, "validation_fraction": 0.1, "groups": y}
+    for name, value in refused.items():
+        with pytest.raises(ValueError, match=f"{name} cannot be given with a stream: give"):
+            classifier().fit(blocks(50), **{name: value})
+    with pytest.raises(ValueError, match="y must be None where X is a stream"):
+        classifier().fit(Counted(blocks(50)), y)
+    with pytest.raises(ValueError, match="shuffle_buffer is for streams"):
+        classifier().fit(X, y, shuffle_buffer=100)
+    with pytest.raises(ValueError, match="y is missing"):
+        classifier().fit(X)
+    with pytest.raises(ValueError, match="needs all samples at once"):
+        classifier(optimizer="lbfgs").fit(blocks(50))
+    with pytest.raises(ValueError, match="the stream has no blocks"):
+        classifier().fit(lambda: iter(()))
+
+
+def test_a_stream_that_has_nothing_in_its_second_epoch():
+    given = [blocks(50), []]
+    with pytest.raises(ValueError, match="no blocks in epoch 2: give something that can be read again"):
+        classifier().fit(lambda: iter(given.pop(0)), epochs=2)

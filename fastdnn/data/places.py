@@ -49,7 +49,7 @@ class Places:
     @property
     def row_bytes(self):
         """Bytes of a place."""
-        parts = [*self.source.arrays, self.targets, self.y]
+        parts = [*self.source.arrays, self.targets[: self.count * self._width], self.y]
         parts += [a for a in (self.source.mask, self.sample_weight) if a is not None]
         return max(1, sum(a.nbytes for a in parts) // self.count)
 

@@ -12,7 +12,7 @@ from ..inputs import weights_of_classes
 from ..layers import Dense
 from ..streaming import prepare_stream
 from ._parameters import made_optimizer
-from ._steps import takes_ids
+from ._steps import steps_of, takes_ids, targets_of_steps
 
 
 def frame_of(X):
@@ -78,6 +78,19 @@ class CheckedStream(Mapped):
         return Block(X, self._targets(X, y), weight, block.lengths)
 
 
+def target_blocks(estimator, stream):
+    """The blocks of a stream for who looks at targets: without samples where a source can leave them out.
+
+    Labels of steps are those that count, one after the other.
+    """
+    if not estimator.layers and hasattr(stream, "target_blocks"):
+        yield from stream.target_blocks()
+        return
+    for _, block in stream.numbered():
+        steps = None if is_arrow(block.X) else steps_of(estimator, block.X)
+        yield block if steps is None else block._replace(y=targets_of_steps(estimator, block.X, block.y, steps))
+
+
 def find_classes(estimator, stream, classes):
     """Give a classifier the classes of a stream: those of `classes`, or what a pass over the targets finds.
 
@@ -96,11 +109,9 @@ def find_classes(estimator, stream, classes):
             + (", and class_weight='balanced' needs to read it twice" if balanced else "")
             + ": give all labels, or the function that makes the generator"
         )
-    found, first = {}, None
-    passing = stream.target_blocks() if hasattr(stream, "target_blocks") else (block for _, block in stream.numbered())
-    for number, block in enumerate(passing):
+    found = {}
+    for number, block in enumerate(target_blocks(estimator, stream)):
         y = np.asarray(block.y)
-        first = y[:1] if first is None else first
         if y.ndim > 1 and y.shape[1] > 1:
             if balanced:
                 raise ValueError("class_weight must be None for label indicators in a stream; give weights in the blocks")
@@ -113,7 +124,7 @@ def find_classes(estimator, stream, classes):
         weights = None if block.sample_weight is None else np.asarray(block.sample_weight, float)
         for label, weight in zip(labels.tolist(), np.bincount(numbers, weights), strict=True):
             found[label] = found.get(label, 0.0) + float(weight)
-    if first is None:
+    if not found:
         raise ValueError("the stream has no blocks")
     estimator._label_binarizer = LabelBinarizer().fit(np.array(list(found)))
     estimator.classes_ = estimator._label_binarizer.classes_
