@@ -111,24 +111,29 @@ def sklearn(path, rows):
     return done, time.perf_counter() - began, reg.loss_
 
 
-def torch(path, rows):
-    """PyTorch's DataLoader over a data set that reads the same file, a batch at a time, shuffled in blocks."""
+def torch(path, rows, whole=False):
+    """PyTorch's DataLoader over a data set that reads the same file, shuffled in blocks, and gives it sample by sample.
+
+    whole : whether the data set gives whole batches, which spares the loader its work
+    """
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, IterableDataset
 
-    count = min(rows, 1_000_000)
+    count = min(rows, 1_000_000 if whole else 300_000)
 
-    class Batches(IterableDataset):
+    class Samples(IterableDataset):
         def __iter__(self):
             for X, y in blocks_of(path, count):
-                for lo in range(0, len(X), BATCH):
+                if not whole:
+                    yield from zip(torch.from_numpy(X), torch.from_numpy(y), strict=True)
+                for lo in range(0, len(X) if whole else 0, BATCH):
                     yield torch.from_numpy(X[lo : lo + BATCH]), torch.from_numpy(y[lo : lo + BATCH])
 
     net = nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
     optimizer, done = torch.optim.Adam(net.parameters()), 0
     began = time.perf_counter()
-    for X, y in DataLoader(Batches(), batch_size=None):
+    for X, y in DataLoader(Samples(), batch_size=None if whole else BATCH):
         optimizer.zero_grad(set_to_none=True)
         loss = nn.functional.mse_loss(net(X)[:, 0], y)
         loss.backward()
@@ -137,7 +142,12 @@ def torch(path, rows):
     return done, time.perf_counter() - began, float(loss.detach())
 
 
-ARMS = {"stream": stream, "array": array, "sklearn": sklearn, "torch": torch}
+def torch_batches(path, rows):
+    """PyTorch with a data set that gives whole batches."""
+    return torch(path, rows, whole=True)
+
+
+ARMS = {"stream": stream, "array": array, "sklearn": sklearn, "torch": torch, "torch_batches": torch_batches}
 
 
 def limit_memory(gigabytes):
@@ -248,7 +258,7 @@ def main():
         "--limit", type=float, default=1.5, metavar="GB", help="of private memory of the arm 'stream'; 0: none"
     )
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where files are written")
-    parser.add_argument("--arms", default="stream,array,sklearn,torch")
+    parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.arm:

@@ -124,7 +124,10 @@ class StreamFeed:
         return 0 if place is None else place.samples // self._run.training.batch_size
 
     def sample(self, n):
-        return self._run.training.source.take(self.rows[:n]), self._buffer.places.y[self._active[:n]]
+        found = self._buffer.places.rows_of_targets[self._active[:n]]
+        shape = self._run.model.layout.shapes[-1]
+        shape = shape[:-1] if np.issubdtype(found.dtype, np.integer) else shape
+        return self._run.training.source.take(self.rows[:n]), found.reshape(len(found), *shape)
 
     def share(self, done):
         place, turn = self._run.model.trained.place or Place(), len(self.rows)

@@ -51,6 +51,10 @@ class Checks:
 
     def __call__(self, name, block):
         """The `Samples` of a block; ValueError that names it."""
+        return self.with_targets(name, block)[0]
+
+    def with_targets(self, name, block):
+        """(`Samples` of a block, its targets as an array as they were given)"""
         model = self._model
         try:
             self._check_names(block.X)
@@ -64,7 +68,7 @@ class Checks:
             weights = times(weights, self._factors(y, weights))
         except (ValueError, TypeError) as error:
             raise type(error)(f"{name}: {error}") from error
-        return Samples(source, targets, weights, np.asarray(y))
+        return Samples(source, targets, weights), np.asarray(y)
 
     def _check_names(self, X):
         """ValueError where the columns of a frame have other names than those of the first."""
@@ -158,7 +162,7 @@ def evaluate_stream(model, stream):
     network, check, total = model._built(), Checks(model), 0.0
     sums, kept = {}, []
     for name, block in stream.numbered():
-        source, targets, weights, y = check(name, block)
+        (source, targets, weights), y = check.with_targets(name, block)
         weight = (source.steps if source.mask is not None and network.layout.gives_steps else np.ones(source.n)) * (
             1.0 if weights is None else weights
         )

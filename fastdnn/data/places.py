@@ -9,12 +9,11 @@ from ..sources import Source
 
 
 class Samples(NamedTuple):
-    """Checked samples, as `Training.take` has them, and their targets as they were given."""
+    """Checked samples, as `Training.take` has them."""
 
     source: Source
     targets: np.ndarray
     sample_weight: np.ndarray | None
-    y: np.ndarray
 
 
 class Places:
@@ -36,7 +35,6 @@ class Places:
         self._room = len(samples.targets) - first.n * width  # behind the last target: kernels read whole vectors
         self.targets = np.zeros(count * width + self._room, samples.targets.dtype)
         self.sample_weight = None if samples.sample_weight is None else np.zeros(count)
-        self.y = np.zeros((count, *samples.y.shape[1:]), samples.y.dtype)
         self.source = self._made(first, count)
 
     def _made(self, first, count):
@@ -49,19 +47,21 @@ class Places:
     @property
     def row_bytes(self):
         """Bytes of a place."""
-        parts = [*self.source.arrays, self.targets[: self.count * self._width], self.y]
+        parts = [*self.source.arrays, self.rows_of_targets]
         parts += [a for a in (self.source.mask, self.sample_weight) if a is not None]
         return max(1, sum(a.nbytes for a in parts) // self.count)
+
+    @property
+    def rows_of_targets(self):
+        """The targets, a row for each place."""
+        return self.targets[: self.count * self._width].reshape(self.count, self._width)
 
     def write(self, places, samples, lo, hi):
         """Put samples lo..hi into places; ValueError where they are of another kind than the first ones."""
         self.check(samples)
         self._write_samples(places, samples.source, lo, hi)
         width = self._width
-        self.targets[: self.count * width].reshape(self.count, width)[places] = samples.targets[
-            lo * width : hi * width
-        ].reshape(-1, width)
-        self.y[places] = samples.y[lo:hi]
+        self.rows_of_targets[places] = samples.targets[lo * width : hi * width].reshape(-1, width)
         if self.sample_weight is not None:
             self.sample_weight[places] = samples.sample_weight[lo:hi]
         if self.source.mask is not None:
@@ -81,11 +81,11 @@ class Places:
                 f"X has dtype {new.arrays[0].dtype}, which does not fit into the {ours.arrays[0].dtype} of the first block; "
                 "give all blocks one dtype"
             )
-        if samples.targets.dtype != self.targets.dtype or samples.y.shape[1:] != self.y.shape[1:]:
-            raise ValueError(
-                f"y has dtype {samples.y.dtype} and shape {samples.y.shape}, in the blocks before {self.y.dtype} and "
-                f"(n{''.join(f', {k}' for k in self.y.shape[1:])})"
-            )
+        if samples.targets.dtype != self.targets.dtype:
+            kinds = [
+                "class numbers" if dtype.kind == "i" else "numbers" for dtype in (samples.targets.dtype, self.targets.dtype)
+            ]
+            raise ValueError(f"y holds {kinds[0]}, in the blocks before {kinds[1]}")
         for what, one, other in (
             ("sample_weight", samples.sample_weight, self.sample_weight),
             ("lengths", new.mask, ours.mask),
@@ -119,10 +119,8 @@ class SparsePlaces(Places):
         rest = np.ones(len(at), bool)
         rest[rows] = False
         self._parts = [(at[rest], Source(whole[rest], self._dtype))] if rest.any() else []
-        width, weights = self._width, self.sample_weight
-        targets = np.zeros(len(places) * width + self._room, self.targets.dtype)
-        found = self.targets[: self.count * width].reshape(self.count, width)[places]
-        targets[: len(places) * width] = found.ravel()
+        targets, weights = np.zeros(len(places) * self._width + self._room, self.targets.dtype), self.sample_weight
+        targets[: len(places) * self._width] = self.rows_of_targets[places].ravel()
         return Source(whole[rows], self._dtype), targets, None if weights is None else weights[places], np.arange(len(places))
 
 
