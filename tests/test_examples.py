@@ -26,6 +26,7 @@ CASES = {
     "schedules": ({}, 9),
     "search": ({"candidates": 3}, 0.9),
     "checkpoints": ({}, 0),
+    "streaming": ({"rows": 60_000}, 0.5),
     "adult": ({"epochs": 15}, 0.85),
     "adversarial": ({"epochs": 10}, 0.4),
     "pruning": ({"epochs": 30, "hidden": (128, 64)}, 0.95),
