@@ -7,7 +7,7 @@ from .data.arrow import is_arrow, matrix
 from .data.blocks import as_stream
 from .data.buffer import ShuffleBuffer
 from .data.places import Samples
-from .evaluation import evaluate
+from .evaluation import counted_rows, counts_steps, evaluate
 from .feeding import StreamFeed
 from .fitting import Fit
 from .inputs import times, weights_of_classes
@@ -159,28 +159,24 @@ def check_stream(model, stream, epochs, resume):
 
 def evaluate_stream(model, stream):
     """Loss and metrics of the samples of a stream; what is no mean over samples is made of all predictions."""
-    network, check, total = model._built(), Checks(model), 0.0
-    sums, kept = {}, []
+    network, check, sums, kept, total = model._built(), Checks(model), {}, [], 0.0
     for name, block in stream.numbered():
         (source, targets, weights), y = check.with_targets(name, block)
-        weight = (source.steps if source.mask is not None and network.layout.gives_steps else np.ones(source.n)) * (
-            1.0 if weights is None else weights
-        )
-        weight = float(weight.sum())
-        found = evaluate(network, source, targets, y, weights)
-        if not network.loss.metrics_are_means:
-            found = {"loss": found["loss"]}
-            kept.append((model.predict(source), y, weights))
+        counts = source.steps if counts_steps(network, source) else np.ones(source.n)
+        weight = float(np.sum(counts if weights is None else counts * weights))
+        found = evaluate(network, source, targets, y, weights, network.loss.metrics_are_means)
         for key, value in found.items():
             sums[key] = sums.get(key, 0.0) + value * weight
+        if not network.loss.metrics_are_means:
+            kept.append(counted_rows(network, source, y, weights))
         total += weight
     if not total:
         raise ValueError("the stream has no blocks")
     found = {key: value / total for key, value in sums.items()}
     if kept:
-        p, y, weights = zip(*kept, strict=True)
+        predictions, y, weights = zip(*kept, strict=True)
         weights = None if weights[0] is None else np.concatenate(weights)
-        found |= network.loss.metrics(np.concatenate(p), np.concatenate(y), weights)
+        found |= network.loss.metrics(np.concatenate(predictions), np.concatenate(y), weights)
     return found
 
 

@@ -156,6 +156,11 @@ def test_validation_evaluation_and_predictions_of_streams():
     b.fit(blocks(130, X, X[:, 0] ** 2, WEIGHTS), epochs=2, validation_data=(X, X[:, 0] ** 2, WEIGHTS))
     found, expected = b.evaluate(blocks(77, X, X[:, 0] ** 2, WEIGHTS)), b.evaluate(X, X[:, 0] ** 2, WEIGHTS)
     assert found == pytest.approx(expected)
+    steps, y_steps = X[:, :, None], np.sin(X)
+    c = Model([layers.GRU(3, return_sequences=True), layers.Dense(1)], random_state=0).build((6, 1))
+    lengths = np.minimum(LENGTHS, 6)
+    found = c.evaluate(blocks(77, steps, y_steps, WEIGHTS, lengths))
+    assert found == pytest.approx(c.evaluate(steps, y_steps, WEIGHTS, lengths))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "schedule_free_adamw", "sgd"])
