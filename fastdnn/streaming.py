@@ -4,7 +4,7 @@ import numpy as np
 
 from .callbacks.base import check_callbacks
 from .data.arrow import is_arrow, matrix
-from .data.blocks import as_stream
+from .data.blocks import as_stream, in_block
 from .data.buffer import ShuffleBuffer
 from .data.places import Samples
 from .evaluation import counted_rows, counts_steps, evaluate
@@ -67,7 +67,7 @@ class Checks:
                 source, targets, weights = model.check(model.network, source, y, block.sample_weight)
             weights = times(weights, self._factors(y, weights))
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{name}: {error}") from error
+            raise in_block(name, error) from error
         return Samples(source, targets, weights), np.asarray(y)
 
     def _check_names(self, X):
@@ -187,7 +187,7 @@ def predict_stream(predict, stream):
         try:
             found.append(predict(block.X))
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{name}: {error}") from error
+            raise in_block(name, error) from error
     if not found:
         raise ValueError("the stream has no blocks")
     return np.concatenate(found)

@@ -141,5 +141,5 @@ def of_arrays(item):
 
 
 def in_block(name, error):
-    """The error of what is wrong with a block, with the block's name."""
-    return type(error)(f"{name}: {error}")
+    """What is wrong with a block, a ValueError or TypeError, with the block's name."""
+    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{name}: {error}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import rng
 from .ahead import Ahead
+from .blocks import in_block
 from .places import places_for
 
 BUFFER_BYTES = 1 << 26  # of the samples that a batch is drawn from, where nobody says how many
@@ -95,7 +96,7 @@ class ShuffleBuffer:
             try:
                 self.places.write(free[done : done + count], self._samples, self._at, self._at + count)
             except ValueError as error:
-                raise ValueError(f"{self._name}: {error}") from None
+                raise in_block(self._name, error) from None
             self._at, done = self._at + count, done + count
             if self._at == self._samples.source.n:
                 self._samples = None

@@ -152,8 +152,7 @@ class BaseDNN(
         source = Source(X, dtype, ids)
         if sample_weight is not None:
             sample_weight = np.asarray(_check_sample_weight(sample_weight, X), np.float64)
-        if self._steps(X) and getattr(self, "class_weight", None) is not None:
-            raise ValueError("class_weight must be None where each step has a label: classes have no weights there")
+        self._check_class_weight(X)
         factors = self._class_factors(y, sample_weight)
         n_targets, self.out_activation_ = self._count_outputs(y), self._output_activation()
         loss = self._make_loss()
@@ -230,6 +229,10 @@ class BaseDNN(
         if model.optimizer != optimizer:
             model.optimizer = optimizer
         return model
+
+    def _check_class_weight(self, X):
+        if self._steps(X) and getattr(self, "class_weight", None) is not None:
+            raise ValueError("class_weight must be None where each step has a label: classes have no weights there")
 
     def _steps(self, X):
         return steps_of(self, X)

@@ -7,7 +7,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
 from ..data.arrow import is_arrow, matrix
-from ..data.blocks import Block, Mapped, peeked
+from ..data.blocks import Block, Mapped, in_block, peeked
 from ..inputs import weights_of_classes
 from ..layers import Dense
 from ..streaming import prepare_stream
@@ -70,7 +70,7 @@ class CheckedStream(Mapped):
             weight = block.sample_weight
             weight = None if weight is None else np.asarray(_check_sample_weight(weight, X), np.float64)
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{name}: {error}") from error
+            raise in_block(name, error) from error
         self._reset, self.names, self.n_targets = False, names, self._estimator._count_outputs(y)
         if self._class_weights is not None:
             factors = self._class_weights[np.asarray(y).ravel().astype(np.int64)]
@@ -144,6 +144,7 @@ class FitsStreams:
             counts = find_classes(self, stream, classes)
         blocks = CheckedStream(self, stream, lambda X, y: self._targets(X, y, self._make_loss()), first)
         one = blocks.first()
+        self._check_class_weight(one.X)
         if is_classifier(self):
             blocks.weigh_classes(counts)
         n_targets, self.out_activation_ = blocks.n_targets, self._output_activation()
