@@ -60,3 +60,33 @@ def check_result(reader, numbers, codes, rows):
     assert codes.shape == (rows, len(reader.category_names_)) == (rows, len(reader.categories_))
     assert len(reader.category_sources_) == len(reader.categories_)
     assert reader.n_features_in_ == len(reader.columns_) == len(reader.kinds_)
+
+
+def mixed_frame(rows, seed=0):
+    """A data frame of pandas with a column of each kind, some of them with missing values."""
+    rng = np.random.default_rng(seed)
+
+    def holes(values):
+        values = pd.Series(values)
+        return values.mask(pd.Series(rng.random(rows) < 0.1))
+
+    return pd.DataFrame(
+        {
+            "int": rng.integers(-5, 5, rows),
+            "float": holes(rng.normal(size=rows)),
+            "float32": holes(rng.normal(size=rows).astype("float32")),
+            "Int64": holes(pd.array(rng.integers(0, 5, rows), "Int64")),
+            "string": holes(rng.choice(["red", "green", "blue", ""], rows)),
+            "object": holes(rng.choice(["x", "y", "z"], rows).astype(object)),
+            "category": pd.Categorical(holes(rng.choice(["s", "m", "l"], rows)), ["l", "m", "s", "xl"]),
+            "ordered": pd.Categorical(holes(rng.choice(["s", "m", "l"], rows)), ["s", "m", "l", "xl"], ordered=True),
+            "bool": rng.random(rows) < 0.5,
+            "boolean": holes(pd.array(rng.random(rows) < 0.5, "boolean")),
+            "date": holes(pd.Timestamp("2000-01-01") + pd.to_timedelta(rng.integers(0, 10**9, rows), "s")),
+            "zone": holes(
+                (pd.Timestamp("2000-01-01") + pd.to_timedelta(rng.integers(0, 10**9, rows), "s")).tz_localize("UTC")
+            ),
+            "span": holes(pd.to_timedelta(rng.integers(0, 10**6, rows), "s")),
+            "coded": rng.integers(0, 3, rows),
+        }
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
-from table_makes import NAN, check_result, make, message, polars, pyarrow
+from table_makes import NAN, check_result, make, message, mixed_frame, polars, pyarrow
 
 from fastdnn.preprocessing.table import TableReader
 
@@ -212,36 +212,6 @@ def test_reader_that_is_not_fitted():
 
 
 # ---------------------------------------------------------------- readers and the user's data
-
-
-def mixed_frame(rows, seed=0):
-    """A data frame of pandas with a column of each kind, some of them with missing values."""
-    rng = np.random.default_rng(seed)
-
-    def holes(values):
-        values = pd.Series(values)
-        return values.mask(pd.Series(rng.random(rows) < 0.1))
-
-    return pd.DataFrame(
-        {
-            "int": rng.integers(-5, 5, rows),
-            "float": holes(rng.normal(size=rows)),
-            "float32": holes(rng.normal(size=rows).astype("float32")),
-            "Int64": holes(pd.array(rng.integers(0, 5, rows), "Int64")),
-            "string": holes(rng.choice(["red", "green", "blue", ""], rows)),
-            "object": holes(rng.choice(["x", "y", "z"], rows).astype(object)),
-            "category": pd.Categorical(holes(rng.choice(["s", "m", "l"], rows)), ["l", "m", "s", "xl"]),
-            "ordered": pd.Categorical(holes(rng.choice(["s", "m", "l"], rows)), ["s", "m", "l", "xl"], ordered=True),
-            "bool": rng.random(rows) < 0.5,
-            "boolean": holes(pd.array(rng.random(rows) < 0.5, "boolean")),
-            "date": holes(pd.Timestamp("2000-01-01") + pd.to_timedelta(rng.integers(0, 10**9, rows), "s")),
-            "zone": holes(
-                (pd.Timestamp("2000-01-01") + pd.to_timedelta(rng.integers(0, 10**9, rows), "s")).tz_localize("UTC")
-            ),
-            "span": holes(pd.to_timedelta(rng.integers(0, 10**6, rows), "s")),
-            "coded": rng.integers(0, 3, rows),
-        }
-    )
 
 
 @pytest.mark.parametrize("rows", [1, 7, 300])

@@ -1,7 +1,8 @@
 """Streams: samples that come in blocks, again in each epoch, and are never all there at once."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,10 @@ class BlockSource:
         """
         raise NotImplementedError
 
+    def parts(self) -> list[Callable[[], Iterator]]:
+        """Functions that give the blocks of a pass, in its own order, part by part: another order is one of the parts."""
+        return [self.blocks]
+
     def numbered(self, seed: int | None = None, first: int = 0) -> Iterator[tuple[str, Block]]:
         """The blocks of a pass and their names, "block 3 (part.parquet)"; what goes wrong in between has a note on where.
 
@@ -80,9 +85,17 @@ class Blocks(BlockSource):
     def blocks(self, seed=None):
         given = self._given() if callable(self._given) else self._given
         if seed is not None and isinstance(given, Sequence):
-            order = rng.generator(seed, rng.BLOCKS).permutation(len(given))
-            return (given[k] for k in order)
+            return (given[k] for k in order_of(len(given), seed))
         return iter(given)
+
+    def parts(self):
+        given = self._given
+        return [partial(iter, [item]) for item in given] if isinstance(given, Sequence) else [self.blocks]
+
+
+def order_of(n, seed):
+    """The order of the n parts of a pass: their own one where the seed is None."""
+    return range(n) if seed is None else rng.generator(seed, rng.BLOCKS).permutation(n)
 
 
 class Mapped(BlockSource):

@@ -1,12 +1,12 @@
 """Parquet files, and whatever else pyarrow.dataset reads, as a stream."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from .. import rng
 from ..specs import check_count
 from .arrow import is_arrow, targets
-from .blocks import Block, BlockSource
+from .blocks import Block, BlockSource, order_of
 
 
 def arrow_dataset():
@@ -104,10 +104,13 @@ class ParquetSource(BlockSource):
         return self._n_samples
 
     def blocks(self, seed=None):
-        fragments = self._fragments()
-        order = range(len(fragments)) if seed is None else rng.generator(seed, rng.BLOCKS).permutation(len(fragments))
-        for k in order:
-            yield from self._blocks_of(fragments[k], [*self.columns, *self._targets(), *self._weights()])
+        parts = self.parts()
+        for k in order_of(len(parts), seed):
+            yield from parts[k]()
+
+    def parts(self):
+        columns = [*self.columns, *self._targets(), *self._weights()]
+        return [partial(self._blocks_of, fragment, columns) for fragment in self._fragments()]
 
     def target_blocks(self):
         """The targets and weights alone, a `Block` after the other without samples."""

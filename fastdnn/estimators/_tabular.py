@@ -16,17 +16,19 @@ from ..callbacks import Callback
 from ..frozen.tables import FrozenTable
 from ..preprocessing.table import TableReader
 from ..specs import check_count, check_number
+from ..streaming import predict_stream
 from ..tabular.ensemble import Ensemble
 from ..tabular.features import Features
 from ..tabular.recipe import TINY, recipes_for
 from ._freezing import Freezable
 from ._restore import unchanged_on_error
 from ._tabular_insight import Insight
+from ._tabular_streams import FitsTableStreams, stream_of_tables
 
 HELD = 2000  # most rows that are kept for `feature_importances_`
 
 
-class BaseTabular(Freezable, Insight, BaseEstimator):
+class BaseTabular(Freezable, FitsTableStreams, Insight, BaseEstimator):
     """Base of TabularClassifier and TabularRegressor; not for direct use."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's convention
@@ -48,15 +50,17 @@ class BaseTabular(Freezable, Insight, BaseEstimator):
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: Any, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the networks to a table.
 
         Parameters
         ----------
         X : DataFrame of pandas or Polars, Arrow Table, or array-like of shape (n_samples, n_features)
-            The table as it is: numbers of any scale, categories, dates, gaps.
+            The table as it is: numbers of any scale, categories, dates, gaps. Or a stream of blocks (X, y) or (X, y,
+            sample_weight) of such tables, which need not be all in memory: `fastdnn.data.ParquetSource`, a list, a function
+            that gives a generator; see Notes.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
+            Targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0 of the samples. Those of weight 0 are left out.
 
@@ -68,30 +72,41 @@ class BaseTabular(Freezable, Insight, BaseEstimator):
         Raises
         ------
         ValueError
-            If the table, the targets or a parameter does not fit; what is wrong with a column names it.
+            If the table, the targets or a parameter does not fit; what is wrong with a column names it, and its block.
         """
+        stream = stream_of_tables(X, y)
+        if stream is not None and sample_weight is not None:
+            raise ValueError("sample_weight cannot be given with a stream; give blocks (X, y, sample_weight)")
         with unchanged_on_error(self, errors=BaseException):
-            return self._fitted(X, y, sample_weight)
+            return self._fitted(X, y, sample_weight) if stream is None else self._fitted_stream(stream)
 
     def _fitted(self, X, y, sample_weight):
         began = time.perf_counter()
         reader = TableReader(self.categorical_features, type(self).__name__)
         numbers, codes = reader.fit_transform(X)
-        self.n_features_in_ = reader.n_features_in_
-        self.__dict__.pop("feature_names_in_", None)
-        if reader.has_names_:
-            self.feature_names_in_ = np.array(reader.columns_, dtype=object)
+        self._take_names(reader)
         y = self._checked_targets(y)
         check_consistent_length(numbers, y)
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, numbers, dtype=np.float64, ensure_non_negative=True)
+        return self._fitted_rows(reader, numbers, codes, y, weight, began)
+
+    def _take_names(self, reader):
+        """The columns of a fitted reader are those of the estimator."""
+        self.n_features_in_ = reader.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if reader.has_names_:
+            self.feature_names_in_ = np.array(reader.columns_, dtype=object)
+
+    def _fitted_rows(self, reader, numbers, codes, y, weight, began, seed=None, n=None, rows=None):
+        """Fit the networks to rows that are all in memory; rows : their numbers among n, where not all are here."""
         weight = self._with_class_weight(y, weight)
         if not numbers.shape[1] + codes.shape[1]:
             raise ValueError("X has no column with a value that is there: all are missing")
-        n = len(numbers)
+        n, rows = (len(numbers), np.arange(len(numbers))) if rows is None else (n, rows)
         numbers, codes, y, weight, kept = _counted(numbers, codes, y, weight)
-        self._reader, seed = reader, int(check_random_state(self.random_state).randint(2**31))
+        self._reader, seed = reader, self._new_seed() if seed is None else seed
         self._features = Features().fit(
             numbers, codes, [len(c) for c in reader.categories_], reader.number_sources_, reader.category_sources_
         )
@@ -101,8 +116,11 @@ class BaseTabular(Freezable, Insight, BaseEstimator):
         seconds = math.inf if self.time_limit is None else self.time_limit - (time.perf_counter() - began)
         self.ensemble_ = Ensemble(recipes, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
         self.ensemble_.fit(Z)
-        self._finish(numbers, codes, weight, n, kept)
+        self._finish(numbers, codes, weight, n, rows[kept])
         return self
+
+    def _new_seed(self):
+        return int(check_random_state(self.random_state).randint(2**31))
 
     def _settings(self):
         """Settings of the recipe that the user has given."""
@@ -131,17 +149,35 @@ class BaseTabular(Freezable, Insight, BaseEstimator):
 
     def _finish(self, numbers, codes, weight, n, rows):
         """What is kept beside the networks; n : rows of the table, rows : numbers of those that were trained on."""
-        ensemble, task = self.ensemble_, self._task
-        self.oof_predictions_, self.validation_score_ = None, math.nan
-        self._calibrate(ensemble.oof, weight)
-        if ensemble.oof is not None:
-            p, known = self._final(ensemble.oof), np.isfinite(ensemble.oof[:, 0])
-            self.validation_score_ = task.error_of(task.y[known], p[known], None if weight is None else weight[known])
+        self.oof_predictions_ = None
+        p = self._judge_held(weight)
+        if p is not None:
             of_all = np.full((n, p.shape[1]), np.nan)
             of_all[rows] = p
             self.oof_predictions_ = self._shaped(of_all)
-        kept = slice(None, None, max(1, -(-len(numbers) // HELD)))
-        parts = None if ensemble.parts is None else ensemble.parts[kept]
+        self._keep_some(numbers, codes, weight)
+
+    def _finish_stream(self, numbers, codes, weight):
+        """What is kept of the rows that were held out of a stream."""
+        self.oof_predictions_ = None
+        self._judge_held(weight)
+        self._keep_some(numbers, codes, weight)
+
+    def _judge_held(self, weight):
+        """Calibrate by predictions of held out rows and keep their error; returns them, None where there are none."""
+        oof, task = self.ensemble_.oof, self._task
+        self._calibrate(oof, weight)
+        self.validation_score_ = math.nan
+        if oof is None:
+            return None
+        p, known = self._final(oof), np.isfinite(oof[:, 0])
+        self.validation_score_ = task.error_of(task.y[known], p[known], None if weight is None else weight[known])
+        return p
+
+    def _keep_some(self, numbers, codes, weight):
+        """Keep rows for `feature_importances_`, and let go of the targets."""
+        kept, task, parts = slice(None, None, max(1, -(-len(numbers) // HELD))), self._task, self.ensemble_.parts
+        parts = None if parts is None else parts[kept]
         self._held = numbers[kept], codes[kept], task.y[kept], None if weight is None else weight[kept], parts
         task.forget()
         self.__dict__.pop("_importances", None)
@@ -177,6 +213,9 @@ class BaseTabular(Freezable, Insight, BaseEstimator):
 
     def _predictions(self, X):
         """(n, k) mean of the networks' predictions, calibrated, float64."""
+        check_is_fitted(self)
+        if (stream := stream_of_tables(X)) is not None:
+            return predict_stream(self._predictions, stream)
         Z = self._matrix(X)
         return self._final(self.ensemble_.predict(Z, self._task))
 

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from ..inputs import check_dense, check_kinds, check_missing, check_sparse, weights_of_classes
 from ..tabular import metrics
+from ..tabular.statistics import Moments
 from ..tabular.tasks import Classes, Labels, best_temperature, tempered
 from ._parameters import set_all
 from ._tabular import BaseTabular
@@ -94,6 +95,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _checked_targets(self, y):
         """Class numbers (n,), or indicators (n, labels)."""
+        y, classes = self._targets_of_block(y)
+        self._multilabel = classes is None
+        self.classes_ = np.arange(y.shape[1]) if self._multilabel else classes
+        return y
+
+    def _targets_of_block(self, y):
+        """(positions in the labels (n,), labels that occur), or (indicators (n, labels), None)"""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         check_sparse(y, "y")
@@ -103,14 +111,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             check_kinds(np.asarray(y), "y")
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True)
         if type_of_target(y, input_name="y") == "multilabel-indicator":
-            self.classes_, self._multilabel = np.arange(y.shape[1]), True
-            return y.astype(np.int64)
+            return y.astype(np.int64), None
         y = column_or_1d(y, warn=True)
         check_labels(y)
         check_classification_targets(y)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
-        self._multilabel = False
-        return numbers
+        classes, numbers = np.unique(y, return_inverse=True)
+        return numbers, classes
 
     def _with_class_weight(self, y, weight):
         if self.class_weight is None:
@@ -131,7 +137,29 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return given | {"label_smoothing": 0.0}
         return given if self.label_smoothing is None else given | {"label_smoothing": self.label_smoothing}
 
-    def _make_task(self, y, weight):
+    def _take_classes(self, targets):
+        """The classes that blocks have told are those of the estimator."""
+        self._multilabel = isinstance(targets, Moments)
+        self.classes_ = np.arange(len(targets.low)) if self._multilabel else targets.classes()[0]
+
+    def _class_factors(self, targets):
+        """(what the weights of the rows of each class are multiplied by or None, the sum of all weights then)"""
+        if self._multilabel:
+            if self.class_weight is not None:
+                raise ValueError("class_weight must be None for label indicators in a stream; give weights in the blocks")
+            return None, targets.weight
+        weights = targets.classes()[2]
+        if self.class_weight is None:
+            return None, weights.sum()
+        factors = weights_of_classes(self.class_weight, self.classes_, np.arange(len(self.classes_)), weights)
+        if not (factors * weights).any():
+            raise ValueError("class_weight must have at least one number > 0 of a class that occurs")
+        return factors, float(factors @ weights)
+
+    def _scales(self, targets, y, weight):
+        return None
+
+    def _make_task(self, y, weight, scales=None):
         if self._multilabel:
             if self.eval_metric != "log_loss" and not callable(self.eval_metric):
                 raise ValueError(

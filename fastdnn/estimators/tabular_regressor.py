@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inputs import check_dense, check_missing, check_sparse
 from ..specs import check_number
 from ..tabular import metrics
-from ..tabular.targets import spans_magnitudes
+from ..tabular.targets import TargetScale, spans_magnitudes
 from ..tabular.tasks import Numbers, Quantiles
 from ._parameters import set_all
 from ._tabular import BaseTabular
@@ -124,20 +124,36 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _with_class_weight(self, y, weight):
         return weight
 
+    def _targets_of_block(self, y):
+        return self._checked_targets(y), None
+
+    def _take_classes(self, moments):
+        """There are none."""
+
+    def _class_factors(self, moments):
+        return None, moments.weight
+
+    def _scales(self, moments, y, weight):
+        """The `TargetScale` of targets and, if there are any, of their logarithms, by a sample of them."""
+        return {
+            logarithm: TargetScale(logarithm).fit_sample(y, weight, moments)
+            for logarithm in (False, True)[: 1 + (moments.low.min() >= 0)]
+        }
+
     def _logarithms(self, y):
         if self.target_transform == "log" or (self.target_transform == "auto" and self.eval_metric == "rmsle"):
             return (True,)
         return (False, True) if self.target_transform == "auto" and spans_magnitudes(y) else (False,)
 
-    def _make_task(self, y, weight):
+    def _make_task(self, y, weight, scales=None):
         if self.quantiles is None:
-            return Numbers(y, self._metric(), weight)
+            return Numbers(y, self._metric(), weight, scales)
         if y.shape[1] > 1:
             raise ValueError(f"quantiles are of one target, got y of shape {y.shape}: fit a TabularRegressor for each column")
         given = [self.quantiles] if np.ndim(self.quantiles) == 0 else list(self.quantiles)
         if not given:
             raise ValueError("quantiles must hold at least one number between 0 and 1")
-        return Quantiles(y, [check_number("a quantile", q, "(0, 1)") for q in given], weight)
+        return Quantiles(y, [check_number("a quantile", q, "(0, 1)") for q in given], weight, scales)
 
     def _metric(self):
         return metrics.Own(self.eval_metric) if callable(self.eval_metric) else metrics.OF_NUMBERS[self.eval_metric]

@@ -1,6 +1,7 @@
 """A table as its user has it, as an array of numbers and one of codes of categories."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
@@ -169,7 +170,11 @@ class TableReader:
         if not hasattr(self, "n_features_in_"):
             raise NotFittedError("TableReader must be fitted before; call fit")
         table = as_table(X, self.estimator_name)
-        return self._read(table, self._found(table), None)
+        return self._read(table, self.places_in(table), None)
+
+    def of_columns(self, n, columns):
+        """What `transform` gives of n rows whose columns have been read: of {position: `Column`}."""
+        return self._read(SimpleNamespace(rows=n, block=None), None, columns)
 
     def _lay_out(self, kinds):
         """Keep the kinds, and where each of them writes to."""
@@ -221,7 +226,7 @@ class TableReader:
         self._check_finite(numbers)
         return numbers, codes
 
-    def _found(self, table):
+    def places_in(self, table):
         """Positions in a table of the columns that were there in fit; ValueError unless all are, and no others."""
         names = () if table.labels is None else table.names
         if self._places is None or table.labels is None:
@@ -245,14 +250,19 @@ class TableReader:
         """ValueError that names the columns with infinite numbers, if there are any."""
         infinite = np.isinf(numbers)
         if infinite.any():
-            columns = np.flatnonzero(infinite.any(axis=0))
-            row = np.argmax(infinite[:, columns[0]])
-            names = list(dict.fromkeys(self.columns_[place] for place in self.number_sources_[columns]))
-            raise ValueError(
-                f"X must hold finite or missing numbers, got {numbers[row, columns[0]]} in row {row} of column {names[0]!r}"
-                + (f", and infinity in {listed(names[1:])}" if names[1:] else "")
-                + "; replace infinity by NaN, with X.replace([np.inf, -np.inf], np.nan) of pandas, say"
-            )
+            refuse_infinite(numbers, infinite, [self.columns_[place] for place in self.number_sources_])
+
+
+def refuse_infinite(numbers, infinite, names):
+    """ValueError that says where numbers are infinite; names : for each of their columns, that of the column of the table."""
+    columns = np.flatnonzero(infinite.any(axis=0))
+    row = np.argmax(infinite[:, columns[0]])
+    names = list(dict.fromkeys(names[column] for column in columns))
+    raise ValueError(
+        f"X must hold finite or missing numbers, got {numbers[row, columns[0]]} in row {row} of column {names[0]!r}"
+        + (f", and infinity in {listed(names[1:])}" if names[1:] else "")
+        + "; replace infinity by NaN, with X.replace([np.inf, -np.inf], np.nan) of pandas, say"
+    )
 
 
 def check_categorical(features, names, by_name):

@@ -134,14 +134,24 @@ class LevelKind(Kind):
     all_levels = False  # whether those count that do not occur in fit
 
     def __init__(self, name, column):
-        super().__init__(name)
         there = range(len(column.levels)) if self.all_levels else occurring(column)
         keys = [k for k in (key(column.levels[place]) for place in there) if k is not None]
-        self.by_text = len({isinstance(k, str) for k in keys}) > 1
+        kind = "boolean" if column.dtype == "boolean" else self.kind
+        self._learn(name, kind, keys, column.dtype in ("category", "ordinal"))
+
+    @classmethod
+    def of_keys(cls, name, kind, keys, ordered):
+        """The kind of a column that has the levels of these keys, whose order means something if it is `ordered`."""
+        found = cls.__new__(cls)
+        found._learn(name, kind, keys, ordered)
+        return found
+
+    def _learn(self, name, kind, keys, ordered):
+        self.name, self.by_text = name, len({isinstance(k, str) for k in keys}) > 1
         self.found = list(dict.fromkeys(map(text, keys) if self.by_text else keys))
-        if column.dtype not in ("category", "ordinal"):
+        if not ordered:
             self.found.sort()
-        self._number("boolean" if column.dtype == "boolean" else self.kind)
+        self._number(kind)
 
     @classmethod
     def of_levels(cls, name, kind, levels, by_text):
@@ -211,7 +221,7 @@ def kind_of(name: str, column: Column, named: bool) -> Kind:
     if column.dtype == "ordinal":
         return OrdinalKind(name, column)
     if column.dtype is None:
-        check_text(name, column)
+        check_text(name, np.count_nonzero(column.values >= 0), column.levels, occurring(column))
     return CategoryKind(name, column)
 
 
@@ -225,16 +235,15 @@ def text(value):
     return value if isinstance(value, str) else str(int(value)) if value == value // 1 else str(value)
 
 
-def check_text(name, column):
-    """ValueError if strings look like texts, or like identifiers as long.
+def check_text(name, rows, levels, places):
+    """ValueError if strings look like texts, or like identifiers as long: the levels at `places`, in so many rows.
 
     They do if there are at least 20, more than 95 % of those not missing differ, and they are more than 30 characters long on
     average or more than half of them have four words or more.
     """
-    rows, places = np.count_nonzero(column.values >= 0), occurring(column)
     if len(places) < TEXT_LEVELS or len(places) <= TEXT_SHARE * rows:
         return
-    texts = [column.levels[place] for place in places]
+    texts = [levels[place] for place in places]
     long = sum(map(len, texts)) > TEXT_LENGTH * len(texts)
     if long or sum(len(t.split(None, TEXT_WORDS - 1)) == TEXT_WORDS for t in texts) * 2 > len(texts):
         raise ValueError(

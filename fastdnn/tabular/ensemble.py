@@ -140,17 +140,26 @@ class Ensemble:
 
     def fit(self, Z):
         """Train the networks on the matrix Z, float32 of shape (n, columns)."""
-        rng, folds = np.random.default_rng([self._seed, 0]), self._recipes[0].folds
-        self._end, self._firsts = time.perf_counter() + self._seconds, {}
-        most = 2 * max(recipe.members for recipe in self._recipes)
-        self._seeds, rows = rng.integers(2**31, size=(len(self._recipes), most)), np.arange(len(Z))
-        self.kinds = [Kind(recipe) for recipe in self._recipes]
+        rng, folds, rows = self._begin(), self._recipes[0].folds, np.arange(len(Z))
         if folds:
             self.parts = parts_of_rows(Z, self._task.y, folds, rng, self._task.strata)
             self._train_parts(Z, rows)
             self._weigh()
         if not folds or self._refits(self.oof):
             self._train_all(Z, rows)
+        return self._over()
+
+    def _begin(self):
+        """Begin a fit; returns the generator of its random numbers."""
+        rng = np.random.default_rng([self._seed, 0])
+        self._end, self._firsts = time.perf_counter() + self._seconds, {}
+        most = 2 * max(recipe.members for recipe in self._recipes)
+        self._seeds = rng.integers(2**31, size=(len(self._recipes), most))
+        self.kinds = [Kind(recipe) for recipe in self._recipes]
+        return rng
+
+    def _over(self):
+        """Forget what only a fit needs."""
         for name in ("_recipes", "_features", "_task", "_weight", "_callbacks", "_log", "_end", "_firsts", "_seeds"):
             delattr(self, name)
         return self
@@ -237,29 +246,38 @@ class Ensemble:
         recipe, task = self.kinds[number].recipe, self._task
         if not needed and time.perf_counter() >= until:
             return None
-        layers, width = self._firsts[self._bins(number, i)]
         batch = min(recipe.batch_size, len(rows))
-        steps, seed = recipe.epochs * -(-len(rows) // batch), int(self._seeds[number, i])
-        model = recipe.model(layers, width, task.n_outputs, task.loss(recipe), steps, seed)
-        callbacks, judge, deadline = [], None, Deadline(until, failed, needed)
-        if self._features.n_levels:
-            callbacks.append(Unseen(Z[rows, self._features.n_dense :], self._features.n_levels))
-        if held is not None:
-            judge = Judge(Z[held], task.judge(held, recipe, self._weight))
-            callbacks.append(judge)
-        callbacks += [*map(copy.copy, self._callbacks), deadline]  # each network's own: they remember
+        model, deadline = self._network(number, i, len(rows), batch), Deadline(until, failed, needed)
+        judge = None if held is None else Judge(Z[held], task.judge(held, recipe, self._weight))
+        n_levels, codes = self._features.n_levels, Z[rows, self._features.n_dense :].astype(int)
+        counts = [np.bincount(column, minlength=n).astype(float) for column, n in zip(codes.T, n_levels, strict=True)]
         weight = None if self._weight is None else self._weight[rows]
         run = prepare(
-            model, Z[rows], task.targets(rows, recipe), epochs=epochs or recipe.epochs, batch_size=batch,
-            sample_weight=weight, callbacks=callbacks,
+            model, Z[rows], task.targets(task.y[rows], recipe), epochs=epochs or recipe.epochs, batch_size=batch,
+            sample_weight=weight, callbacks=self._watchers(counts, judge, deadline),
         )  # fmt: skip
+        return self._trained(run, number, i, judge, deadline)
+
+    def _network(self, number, i, n, batch):
+        """A network of a recipe for n rows, not yet trained."""
+        recipe, (layers, width) = self.kinds[number].recipe, self._firsts[self._bins(number, i)]
+        steps, seed = recipe.epochs * -(-n // batch), int(self._seeds[number, i])
+        return recipe.model(layers, width, self._task.n_outputs, self._task.loss(recipe), steps, seed)
+
+    def _watchers(self, counts, judge, deadline):
+        """The callbacks of a fit; counts : see `Unseen`."""
+        own = map(copy.copy, self._callbacks)  # each network's own: they remember
+        return [*([Unseen(counts)] if counts else []), *([judge] if judge else []), *own, deadline]
+
+    def _trained(self, run, number, i, judge, deadline):
+        """What `_member` returns, after the fit `run`."""
         history = fit(run, quiet=True)
         if not run.epoch:
             return None
-        model.optimizer = "sgd"  # which forgets the moments, twice the parameters' memory
+        run.model.optimizer = "sgd"  # which forgets the moments, twice the parameters' memory
         if judge is not None:
             self._log(f"recipe {number + 1}, network {i + 1}: error {judge.error_:.6g} in epoch {judge.best_epoch_}")
-        return model, judge, deadline.over_, history
+        return run.model, judge, deadline.over_, history
 
     # ------------------------------------------------------------ what they say together
 
@@ -337,11 +355,15 @@ class Ensemble:
         lines = []
         for kind in self.kinds:
             recipe, n_params = kind.recipe, kind.models[0].layout.n_params
-            rows = f"{recipe.folds - 1} of {recipe.folds} parts of the rows" if kind.models is kind.judged else "all rows"
+            rows = self._rows_of(recipe) if kind.models is kind.judged else "all rows"
             epochs = ", ".join(map(str, kind.epochs))
             lines.append(f"{len(kind.models)} networks, weight {kind.weight:.2f}, on {rows}, epochs {epochs}")
             lines.append(f"  {n_params:,} parameters in the first: {recipe}")
         return lines
+
+    def _rows_of(self, recipe):
+        """In words, what the networks were trained on from which rows were held out."""
+        return f"{recipe.folds - 1} of {recipe.folds} parts of the rows"
 
 
 def _joint_epoch(curves, epochs):

@@ -53,19 +53,22 @@ class Features:
         For each column of the matrix the number of the column of the table that it comes from.
     """
 
-    def fit(self, numbers, codes, n_levels, number_sources, code_sources):
+    def fit(self, numbers, codes, n_levels, number_sources, code_sources, missing=None):
         """Learn from (n, k) numbers with NaN and (n, c) codes, of which column j has 0 to n_levels[j].
 
         number_sources, code_sources : of each of their columns, the column of the table
+        missing : where these are a sample of the rows, (k,) bool: which numbers are missing in some row of all
         """
         n, self.n_numbers = numbers.shape
         sample = numbers if n <= MOST_QUANTILES else numbers[:: -(-n // MOST_QUANTILES)]
         self._middle = np.array([_median(column) for column in numbers.T])
-        self._flagged = np.flatnonzero(np.isnan(numbers).any(axis=0))
+        self._flagged = np.flatnonzero(np.isnan(numbers).any(axis=0) if missing is None else missing)
         self._lay_out(n_levels)
         center, factor = robust_scale(self._filled(sample)) if self.n_numbers else (np.zeros(0), np.zeros(0))
         rest = np.concatenate([np.isnan(numbers[:, self._flagged]).astype(float), *self._hot_columns(codes)], axis=1)
         rest_center, rest_factor = robust_scale(rest) if rest.shape[1] else (np.zeros(0), np.zeros(0))
+        if missing is not None:
+            self._scale_rare(rest_center, rest_factor)
         self._center, self._factor = np.r_[center, rest_center], np.r_[factor, rest_factor]
         self.n_dense = len(self._center)
         self.sources = np.concatenate(
@@ -77,6 +80,14 @@ class Features:
             ]
         ).astype(int)
         return self
+
+    def _scale_rare(self, center, factor):
+        """Give a factor to what no row of a sample has, but some row of all: a missing number, a category."""
+        possible = [np.array([0.0, 1.0])] * len(self._flagged)
+        possible += [column for table in self._tables for column in table[1:].T]
+        for j in np.flatnonzero(factor == 0):
+            spread = _spread(possible[j], center[j])
+            factor[j] = 1 / spread if spread else 0.0
 
     def _lay_out(self, n_levels):
         """What the columns of codes become, by how many levels they have."""

@@ -126,3 +126,17 @@ def recipes_for(n, classes, preset, given, logarithms=(False,)):
     if preset == "best":
         others += [{"hidden": (256, 256, 256)}, {"rate": usual.rate / 3}, {"weight_decay": 0.03}]
     return list(dict.fromkeys(replace(replace(usual, **other), **changes) for other in [{}, *others]))
+
+
+# Rows of a stream from which on: epochs of the schedule, networks of a recipe by preset. Of more than a million rows a few
+# epochs are enough: a network has seen 16 million or more at the end of the schedule.
+STREAMED = ((8_000_000, 2, (1, 1, 1)), (4_000_000, 4, (1, 1, 1)), (1_000_000, 16, (1, 1, 2)), (0, None, (1, 2, 4)))
+
+
+def recipes_of_stream(n, classes, preset, given, logarithms):
+    """`recipes_for` a stream that is read anew in each epoch of each network, of which the same rows are held out."""
+    epochs, members = next(settings for least, *settings in STREAMED if n >= least)
+    usual = {"n_models": members[("fast", "balanced", "best").index(preset)]}
+    if epochs is not None:
+        usual["epochs"] = max(1, epochs // 2) if preset == "fast" else epochs
+    return recipes_for(n, classes, preset, usual | given | {"refit": False}, logarithms)

@@ -36,14 +36,24 @@ class TargetScale:
 
     def fit(self, y, weight=None):
         """Learn from targets of shape (n, k)."""
-        low, high = y.min(axis=0), y.max(axis=0)
-        margin = MARGIN * (high - low)
-        self.low, self.high = np.where(low >= 0, np.maximum(low - margin, 0), low - margin), high + margin
+        self._limit(y.min(axis=0), y.max(axis=0))
         if self.logarithm:
             median = np.median(y, axis=0)
             self.unit = np.where(median > 0, median, np.where(y.mean(axis=0) > 0, y.mean(axis=0), 1.0))
         self.mean, self.std = weighted_moments(self._scaled(y), weight)
         return self
+
+    def fit_sample(self, y, weight, moments):
+        """Learn from a sample of the targets, and from the `Moments` of all of them as far as these tell it."""
+        self.fit(y, weight)
+        self._limit(moments.low, moments.high)
+        if not self.logarithm:
+            self.mean, self.std = moments.mean, moments.std
+        return self
+
+    def _limit(self, low, high):
+        margin = MARGIN * (high - low)
+        self.low, self.high = np.where(low >= 0, np.maximum(low - margin, 0), low - margin), high + margin
 
     def _scaled(self, y):
         return np.log1p(np.maximum(y, 0) / self.unit) if self.logarithm else y

@@ -40,9 +40,9 @@ class Task:
         """Let go of the targets once the fit is over."""
         self.y = self.strata = None
 
-    def targets(self, rows, recipe):
+    def targets(self, y, recipe):
         """What the network is trained on."""
-        return self.y[rows]
+        return y
 
     def final(self, p, recipe):
         """Predictions of the task, float64, from those of a network of a recipe."""
@@ -63,14 +63,19 @@ class Task:
 
 
 class Numbers(Task):
-    """Regression: means of one or several numbers, learned as they are or as logarithms."""
+    """Regression: means of one or several numbers, learned as they are or as logarithms.
+
+    scales : dict of whether logarithms are learned -> TargetScale, where others targets than y have told them
+    """
 
     refits = True
 
-    def __init__(self, y, metric, weight=None):
+    def __init__(self, y, metric, weight=None, scales=None):
         super().__init__(y, metric, weight)
         self.n_outputs = y.shape[1]
-        self._scales = {logarithm: TargetScale(logarithm).fit(y, weight) for logarithm in (False, True)[: 1 + (y.min() >= 0)]}
+        self._scales = scales or {
+            logarithm: TargetScale(logarithm).fit(y, weight) for logarithm in (False, True)[: 1 + (y.min() >= 0)]
+        }
 
     def scale_of(self, recipe):
         return self._scales[recipe.logarithm]
@@ -79,8 +84,8 @@ class Numbers(Task):
         """The loss of the networks."""
         return "squared_error"
 
-    def targets(self, rows, recipe):
-        return self.scale_of(recipe).transform(self.y[rows])
+    def targets(self, y, recipe):
+        return self.scale_of(recipe).transform(y)
 
     def final(self, p, recipe):
         return self.scale_of(recipe).inverse(p.astype(np.float64))
@@ -91,8 +96,8 @@ class Quantiles(Numbers):
 
     refits = False
 
-    def __init__(self, y, quantiles, weight=None):
-        super().__init__(y, self._pinball, weight)
+    def __init__(self, y, quantiles, weight=None, scales=None):
+        super().__init__(y, self._pinball, weight, scales)
         self.quantiles, self.n_outputs = np.array(quantiles, float), len(quantiles)
         self._order = np.argsort(np.argsort(self.quantiles))
 
@@ -144,8 +149,8 @@ class Labels(Task):
     def loss(self, recipe):
         return "log_loss"
 
-    def targets(self, rows, recipe):
-        return self.y[rows].astype(np.float32)
+    def targets(self, y, recipe):
+        return y.astype(np.float32)
 
 
 def tempered(p, temperature):
