@@ -38,15 +38,13 @@ def _of_training(name, doc):
 class Weights:
     """Base of `Model`: a network with its parameters, built, seen from all sides, copied."""
 
-    _mask = None
-
     def __init__(self, layers, loss, optimizer, dtype, random_state):
         layers = check_layers(layers)
         self._dtype, self._precision = check_dtype(dtype)
         self.network, self._optimizer = Network(layers, get_loss(loss)), get_optimizer(optimizer)
         self.seed = rng.check_seed(random_state)
         self.trained, self.bindings, self._grads = Trained(), {}, None  # bindings: of `steps`
-        self.kept_program = None  # of `training`
+        self.kept_program, self._mask = None, None  # of `training`; see `mask`
 
     # Arrays are laid out from these, so they are checked when assigned.
 
@@ -320,7 +318,7 @@ class Weights:
             return copy.deepcopy(state) if guard(self).shared() else state
 
     def __setstate__(self, state):
-        self.__dict__.update(state if "trained" in state else _of_before(state))
+        self.__dict__.update({"_mask": None} | (state if "trained" in state else _of_before(state)))
         network, trained = self.network, self.trained
         if network.params is not None and network.params.flags.writeable:  # memory maps stay as they are
             network = network._replace(params=realigned(network.params), state=realigned(network.state))

@@ -1,17 +1,14 @@
-"""Weights that are pruned: which ones, and that they stay 0 with any optimizer, in files, copies and whatever comes."""
-
-import pickle
+"""Weights that are pruned: which ones, and that they stay 0 with any optimizer and whatever comes."""
 
 import numpy as np
 import pytest
 
-from fastdnn import GAN, DNNClassifier, Model, ModelFormatError, compress, config_context, layers, optimizers
+from fastdnn import GAN, DNNClassifier, MLPClassifier, Model, compress, config_context, layers, optimizers
 from fastdnn.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint
 from fastdnn.compress import MagnitudePruning
 from fastdnn.compress.pruning import smallest
 from fastdnn.optimizers import OPTIMIZERS
-from fastdnn.saving import state
-from fastdnn.saving.plain import known_types
+from fastdnn.tabular.members import Judge
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((400, 10)).astype("float32")
@@ -35,6 +32,8 @@ def test_smallest_takes_the_first_of_equals():
     assert list(smallest(np.array([3.0, 1, 2, 1, 1]), 2)) == [False, True, False, True, False]
     assert not smallest(np.ones(3), 0).any()
     assert smallest(np.ones(3), 3).all()
+    assert list(smallest(np.array([np.nan, 1.0, 0.0]), 2)) == [False, True, True]
+    assert smallest(np.array([np.nan, 1.0, 0.0]), 3).all()
 
 
 def test_each_layer_loses_its_smallest_weights():
@@ -194,34 +193,6 @@ def test_unpruned_training_is_as_before():
     np.testing.assert_array_equal(model.params, other.params)
 
 
-def test_copies_pickles_files_and_other_optimizers(tmp_path):
-    model = network()
-    model.fit(X, y, epochs=2, callbacks=[MagnitudePruning(0.8, every=5)])
-    masks = compress.masks(model)
-    model.save(tmp_path / "m.fdnn")
-    for other in (model.copy(), pickle.loads(pickle.dumps(model)), Model.load(tmp_path / "m.fdnn")):
-        np.testing.assert_array_equal(other.mask != 0, model.mask != 0)
-        other.optimizer = "sgd"
-        other.fit(X, y, epochs=1)
-        assert_held(other, masks)
-    model.params = np.ones_like(model.params)
-    assert_held(model, masks)
-    compress.apply_masks(model, {})
-    assert model.mask is None
-    model.fit(X, y, epochs=1)
-    assert model.weights["0.dense.kernel"].all()
-
-
-@pytest.mark.parametrize("pruned", ["0.dense.kernel", ["kernel"], [3]])
-def test_files_with_names_of_no_weights_are_refused(pruned):
-    model = compress.prune(network().build(10), 0.5)
-    settings, arrays = state._snapshot(model, False)
-    shapes = {name: a.shape for name, a in arrays.items()}
-    state._checked(Model, settings, shapes, model.params.nbytes, known_types())
-    with pytest.raises(ModelFormatError, match="pruned"):
-        state._checked(Model, settings | {"pruned": pruned}, shapes, model.params.nbytes, known_types())
-
-
 def test_resumed_bit_for_bit(tmp_path):
     def pruning():
         return MagnitudePruning(0.9, every=4)
@@ -295,6 +266,33 @@ def test_estimators_prune_too():
     assert clf.history_["sparsity"][-1] == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize("settings", [{"tol": 10.0}, {"early_stopping": True}])
+def test_estimators_do_not_stop_before_all_is_pruned(settings):
+    """MLPs stop by the loss or the score of an epoch, and put the best one back: one of the network that is pruned."""
+    labels = (X[:, 0] > 0).astype(int)
+    clf = MLPClassifier((32,), max_iter=60, n_iter_no_change=2, callbacks=[MagnitudePruning(0.8, every=2)], random_state=0)
+    clf.set_params(**settings).fit(X, labels)
+    assert 45 <= clf.n_iter_ < 60
+    assert [(w == 0).mean() for w in clf.coefs_] == [pytest.approx(0.8, abs=0.02)] * 2
+    if "early_stopping" in settings:
+        assert clf.best_validation_score_ == max(clf.validation_scores_[44:])
+    else:
+        assert clf.best_loss_ == min(clf.loss_curve_[44:])
+    # The same with what prunes at once, after another fit.
+    clf.set_params(warm_start=True, callbacks=[MagnitudePruning(0.95, end=0.0)]).fit(X, labels)
+    assert clf.n_iter_ > 3
+    assert (clf.coefs_[0] == 0).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_members_of_an_ensemble_are_judged_when_all_is_pruned():
+    errors = iter(range(100))
+    judge = Judge(X, lambda scores: next(errors))
+    model = network()
+    model.fit(X, y, epochs=40, callbacks=[judge, MagnitudePruning(0.8, every=2)])
+    assert judge.best_epoch_ == 30
+    assert compress.sparsity(model)["all"] == pytest.approx(0.8, abs=0.01)
+
+
 # ---------------------------------------------------------------- what is said
 
 
@@ -340,10 +338,19 @@ def test_other_errors():
         model.fit(X, y, callbacks=[MagnitudePruning(0.5, layers=["bias"])])
     with pytest.raises(ValueError, match="numbers of layers"):
         compress.prune(model, 0.5, layers=[7])
+    with pytest.raises(ValueError, match="one layer at least"):
+        compress.prune(model, 0.5, layers=[], scope="global")
+    with pytest.raises(ValueError, match=r"got 1\.5"):
+        compress.prune(model, 0.5, layers=1.5)
     with pytest.raises(ValueError, match="nothing to prune"):
         compress.prune(Model([layers.BatchNorm()]).build(3), 0.5)
     with pytest.raises(ValueError, match="no parameters yet"):
         compress.prune(network(), 0.5)
+    with pytest.raises(ValueError, match="masks must be a dict"):
+        compress.apply_masks(model, ["0.dense.kernel"])
+    for function in (compress.sparsity, compress.masks, lambda model: compress.prune(model, 0.5)):
+        with pytest.raises(ValueError, match="got DNNClassifier; a fitted estimator's is its model_"):
+            function(DNNClassifier())
     gan = GAN([layers.Dense(10)], [layers.Dense(4, "relu")], latent=3, random_state=0)
     with pytest.raises(ValueError, match="single networks, got GAN"):
         gan.fit(X, epochs=1, callbacks=[MagnitudePruning(0.5)])

@@ -145,6 +145,20 @@ def test_masks_hold():
     assert not model.weights["0.dense.kernel"][pruned].any()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_is_pruned_meanwhile_stays_so(first):
+    """Columns of which all is pruned have no large weight beside which what is left of a rounding would be nothing."""
+    model, held = Model([layers.Dense(64, "relu"), layers.Dense(10)], "cross_entropy", Adam(0.01), random_state=0), []
+    both = [compress.MagnitudePruning(0.95, every=3), compress.QuantizationAware()]
+    model.fit(X[:, :12], Y, epochs=4, callbacks=[both[first], both[1 - first], lambda model, _: held.append(cleared(model))])
+    assert all(held)
+    assert compress.sparsity(model)["all"] > 0.94
+
+
+def cleared(model):
+    return model.mask is None or not model.params[model.mask == 0].any()
+
+
 def test_in_estimators():
     quantizing = compress.QuantizationAware()
     clf = DNNClassifier(hidden_layer_sizes=(32,), epochs=12, callbacks=[quantizing], random_state=0).fit(X, Y)

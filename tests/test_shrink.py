@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastdnn import Model, compress, layers, optimizers
-from fastdnn.compress.importance import by_loss, by_weights, moments_of
+from fastdnn.compress.importance import by_loss, by_values, by_weights, moments_of
 from fastdnn.compress.units import find_units
 
 L = layers
@@ -122,6 +122,46 @@ def test_a_mean_goes_into_the_normalization_where_there_is_no_bias():
     X = rng.standard_normal((20, 4))
     small = compress.shrink(model, X, fraction=0.5, multiple=1, layers=[0])
     np.testing.assert_allclose(small.forward(X), model.forward(X), atol=1e-12)
+
+
+def constant_units(net, shape):
+    """A network half of whose first units are constants, 1 to 4, and samples."""
+    model = Model(net, random_state=0, dtype="float64").build(shape)
+    kernel, bias = list(model.weights.values())[:2]
+    kernel[..., :4], bias[:4] = 0, [1.0, 2.0, 3.0, 4.0]
+    return model, rng.standard_normal((20, *shape))
+
+
+def test_a_mean_does_not_go_into_a_normalization_behind_a_function():
+    """Nor is it taken for nothing: those that are constant, but large, stay where it would be lost."""
+    model, X = constant_units([L.Dense(8, "relu"), L.Dense(6, "relu", use_bias=False), L.BatchNorm(), L.Dense(2)], (4,))
+    small = compress.shrink(model, X, fraction=0.5, multiple=1, layers=[0])
+    np.testing.assert_array_equal(small.states["2.batch_norm.mean"], model.states["2.batch_norm.mean"])
+    scores = (model.forward(X, layer=0) ** 2).mean(axis=0) * (model.weights["1.dense.kernel"] ** 2).sum(axis=1)
+    stay = np.sort(np.argsort(scores)[4:])
+    np.testing.assert_array_equal(small.weights["0.dense.bias"], model.weights["0.dense.bias"][stay])
+    np.testing.assert_array_equal(small.weights["1.dense.kernel"], model.weights["1.dense.kernel"][stay])
+
+
+def test_units_that_come_back_are_judged_by_what_is_lost():
+    """The next step's part of a mean goes nowhere."""
+    model, X = network("sequences")
+    first = units_of(model)[0]
+    h, w = model.forward(X, layer=0).reshape(-1, 8), model.weights
+    taken, again = ((w[key] ** 2).sum(axis=1) for key in ("1.gru.kernel", "0.lstm.recurrent_kernel"))
+    scores = by_values(first, w, moments_of(model, first, X))
+    np.testing.assert_allclose(scores**2, h.var(axis=0) * taken + (h**2).mean(axis=0) * again)
+
+
+@pytest.mark.parametrize(("kernel", "strides"), [(2, 2), (4, 2), ((2, 3), (2, 3))])
+def test_a_mean_in_front_of_a_transposed_convolution(kernel, strides):
+    """A pixel of the output sees one place of each phase of the kernel; where these are alike nothing changes."""
+    model, X = constant_units([L.Conv2D(8, 3), L.Conv2DTranspose(6, kernel, strides=strides, padding="same")], (6, 6, 2))
+    weights = model.weights["1.conv2d_transpose.kernel"]
+    weights[...] = weights[0, 0]
+    before, after = (m.forward(X) for m in (model, compress.shrink(model, X, fraction=0.5, multiple=1)))
+    inside = np.s_[:, 2:-2, 3:-3]  # the borders see fewer places
+    np.testing.assert_allclose(after[inside], before[inside], atol=1e-12)
 
 
 # ---------------------------------------------------------------- importance
@@ -257,3 +297,9 @@ def test_errors():
             compress.shrink(model, **arguments)
     with pytest.raises(ValueError, match="no parameters yet"):
         compress.shrink(Model([L.Dense(2)]), fraction=0.5)
+    with pytest.raises(ValueError, match="X must be finite"):
+        compress.shrink(model, np.full((9, 4), np.nan), fraction=0.5)
+    with pytest.raises(ValueError, match="model must be a Model, got Dense"):
+        compress.shrink(L.Dense(2), fraction=0.5)
+    model.weights["0.dense.kernel"][0, 3] = np.nan
+    assert compress.shrink(model, fraction=0.5).layers[0].units == 8

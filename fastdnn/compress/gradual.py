@@ -40,9 +40,10 @@ class MagnitudePruning(Callback):
 
     Notes
     -----
-    The history gets "sparsity", the part that is pruned of the weights that may be. `EarlyStopping` and `ModelCheckpoint` do
-    not compare epochs with different ones, nor end the fit before `end`. A fit that is resumed with the same number of epochs
-    goes on as if it had not ended. Where a fit has no end, `partial_fit`, prune with `compress.prune` from time to time.
+    The history gets "sparsity", the part that is pruned of the weights that may be. `EarlyStopping`, `ModelCheckpoint` and
+    estimators that stop by themselves do not compare epochs with different ones, nor end the fit before `end`. A fit that is
+    resumed with the same number of epochs goes on as if it had not ended. Where a fit has no end, `partial_fit`, prune with
+    `compress.prune` from time to time.
 
     Examples
     --------

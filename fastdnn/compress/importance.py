@@ -24,13 +24,19 @@ def by_weights(units, values):
 
 
 def by_values(units, values, moments):
-    """Standard deviation of a unit's values times norm of the weights that take it; moments : see `moments_of`."""
-    variances = moments[1][units.places]
-    taken = sum(squares(values, cut) for cut in units.outgoing)
-    if taken.shape != variances.shape:  # each value is taken several times
-        variances, taken = variances.mean(axis=1, keepdims=True), taken.sum(axis=1, keepdims=True)
-    again = sum((squares(values, cut).sum(axis=1) for cut in units.inner), np.zeros(units.count))
-    return np.sqrt((variances * taken).sum(axis=1) + variances.mean(axis=1) * again)
+    """Standard deviation of a unit's values times norm of the weights that take it; moments : see `moments_of`.
+
+    Where the mean does not go into a bias or a normalization, it is lost too: then their root mean square.
+    """
+    means, variances = (moment[units.places] for moment in moments)
+    lost = variances + np.square(means)
+    total = sum((squares(values, cut).sum(axis=1) * lost.mean(axis=1) for cut in units.inner), np.zeros(units.count))
+    for cut in units.outgoing:
+        taken, changes = squares(values, cut), variances if cut.key in units.shifts else lost
+        if taken.shape != changes.shape:  # each value is taken several times
+            taken, changes = taken.sum(axis=1, keepdims=True), changes.mean(axis=1, keepdims=True)
+        total += (changes * taken).sum(axis=1)
+    return np.sqrt(total)
 
 
 def moments_of(model, units, X):
@@ -45,6 +51,8 @@ def moments_of(model, units, X):
         first = found[0] if first is None else first  # differences from it: variances of large numbers keep their digits
         found = found - first
         count, total, square = count + len(found), total + found.sum(axis=0), square + np.square(found).sum(axis=0)
+    if not np.isfinite(total).all():
+        raise ValueError("X must be finite, and what the layers make of it, got NaN or infinity as values of units")
     mean = total / count
     return mean + first, np.maximum(square / count - mean * mean, 0.0)
 

@@ -19,9 +19,19 @@ def check_scope(scope):
     return scope
 
 
+def built(model):
+    """The `Network` of a model; ValueError unless it is a `Model`, and built."""
+    if not hasattr(model, "layout"):
+        raise ValueError(
+            f"model must be a Model, got {type(model).__name__}; a fitted estimator's is its model_, and a GAN has two,"
+            " generator and discriminator"
+        )
+    return model._built()
+
+
 def prunable(model, layers=None):
     """Keys of the weights that may be pruned, in layer order; ValueError where `layers`, see `prune`, has none."""
-    layout = model._built().layout
+    layout = built(model).layout
     keys = [e.key for e in layout.entries if len(e.shape) > 1 and not e.parameter.few_rows and e.decays]
     if layers is None:
         trained = {e.key for e in layout.entries if e.parameter.learning_rate_factor > 0}
@@ -29,8 +39,10 @@ def prunable(model, layers=None):
         if not keys:
             raise ValueError("the model has no weight matrices that are trained: there is nothing to prune")
         return keys
-    chosen = set()
-    for layer in [layers] if isinstance(layers, (str, int, np.integer)) else layers:
+    chosen, layers = set(), layers if isinstance(layers, (list, tuple, set, range)) else [layers]
+    if not layers:
+        raise ValueError("layers must name one layer at least; None is all that are trained")
+    for layer in layers:
         found = [key for key in keys if _belongs(key, layer, len(model.layers))]
         if not found:
             raise ValueError(
@@ -51,9 +63,10 @@ def _belongs(key, layer, n_layers):
 
 
 def smallest(values, n):
-    """Mask of the n smallest numbers of a vector; of equal ones the first."""
+    """Mask of the n smallest numbers of a vector; of equal ones the first, and NaN counts as infinite."""
     if n == 0:
         return np.zeros(len(values), bool)
+    values = np.where(np.isnan(values), np.inf, values)
     limit = np.partition(values, n - 1)[n - 1]
     found = values < limit
     found[np.flatnonzero(values == limit)[: n - np.count_nonzero(found)]] = True
@@ -98,7 +111,7 @@ def prune(model, sparsity, layers=None, scope="layer"):
     ----------
     Han, S. et al. (2015). Learning both weights and connections for efficient neural networks. arXiv:1506.02626.
     """
-    sparsity, layout = check_number("sparsity", sparsity, "[0, 1]"), model._built().layout
+    sparsity, layout = check_number("sparsity", sparsity, "[0, 1]"), built(model).layout
     keys = prunable(model, layers)
     mask = np.ones(layout.size, bool) if model.mask is None else model.mask != 0
     kept = layout.views(mask)
@@ -124,7 +137,8 @@ def masks(model):
     dict of str -> ndarray of bool
         Empty where nothing is pruned; `apply_masks` takes it.
     """
-    found = {} if model.mask is None else model._built().layout.views(model.mask)
+    layout = built(model).layout
+    found = {} if model.mask is None else layout.views(model.mask)
     return {key: view != 0 for key, view in found.items() if not view.all()}
 
 
@@ -146,7 +160,7 @@ def apply_masks(model, masks):
     Raises
     ------
     ValueError
-        If a key or a shape is not one of the model's weights.
+        If a key or a shape is not one of the model's weights, or masks is no dict.
 
     Examples
     --------
@@ -168,9 +182,11 @@ def apply_masks(model, masks):
     ----------
     Frankle, J. et al. (2020). Linear mode connectivity and the lottery ticket hypothesis. arXiv:1912.05671.
     """
-    layout = model._built().layout
+    layout = built(model).layout
     mask = np.ones(layout.size, bool)
     views = layout.views(mask)
+    if not isinstance(masks, dict):
+        raise ValueError(f"masks must be a dict of arrays by the keys of Model.weights, got {type(masks).__name__}")
     for key, values in masks.items():
         values = np.asarray(values)
         if key not in views or values.shape != views[key].shape:
@@ -194,7 +210,7 @@ def sparsity(model):
     dict of str -> float
         Of each weight matrix by its key, then of them together, "all". Biases and the like do not count.
     """
-    weights = {e.key: e.view(model.params) for e in model._built().layout.entries if len(e.shape) > 1}
+    weights = {e.key: e.view(model.params) for e in built(model).layout.entries if len(e.shape) > 1}
     zeros = {key: int((w == 0).sum()) for key, w in weights.items()}
     sizes = sum(w.size for w in weights.values())
     return {key: zeros[key] / w.size for key, w in weights.items()} | {"all": sum(zeros.values()) / max(1, sizes)}

@@ -24,7 +24,8 @@ class QuantizationAware(Callback):
     Parameters
     ----------
     start : float, default=0.0
-        In [0, 1): after which part of the fit's steps the rounding begins.
+        In [0, 1): after which part of the fit's steps the rounding begins. `EarlyStopping` and checkpoints of the best epoch
+        compare epochs before that with those after it, so take 0 with them.
 
     Raises
     ------
@@ -85,6 +86,8 @@ class QuantizationAware(Callback):
         else:
             params -= self._rounded  # what the optimizer has done
             self._masters += params
+        if fit.model.mask is not None:  # a callback may have pruned what is there in full precision
+            self._masters *= fit.model.mask
         params[...] = self._masters
         quantize(fit.model)
         self._rounded[...] = params

@@ -7,7 +7,7 @@ import numpy as np
 from ..layout import Layout
 from ..specs import check_count, check_number, replaced
 from .importance import by_loss, by_values, by_weights, moments_of
-from .pruning import smallest
+from .pruning import built, smallest
 from .units import find_units
 
 IMPORTANCES = "magnitude", "loss"
@@ -35,9 +35,10 @@ def shrink(model, X=None, y=None, *, flops=None, fraction=None, importance="magn
     fraction : float or None
         In place of it, part of the units of each layer that are left, in (0, 1).
     importance : {"magnitude", "loss"}, default="magnitude"
-        What is left are the units with the largest values: "magnitude" the standard deviation of what a unit gives times the
-        norm of the weights that take it (without X the norm of the weights that make it, or the factor of its batch
-        normalization, in place of the deviation); "loss" the change of the loss without it, to first order, over batches.
+        What is left are the units with the largest values: "magnitude" the standard deviation of what a unit gives (its root
+        mean square where the mean can go nowhere) times the norm of the weights that take it (without X the norm of the
+        weights that make it, or the factor of its batch normalization, in place of the deviation); "loss" the change of the
+        loss without it, to first order, over batches.
     multiple : int, default=8
         What is left of a layer is a multiple of it, where it has more: products compute multiples of 8 columns anyway.
     layers : list of int, or None
@@ -51,14 +52,15 @@ def shrink(model, X=None, y=None, *, flops=None, fraction=None, importance="magn
     Raises
     ------
     ValueError
-        If an argument is not one of those named above, no layer can lose units, or so few operations are not to be had.
+        If an argument is not one of those named above, no layer can lose units, so few operations are not to be had, or what
+        the layers make of X is not finite.
 
     Notes
     -----
     Left as they are: the scores; what comes to a `Residual` and what it gives, for they are added up (layers inside it but
     the last lose units); outputs of an `Embedding`; what comes to `Columns`, grouped convolutions, layers with
     `spectral_norm`, softmax within a network, `Reshape` to numbers that are told, and layers of your own, and what these
-    give.
+    give. A `LayerNorm` normalizes what is left by itself, so there the others change too.
 
     Examples
     --------
@@ -77,7 +79,7 @@ def shrink(model, X=None, y=None, *, flops=None, fraction=None, importance="magn
     Li, H. et al. (2017). Pruning filters for efficient convnets. arXiv:1608.08710.
     Molchanov, P. et al. (2019). Importance estimation for neural network pruning. arXiv:1906.10771 (the change of the loss).
     """
-    network, multiple = model._built(), check_count("multiple", multiple)
+    network, multiple = built(model), check_count("multiple", multiple)
     X, y = _checked_data(X, y, importance)
     values = dict(model.weights) | dict(model.states)
     found = _of_layers(find_units(network.layers, network.layout.shapes[0], values), layers, len(network.layers))
@@ -188,11 +190,11 @@ def _shift(arrays, units, gone, means):
     """Put the mean of what goes where a constant belongs."""
     for cut in units.outgoing:
         if cut.key in units.shifts:
-            key, sign = units.shifts[cut.key]
+            key, factor = units.shifts[cut.key]
             kernel = np.asarray(arrays[cut.key], np.float64)
             kernel = kernel.reshape(-1, *kernel.shape[-2:]).sum(axis=0)  # over the places of a convolution
             positions = cut.positions[gone].ravel()
-            arrays[key] += (sign * (means[positions] @ kernel[positions])).astype(arrays[key].dtype)
+            arrays[key] += (factor * (means[positions] @ kernel[positions])).astype(arrays[key].dtype)
 
 
 def _cut(array, key, found, kept):

@@ -61,10 +61,10 @@ class Cut(NamedTuple):
 
 
 class Shift(NamedTuple):
-    """Where a constant goes that a unit adds to what takes it: to the array of that key, times the sign."""
+    """Where a constant goes that a unit adds to what takes it: to the array of that key, times the factor."""
 
     key: str
-    sign: int
+    factor: float
 
 
 class Units:
@@ -155,7 +155,9 @@ class Walk:
         if apart or (kind in OF_NUMBERS and not by_numbers(layer.activation)):
             self.open = None
         elif kind in PRODUCTS:
-            self._take([(f"{key}.kernel", f"{key}.bias")], behind)
+            linear = get_activation(layer.activation).is_identity  # otherwise f stands before what follows
+            share = 1 / np.prod(layer.strides) if kind is Conv2DTranspose else 1.0  # of the kernel, that a pixel sees
+            self._take([(f"{key}.kernel", f"{key}.bias")], behind if linear else "", share=share)
             self._open(path, PRODUCTS[kind], after[-1], layer.activation)
             self._own([f"{key}.kernel"], [f"{key}.bias"], np.arange(after[-1])[:, None])
         elif kind is SeparableConv2D:
@@ -182,11 +184,12 @@ class Walk:
         elif not (kind in PASSING or kind is Activation or isinstance(layer, Noise)):
             self.open = None
 
-    def _take(self, kernels, behind, places=None):
+    def _take(self, kernels, behind, places=None, share=1.0):
         """Let kernels take the values, which ends the units: pairs (key, key of the bias).
 
-        behind : key of the layer that follows
+        behind : key of the layer that follows, if it gets the sums as they are
         places : where the values stand on the last axis, if not where the kernels take them
+        share : of a kernel's places, that an output sees
         """
         if self.open is None:
             return
@@ -194,9 +197,9 @@ class Walk:
         for kernel, bias in kernels:
             units.outgoing.append(units.cut(kernel, -2, self.positions))
             if bias in self._keys:
-                units.shifts[kernel] = Shift(bias, 1)
+                units.shifts[kernel] = Shift(bias, share)
             elif f"{behind}.mean" in self._keys:  # of a batch normalization
-                units.shifts[kernel] = Shift(f"{behind}.mean", -1)
+                units.shifts[kernel] = Shift(f"{behind}.mean", -share)
         units.before, units.places = list(self._before), self.positions if places is None else places
         self.found.append(units)
 

@@ -240,11 +240,8 @@ class BaseMLP(Freezable, ToSklearn, FromSklearn, Solving, CallbackSupportMixin, 
             weights["intercepts_"].append(self._random_state.uniform(-bound, bound, fan_out))
         self._make_model(sizes, dtype, weights)
         if self.solver in SOLVERS:
-            self.loss_curve_ = []
-            self._no_improvement_count = 0
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_ = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.loss_curve_, self.validation_scores_ = [], [] if self.early_stopping else None
+            self._judge_anew()
 
     # ------------------------------------------------------------ prediction
 

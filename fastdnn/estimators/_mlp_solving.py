@@ -124,7 +124,7 @@ class Solving:
         best = model.params.copy() if self.early_stopping and first_pass else None
         order = np.arange(n, dtype=np.int64) if rows is None else rows.astype(np.int64)
         natural = not self.shuffle and rows is None
-        self.n_iter_, run = 0, self._run(training, y, rows, callbacks)
+        self.n_iter_, run, mask = 0, self._run(training, y, rows, callbacks), model.mask
         guard(model).begin()
         try:
             with run or contextlib.nullcontext():
@@ -136,6 +136,9 @@ class Solving:
                         break
                     if not np.isfinite(loss) and not self.early_stopping and not np.isfinite(model.params).all():
                         break  # what has no number any more will not get one again; `_fit` says so
+                    if (run is not None and run.pruning) or model.mask is not mask:
+                        mask = model.mask
+                        self._judge_anew()
                     if self._update_no_improvement_count(validation):
                         best = model.params.copy()
                     if run is not None and run.end_epoch(float(loss), **self._figures(training)):
@@ -155,6 +158,7 @@ class Solving:
             training.let_go()
         if best is not None:
             model.params[...] = best
+            model.clear_pruned()
 
     def _epoch(self, training, order, natural):
         """One epoch, in another order unless it is to be the natural one; returns its loss."""
@@ -217,6 +221,12 @@ class Solving:
         if weights is not None and not weights.any():
             raise ValueError("Sample weights must contain at least one non-zero number.")
         return train, (source.take(held_out), y[held_out], weights)
+
+    def _judge_anew(self):
+        """Compare no epoch to come with those before: there are none, or a callback has pruned the network since."""
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _update_no_improvement_count(self, validation):
         """Judge the epoch by the validation score or the training loss; True if it is the best validation so far."""

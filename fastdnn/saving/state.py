@@ -3,7 +3,7 @@
 Each weight is an array of its own, without padding, under its key in `Model.weights`; running statistics are "state/<key>",
 the optimizer's memory "slot<i>/<key>", the averaged weights "average/<key>", and the history "history/<key>". The best epochs
 of a fit that was under way, one for each callback that keeps them, are "best/<key>" and "best_state/<key>", then
-"best1/<key>" and so on.
+"best1/<key>" and so on. Where something is pruned it is what is 0; weights in which others are 0 too have a "mask/<key>".
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ def save_model(model, path, training):
 def _snapshot(model, training):
     """(settings, arrays) of one moment between two epochs, whoever trains the model meanwhile; the arrays are copies."""
     with guard(model):
-        settings, arrays = _settings(model), _weights(model)
+        settings, arrays = _settings(model), _weights(model) | _masks(model)
         if training:
             settings |= _progress(model)
             arrays |= _memory(model)
@@ -68,8 +68,15 @@ def _settings(model):
 
 
 def _pruned(model):
-    """Keys of the weights in which something is pruned: what is 0 in these stays so."""
+    """Keys of the weights in which something is pruned."""
     return [] if model.mask is None else [key for key, view in model.layout.views(model.mask).items() if not view.all()]
+
+
+def _masks(model):
+    """What is pruned where zeros do not tell it."""
+    views = {} if model.mask is None else model.layout.views(model.mask)
+    kept = {key: views[key] for key in _pruned(model) if ((views[key] != 0) != (model.weights[key] != 0)).any()}
+    return _prefixed("mask", kept)
 
 
 def _weights(model):
@@ -243,6 +250,8 @@ def _expected(model, settings, found):
     weights = {e.key: e.shape for e in layout.entries}
     states = {e.key: e.shape for e in layout.states}
     expected = weights | _prefixed("state", states)
+    masks = _prefixed("mask", {key: weights[key] for key in settings.get("pruned", [])})
+    expected |= {name: shape for name, shape in masks.items() if name in found}
     kinds = {name.split("/")[0] for name in found if "/" in name}
     n_arrays = model.optimizer.n_arrays
     if f"slot{n_arrays - 1}" not in kinds:  # earlier versions wrote no more than the moments
@@ -350,6 +359,8 @@ def _read(model, settings, reader, finite):
         flat |= {f"slot{i}": moments[i * layout.size : (i + 1) * layout.size] for i in range(n_moments)}
     if "average" in kinds:
         flat["average"] = aligned(layout.size, dtype)
+    if "mask" in kinds:
+        flat["mask"] = aligned(layout.size, dtype)
     epochs = _best_epochs(settings, kinds)
     names = [_best_names(i) for i in range(len(epochs))]
     for name, state_name in names:
@@ -378,5 +389,5 @@ def _read(model, settings, reader, finite):
         mask = np.ones(layout.size, bool)
         for key, view in layout.views(mask).items():
             if key in settings["pruned"]:
-                view[...] = places[key] != 0
+                view[...] = places[f"mask/{key}" if f"mask/{key}" in reader.shapes else key] != 0
         model.mask = mask

@@ -40,6 +40,8 @@ class Unseen(Callback):
 class Judge(Callback):
     """Keeps the weights of the epoch with the least error of rows that are held out, the last one of several.
 
+    Where a callback prunes the network no epoch before the end of that counts.
+
     Ends the fit at a valley of the schedule (a low of its rate) if nothing since the one before has beaten the best: what
     comes then seldom does, and takes most of the time.
 
@@ -55,13 +57,14 @@ class Judge(Callback):
         self._X, self._error = X, error
 
     def on_fit_begin(self, fit):
-        self.errors_, self.best_epoch_, self._params = [], 0, None
+        self.errors_, self.best_epoch_, self._params, self._mask = [], 0, None, fit.model.mask
         self._valleys = valleys(fit.epochs)
 
     def on_epoch_end(self, fit):
         error = float(self._error(fit.model.predict(self._X)))
-        if not self.errors_ or error <= self.errors_[self.best_epoch_ - 1]:
-            self.best_epoch_, self._params = fit.epoch, fit.model.params.copy()
+        anew = not self.errors_ or fit.pruning or fit.model.mask is not self._mask
+        if anew or error <= self.errors_[self.best_epoch_ - 1]:
+            self.best_epoch_, self._params, self._mask = fit.epoch, fit.model.params.copy(), fit.model.mask
         self.errors_.append(error)
         fit.history.record(fit.epoch - 1, {"val_error": error})  # for callbacks that come after this one
         if fit.epoch in self._valleys[1:] and self.best_epoch_ <= self._valleys[self._valleys.index(fit.epoch) - 1]:
@@ -76,7 +79,8 @@ class Judge(Callback):
     def on_fit_end(self, fit):
         if self._params is not None:
             fit.model.params[...] = self._params
-        del self._X, self._error, self._params
+            fit.model.clear_pruned()
+        del self._X, self._error, self._params, self._mask
 
 
 class Deadline(Callback):
