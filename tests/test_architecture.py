@@ -294,6 +294,8 @@ ORDER = [
     "onnx.facts",
     "onnx.estimators",
     "onnx.converting",
+    "onnx.scalers",
+    "onnx.imputer",
     "onnx.target_scaling",
     "onnx.nested",
     "onnx.pipeline_inputs",

@@ -94,6 +94,28 @@ def test_samples_with_channels_in_front_need_no_turning_where_they_are_flattened
     same(g, normal(4, 3, 6, 6), None, LAST[4])
 
 
+def test_vectors_that_the_file_makes_something_else_of():
+    g = Graph(20)
+    g.on("Reshape", g.constant(np.array([-1, 1, 4, 5])))
+    g.on("Conv", g.normal(2, 1, 3, 3))
+    g.on("Flatten")
+    g.on("Gemm", g.normal(12, 2))
+    assert same(g, normal(4, 20)).layers[0] == layers.Reshape((4, 5, 1))
+    g = Graph(9)
+    g.on("Reshape", g.constant(np.array([-1, 9, 1])))
+    g.on("Transpose", perm=[1, 0, 2])
+    weights = g.normal(1, 16, 1), g.normal(1, 16, 4)
+    _, state, _ = g.add("LSTM", g.last, *weights, outputs=3, hidden_size=4)
+    g.add("Squeeze", state, g.constant(np.array([0])))
+    assert same(g, normal(4, 9)).layers[0] == layers.Reshape((9, 1))
+    g = Graph(60)  # of several channels, in front in the file
+    g.on("Reshape", g.constant(np.array([-1, 3, 4, 5])))
+    g.on("Conv", g.normal(2, 3, 3, 3))
+    x = normal(4, 60)
+    found = Model.from_onnx(g.model()).predict(x.reshape(4, 3, 4, 5).transpose(LAST[4]))
+    np.testing.assert_allclose(found, ran(g.model(), x=x).transpose(LAST[4]), atol=1e-5)
+
+
 def test_a_lengths_input_becomes_the_argument():
     g = Graph(5, 3)
     g.inputs.append(helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["n"]))

@@ -31,6 +31,15 @@ def gru_of_another_kind():
     return g
 
 
+def state_of_another_size():
+    g = Graph(5, 3)
+    g.on("Transpose", perm=[1, 0, 2])
+    states = np.zeros((1, 1, 4), "float32"), np.zeros((1, 1, 7), "float32")
+    weights = g.normal(1, 16, 3), g.normal(1, 16, 4), g.normal(1, 32)
+    g.add("LSTM", g.last, *weights, "", *map(g.constant, states), outputs=3, hidden_size=4)
+    return g
+
+
 def turned_at_the_end():
     g = Graph(3, 8, 8)
     g.on("Conv", g.normal(4, 3, 3, 3))
@@ -54,6 +63,7 @@ REFUSED = [
     (projected(), r"Add .node 'node\d+'.: it adds what two ways have made.*a projection on the way around is not supported"),
     (last_of_both(), "of a bidirectional one, whose last step is the first one of a direction"),
     (gru_of_another_kind(), "linear_before_reset=0"),
+    (state_of_another_size(), "its input 6, the state that it starts from, must be 0, for 4 units"),
     (turned_at_the_end(), "ends by flattening"),
 ]
 

@@ -198,6 +198,21 @@ def test_moments_of_a_network_go_along():
     assert (theirs.solver, theirs.learning_rate_init, theirs.epsilon, theirs.alpha) == ("adam", 0.01, 1e-7, 0.0)
 
 
+@pytest.mark.parametrize("optimizer", [optimizers.Adam(0.01), optimizers.SGD(0.1, momentum=0.9)], ids=repr)
+def test_moments_go_along_where_a_layer_has_no_bias(optimizer):
+    X, y = data("several")
+    net = [layers.Dense(6, "relu", use_bias=False), layers.Dense(6, "relu"), layers.Dense(6, "relu", use_bias=False)]
+    ours = DNNClassifier(net, epochs=4, optimizer=optimizer, random_state=0).fit(X, y)
+    theirs = ours.to_sklearn()
+    found = theirs._optimizer.ms if theirs.solver == "adam" else theirs._optimizer.velocities
+    views = ours.model_.layout.views(ours.model_.moments.reshape(ours.model_.optimizer.n_arrays, -1)[0])
+    expected = [views[f"{i}.dense.kernel"] for i in range(4)]
+    expected += [views.get(f"{i}.dense.bias", np.zeros(6)) for i in range(4)]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    theirs.partial_fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("net", "what"),
     [

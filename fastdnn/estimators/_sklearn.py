@@ -104,11 +104,13 @@ def activation_of(dense):
 
 
 def moments_of(model):
-    """The optimizer's memory, an array like `params` each, as lists of arrays: all kernels, then all biases."""
+    """The optimizer's memory, an array like `params` each, as lists of arrays: all kernels, then all biases (0 if none)."""
     found = []
     for flat in model.moments.reshape(max(1, model.optimizer.n_arrays), -1):
         views = model.layout.views(flat)
-        found.append([views[key] for part in (".kernel", ".bias") for key in views if key.endswith(part)])
+        kernels = {key.removesuffix("kernel"): views[key] for key in views if key.endswith(".kernel")}
+        biases = [views.get(f"{key}bias", np.zeros(kernel.shape[1], kernel.dtype)) for key, kernel in kernels.items()]
+        found.append([*kernels.values(), *biases])
     return found
 
 

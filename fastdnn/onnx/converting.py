@@ -12,7 +12,6 @@ from skl2onnx import convert_sklearn, get_latest_tested_opset_version, update_re
 from skl2onnx._parse import _parse_sklearn_classifier
 from skl2onnx._supported_operators import sklearn_operator_name_map  # noqa: F401 - for `target_scaling`
 from skl2onnx.common.data_types import (
-    DoubleTensorType,
     FloatTensorType,
     Int64TensorType,
     StringTensorType,
@@ -20,7 +19,6 @@ from skl2onnx.common.data_types import (
     guess_tensor_type,
 )
 from skl2onnx.common.utils_classifier import get_label_classes
-from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
 
 from .answers import classifier_nodes, code_nodes, hidden_nodes, number_nodes
 from .facts import has_indicators, is_autoencoder, is_tabular, n_numbers, n_probabilities, network_of, network_type
@@ -95,25 +93,6 @@ def convert(scope, operator, container):
     else:
         found = (tabular_regressor_nodes if is_tabular(estimator) else number_nodes)(graph, estimator, x)
     connect(graph, graph.node("Cast", found, to=guess_proto_type(operator.outputs[-1].type)), operator.outputs[-1])
-    add(graph, container)
-
-
-def impute(scope, operator, container):
-    """Add the nodes of a `SimpleImputer`: of floats with NaN our own, for ONNX Runtime has skl2onnx's for float32 only."""
-    imputer, (x, *others) = operator.raw_operator, operator.inputs
-    floats = not others and isinstance(x.type, (FloatTensorType, DoubleTensorType))
-    if not floats or imputer.missing_values == imputer.missing_values:
-        convert_sklearn_imputer(scope, operator, container)
-        return
-    if imputer.add_indicator or np.isnan(imputer.statistics_).any():
-        raise ValueError(
-            "a SimpleImputer with add_indicator=True, or with a column without a value in fit, gives other columns than it "
-            "takes, which skl2onnx does not know: leave the indicator out, or drop the column before"
-        )
-    graph = part_of(scope, container, np.float64 if isinstance(x.type, DoubleTensorType) else np.float32)
-    absent = graph.node("IsNaN", x.full_name)
-    filled = graph.node("Where", absent, graph.constant(imputer.statistics_.astype(float), "statistics"), x.full_name)
-    connect(graph, filled, operator.outputs[0])
     add(graph, container)
 
 

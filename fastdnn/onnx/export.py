@@ -91,7 +91,10 @@ def exporting(model):
         from .pipelines import pipeline_to_onnx
 
         return pipeline_to_onnx
-    raise ValueError(f"model must be a fastdnn Model, or an estimator of fastdnn or scikit-learn, got {type(model).__name__}")
+    raise ValueError(
+        "model must be a fastdnn Model, or an estimator of fastdnn or scikit-learn, none of them frozen, got "
+        f"{type(model).__name__}"
+    )
 
 
 def model_to_onnx(model, target_opset=LEAST_OPSET, scores=False, lengths=True):

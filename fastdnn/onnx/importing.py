@@ -173,12 +173,20 @@ def finished(tracer, value):
         stage = stage.parent
     if len(drafts) > MAX_LAYERS:
         raise ModelFormatError(f"it takes more than {MAX_LAYERS} layers")
-    shape = shape_of(stage.axes)
+    is_vector = len(tracer.own) == 1 and joined(tracer.own) == joined(stage.axes)  # of which the file makes something else
+    shape, first = shape_of(tracer.own if is_vector else stage.axes), shape_of(stage.axes)
+    if shape != first or looks_turned(shape):
+        drafts.append(Draft(Reshape, {"shape": first}))
+    return shape, drafts[::-1], shape_of(end.axes)
+
+
+def looks_turned(shape):
+    """Whether samples look as if they had their channels in front, which they have not."""
     try:
         check_channels_last(shape)
-    except ValueError:  # it only looks as if it had the channels in front
-        drafts.append(Draft(Reshape, {"shape": shape}))
-    return shape, drafts[::-1], shape_of(end.axes)
+    except ValueError:
+        return True
+    return False
 
 
 # ---------------------------------------------------------------- the model

@@ -11,8 +11,10 @@ def nested(model, transforms=False):
     if isinstance(model, Pipeline):
         steps = [step for _, step in model.steps]
         parts = [(step, True) for step in steps[:-1]] + [(steps[-1], transforms)]
-    elif isinstance(model, (FeatureUnion, ColumnTransformer)):
-        parts = [(part[1], True) for part in getattr(model, "transformers_", None) or model.transformer_list]
+    elif isinstance(model, ColumnTransformer):  # what a search was given is not fitted
+        parts = [(part[1], True) for part in getattr(model, "transformers_", model.transformers)]
+    elif isinstance(model, FeatureUnion):
+        parts = [(part[1], True) for part in model.transformer_list]
     else:
         parts = [(part, False) for part in contained(list(vars(model).values()))]
     for part, transforms_too in parts:

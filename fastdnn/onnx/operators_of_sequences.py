@@ -57,8 +57,8 @@ def _checked(call, units, direction):
     if kind == "GRU" and not call.attribute("linear_before_reset", 0):
         call.refuse("linear_before_reset=0, which multiplies h by r before the product, is not supported, 1 is")
     for number in (5, 6):
-        if call.has(number) and np.any(_small(call.constant(number, "f"))):
-            call.refuse(f"its input {number}, the state that it starts from, must be 0")
+        if call.has(number) and (np.any(_small(call.constant(number, "f"))) or call.constant(number).shape[-1:] != (units,)):
+            call.refuse(f"its input {number}, the state that it starts from, must be 0, for {units} units")
     if call.has(7) and np.any(call.constant(7, "f")):
         call.refuse("its input 7, peepholes, is not supported")
     if call.has(4):  # not one of the file's inputs, for which there is `lengths` of predict

@@ -2,7 +2,8 @@
 
 import onnx
 from sklearn.base import is_classifier
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.utils.validation import check_is_fitted
 
@@ -79,10 +80,10 @@ def pipeline_to_onnx(model, target_opset=LEAST_OPSET, X=None, zipmap=False, init
     target_opset : int, default=17
         Version of ONNX's operators, up to the newest one that skl2onnx knows.
     X : table or array, or None
-        Some samples as `predict` takes them, which say what the inputs are. Each column of a frame is an input of its name,
-        of shape (n, 1): strings and categories str, booleans bool, integers int64 (float64 if there are gaps), floats in
-        their type. An array is the input "X", and so is what there is without X: numbers (n, features) of the float type of
-        fastdnn's networks.
+        Some samples as `predict` takes them, which say what the inputs are. Each column of a frame is an input of its name
+        (with a digit behind it where an output has that name), of shape (n, 1): strings and categories str, booleans and
+        integers int64 (float64 if there are gaps), floats in their type. An array is the input "X", and so is what there is
+        without X: numbers (n, features) of the float type of fastdnn's networks.
     zipmap : bool or "columns", default=False
         As in `estimator_to_onnx`.
     initial_types : list of tuple (name, type), default=None
@@ -99,7 +100,7 @@ def pipeline_to_onnx(model, target_opset=LEAST_OPSET, X=None, zipmap=False, init
     Raises
     ------
     ValueError
-        If X is needed, or has a column that is no input of ONNX.
+        If X is needed, or has a column that is no input of ONNX, or if probabilities are calibrated with "isotonic".
     ImportError
         Without skl2onnx.
 
@@ -108,12 +109,18 @@ def pipeline_to_onnx(model, target_opset=LEAST_OPSET, X=None, zipmap=False, init
     skl2onnx's nodes compute in the type of their inputs: only where these are float64 are scores those of scikit-learn, which
     scales and encodes in float64, to 1e-5; float32 loses digits of numbers that are large beside their spread.
     """
-    from .converting import convert_sklearn, get_latest_tested_opset_version, impute
-    from .pipeline_inputs import inputs_of, usual_input
+    from . import imputer, scalers
+    from .converting import convert_sklearn, get_latest_tested_opset_version
+    from .pipeline_inputs import as_one, inputs_of, name_inputs, take_columns, usual_input
 
     check_is_fitted(model)
     register_converters()
     options, parts = dict(options or {}), list(nested(model))
+    if any(isinstance(part, CalibratedClassifierCV) and part.method == "isotonic" for part, _ in parts):
+        raise ValueError(
+            "a CalibratedClassifierCV must have method='sigmoid' for ONNX, got 'isotonic': skl2onnx takes the nearest "
+            "probability that is known where scikit-learn interpolates"
+        )
     if is_classifier(model):
         options[id(model)] = {"zipmap": zipmap} | options.get(id(model), {})
     for part, transforms in parts:
@@ -122,15 +129,23 @@ def pipeline_to_onnx(model, target_opset=LEAST_OPSET, X=None, zipmap=False, init
     if initial_types is None:
         ours = [part for part, _ in parts if isinstance(part, ALL) and hasattr(part, "n_features_in_")]
         initial_types = usual_input(model, ours) if X is None else inputs_of(X)
+    apart = any(isinstance(part, ColumnTransformer) for part, _ in parts)
+    together = None if apart or X is None else as_one(initial_types)
     newest = get_latest_tested_opset_version()
     if check_opset(target_opset) > newest:
         raise ValueError(f"target_opset must be {LEAST_OPSET} to {newest}, which skl2onnx knows, got {target_opset}")
     exported = convert_sklearn(
-        model, type(model).__name__, initial_types, target_opset={"": target_opset, ML: ML_OPSET}, options=options,
-        custom_conversion_functions={SimpleImputer: impute},
+        model, type(model).__name__, together or initial_types, options=options,
+        target_opset={"": target_opset, ML: ML_OPSET},
+        custom_conversion_functions={SimpleImputer: imputer.impute} | dict.fromkeys(scalers.SCALERS, scalers.scale),
+        custom_shape_calculators={SimpleImputer: imputer.shapes},
     )  # fmt: skip
     if any(holds_doubles(output) for output in exported.graph.output):
         raise ValueError("zipmap must be False or 'columns' where inputs are float64: dictionaries of ONNX hold float32")
+    if together:
+        take_columns(exported.graph, initial_types)
+    else:
+        name_inputs(exported.graph, [name for name, _ in initial_types])
     onnx.checker.check_model(exported, full_check=True)
     return exported
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 from onnx import helper
-from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 
 from .converting import add, connect, float_type, guess_proto_type, part_of, sklearn_operator_name_map
+from .scalers import SCALERS
 
-SCALERS = StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler
 FUNCTIONS = {
     np.exp: lambda graph, y: graph.node("Exp", y),
     np.expm1: lambda graph, y: graph.node("Sub", graph.node("Exp", y), graph.constant(1.0)),

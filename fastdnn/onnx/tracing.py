@@ -151,9 +151,14 @@ class Tracer:
     # ------------------------------------------------------------ the order of axes
 
     @property
+    def own(self):
+        """Axes of a sample of the input in the file."""
+        return tuple(axis for axis in resolved(self._given) if not self.is_batch(axis)) or ((),)
+
+    @property
     def usual(self):
         """Axes of a sample of the input, where nobody asks for others."""
-        own = tuple(axis for axis in resolved(self._given) if not self.is_batch(axis)) or ((),)
+        own = self.own
         return (*own[1:], own[0]) if self.turned else own
 
     def is_batch(self, axis):

@@ -130,7 +130,8 @@ class Files:
         Samples. They come with the **channels last**, as everywhere in fastdnn: where a file takes images (n, channels,
         height, width), the model takes ``X.transpose(0, 2, 3, 1)``; for series (n, channels, time) ``X.transpose(0, 2, 1)``;
         for sequences with time in front, (time, n, features), ``X.transpose(1, 0, 2)``. A file that flattens the samples
-        before all else, or works on their last axis, takes them as they are. ``model.layout.shapes[0]`` says which it is.
+        before all else, or works on their last axis, takes them as they are; so does one that makes something else of
+        vectors, but images of several channels, which the model takes as images. ``model.layout.shapes[0]`` says which it is.
         Outputs with several axes are turned the same way. Weights behind a flattened image are put in our order, so
         nothing else changes.
 
