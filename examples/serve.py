@@ -33,6 +33,7 @@ MOST_TOGETHER = 256  # samples of a batch
 MOST_WAITING = 10_000  # requests, beyond which the service says that it is busy
 GRACE = 5.0  # seconds in which clients that are connected may ask one more time when the service ends
 PIXELS = 64
+MOST_BYTES = 10_000  # of a request: 64 numbers take less, and while a long text is read nobody else is answered
 MOST_ERRORS = 3  # of a wrong request that it is told of
 
 
@@ -127,6 +128,19 @@ class Digit(BaseModel):
     pixels: list[Annotated[float, Field(ge=0, le=16)]] = Field(min_length=PIXELS, max_length=PIXELS)
 
 
+class Limit:
+    """Refuses requests with more bytes than any needs before they are read."""
+
+    def __init__(self, app):
+        self._app = app
+
+    async def __call__(self, scope, receive, send):
+        answer, fields = self._app, dict(scope.get("headers", ()))
+        if b"transfer-encoding" in fields or int(fields.get(b"content-length", 0)) > MOST_BYTES:
+            answer = JSONResponse({"detail": f"a request must say how long it is, and have at most {MOST_BYTES} bytes"}, 413)
+        await answer(scope, receive, send)
+
+
 def create_app(predict, backend="fastdnn"):
     """The service; predict : as `predictor` gives it."""
 
@@ -138,6 +152,7 @@ def create_app(predict, backend="fastdnn"):
         task.cancel()  # the server has waited for the requests that were in work
 
     app = FastAPI(title="Digits", lifespan=lifespan)
+    app.add_middleware(Limit)
 
     @app.exception_handler(RequestValidationError)
     async def wrong(request, error):

@@ -95,8 +95,9 @@ def __getattr__(name):
     """What `import fastdnn` leaves for later: a process that only predicts (`fastdnn.predictor`) never needs it."""
     if name in __all__:
         from ._collector import paused
+        from ._importing import alone
 
-        with paused():
+        with alone(), paused():
             import sklearn.utils.validation  # noqa: F401 - before numba: the other way round they take 0.03 to 0.07 s longer
 
             if name in _MODULES:

@@ -11,7 +11,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import shutil
 import sys
 import tempfile
 
@@ -20,9 +19,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 
-from ._stamp import PACKAGE, base_folders, folder_name, package_stamp
-
-KEPT = 4  # versions of the package (or kinds of processor) whose kernels stay in a cache folder
+from ._stamp import PACKAGE, base_folders, folder_name, package_stamp, remove_old
 
 
 def numba_target():
@@ -39,12 +36,6 @@ def _writable(folder):
     return True
 
 
-def _remove_old(base, keep):
-    others = [f for f in base.iterdir() if f.is_dir() and f != keep]
-    for old in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
-        shutil.rmtree(old, ignore_errors=True)
-
-
 @functools.cache
 def cache_folder():
     """Where compiled kernels are kept, or None where no folder is writable (or FASTDNN_CACHE=0): nothing is kept then.
@@ -59,7 +50,7 @@ def cache_folder():
         if filled or _writable(folder):
             if not filled:
                 with contextlib.suppress(OSError):
-                    _remove_old(base, folder)
+                    remove_old(folder)
             return folder
     return None
 

@@ -7,8 +7,10 @@ import functools
 import hashlib
 import os
 import pathlib
+import shutil
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
+KEPT = 4  # versions of the package (or kinds of processor) whose kernels stay in a cache folder
 SLOW_AVX = {"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"}  # processors for which Numba leaves AVX alone
 
 
@@ -77,3 +79,10 @@ def base_folders(numba_folder):
         PACKAGE / "__pycache__" / "kernels",
         *([pathlib.Path(home) / ".cache" / "fastdnn"] if home != "~" else []),
     ]
+
+
+def remove_old(keep):
+    """Remove the folders beside `keep` but for the newest KEPT - 1: those of other versions, or processors."""
+    others = [f for f in keep.parent.iterdir() if f.is_dir() and f != keep]
+    for old in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)

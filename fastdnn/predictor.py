@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from ._importing import alone
 from ._stamp import package_stamp
 from .frozen.estimators import of_plain
 from .quick.keeping import find, name_of
@@ -20,27 +21,6 @@ from .quick.samples import as_samples, fits
 SLOW = 0.002  # seconds of a call on one thread from which several are worth having
 ABOUT = "dtype", "estimator"  # settings of a predictor's file that its snapshot has too
 PATIENCE = 0.5  # seconds spent in such calls before the rest of the package, which has threads, is imported
-
-_importing = threading.RLock()  # held while a thread imports the rest of the package
-
-
-def _before_fork():
-    """Wait for the end of the imports: in the child Python's locks of the modules would stay taken."""
-    _importing.acquire(timeout=10)
-
-
-def _after_fork():
-    with contextlib.suppress(RuntimeError):  # the ten seconds were over
-        _importing.release()
-
-
-def _in_child():
-    global _importing
-    _importing = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 def load(path):
@@ -79,13 +59,15 @@ def load(path):
     ...     bool((load(pathlib.Path(folder, "it.fdnn")).predict(X) == m.predict(X)).all())
     True
     """
-    snapshot = _kept(path)
-    found, about = _loaded(path) if snapshot is None else (QuickPredictor(path, snapshot), snapshot.header["about"])
+    found = _kept(path)
+    if found is not None:
+        return of_plain(found, found._snapshot.header["about"].get("estimator"))
+    _, found, about = _loaded(path)
     return of_plain(found, about.get("estimator"))
 
 
 def _kept(path):
-    """The `Snapshot` that an earlier process has kept of the predictor in a file, or None."""
+    """The `QuickPredictor` of the snapshot that an earlier process has kept of the predictor in a file, or None."""
     try:
         found = find(path)
         if found is None:
@@ -94,23 +76,36 @@ def _kept(path):
         if found.first:
             snapshot.try_out()
         found.works()
-        return snapshot
-    except (ImportError, LookupError, OSError, TypeError, ValueError):
+        return QuickPredictor(path, found.name, snapshot)
+    except (ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         return None  # who reads the file itself says what is wrong with it
 
 
 def _loaded(path):
-    """(the predictor in a file with all that it can do, settings in ABOUT); its snapshot is kept for later processes."""
-    with _importing:
+    """(name of its snapshot, the predictor in a file with all that it can do, settings in ABOUT).
+
+    The snapshot is kept for later processes. The name is None if the file was replaced while it was read.
+    """
+    with alone():
         from . import Model
         from .frozen.loading import read
         from .frozen.predictor import Predictor
         from .quick.taking import keep_snapshot
+    name = _name(path)
     settings, predictor = read(Model, path)
-    about = {name: settings[name] for name in ABOUT if name in settings}
-    if isinstance(predictor, Predictor):
-        keep_snapshot(path, predictor.model, about)
-    return predictor, about
+    about = {key: settings[key] for key in ABOUT if key in settings}
+    name = name if name == _name(path) else None
+    if name is not None and isinstance(predictor, Predictor):
+        keep_snapshot(name, predictor.model, about)
+    return name, predictor, about
+
+
+def _name(path):
+    """`keeping.name_of` a file, None where it has none: who reads it says why."""
+    try:
+        return name_of(path)
+    except (OSError, TypeError, ValueError):
+        return None
 
 
 def processors():
@@ -138,8 +133,8 @@ class QuickPredictor:
         Of a sample, and of what is predicted for it.
     """
 
-    def __init__(self, path, snapshot):
-        self._path, self._name, self._snapshot = os.path.abspath(path), name_of(path), snapshot
+    def __init__(self, path, name, snapshot):
+        self._path, self._name, self._snapshot = os.path.abspath(path), name, snapshot
         self._whole, self._spent, self._helper = None, 0.0, None
         self.dtype = snapshot.header["about"]["dtype"]
         self.input_shape, self.output_shape = snapshot.input_shape, snapshot.output_shape
@@ -164,9 +159,12 @@ class QuickPredictor:
     def whole(self):
         """The `Predictor` of the same file."""
         if self._whole is None:
-            if name_of(self._path) != self._name:
+            name, found = name_of(self._path), None
+            if name == self._name:
+                name, found, _ = _loaded(self._path)
+            if name != self._name:
                 raise FileNotFoundError(f"{self._path} is another file than when it was loaded; load it again")
-            self._whole, _ = _loaded(self._path)
+            self._whole = found
         return self._whole
 
     def _is_helped(self):

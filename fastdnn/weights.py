@@ -6,8 +6,9 @@ from typing import Self
 
 import numpy as np
 
-from . import initializers, rng
+from . import rng
 from ._guard import guard
+from .initializers import draw
 from .layers import Layer
 from .layout import Layout, aligned, realigned
 from .losses import Loss, get_loss
@@ -172,7 +173,7 @@ class Weights:
             for i, entry in enumerate(entries):
                 fan_in, fan_out = entry.parameter.fans or (entry.rows, entry.parameter.columns)
                 source = rng.generator(self.seed, rng.WEIGHTS, i)
-                entry.view(flat)[...] = initializers.draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
+                entry.view(flat)[...] = draw(entry.parameter.initializer, source, entry.shape, fan_in, fan_out)
         self.network = self.network._replace(layout=layout, params=params, state=state, idle=[])
         self._grads, self.trained, self._mask = None, Trained(), None
         self.start_states()

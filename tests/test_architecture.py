@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(fastdnn.__file__).parent
 ORDER = [
     "_collector",
     "_guard",
+    "_importing",
     "_stamp",
     "_cache",
     "_threads",

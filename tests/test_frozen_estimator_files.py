@@ -5,6 +5,7 @@ import pickle
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from mixed_table import fitted
@@ -54,6 +55,40 @@ def test_a_new_process_needs_neither_numba_nor_scikit_learn(tmp_path):
     np.testing.assert_array_equal(again.predict(sparse), estimator.predict(samples))
 
 
+OF_FRAMES = """
+import sys, warnings
+import numpy as np
+from fastdnn.predictor import load
+data, found = np.load(sys.argv[1] + ".npz"), load(sys.argv[1])
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    np.testing.assert_array_equal(found.predict(data["X"]), data["labels"])
+print(*(str(warning.message) for warning in said))
+import pandas as pd
+frame = pd.DataFrame(data["X"], columns=found.feature_names_in_)
+warnings.simplefilter("error")
+np.testing.assert_array_equal(found.predict(frame), data["labels"])
+np.testing.assert_array_equal(found.predict(frame.astype({"b": "float64"})), data["labels"])
+print(*{name for name in ("numba", "scipy", "sklearn", "fastdnn.model") if name in sys.modules})
+try:
+    found.predict(frame[frame.columns[::-1]])
+except ValueError as error:
+    print("same order" in str(error))
+"""
+
+
+def test_frames_need_no_scikit_learn_either(tmp_path):
+    estimator, samples, _ = made(CLASSIFIERS, "strings")
+    frame = pd.DataFrame(samples, columns=list("abcdef"))
+    frozen = estimator.fit(frame, estimator.predict(samples)).freeze()
+    frozen.save(tmp_path / "e.fdnn")
+    load(tmp_path / "e.fdnn")
+    np.savez(tmp_path / "e.fdnn.npz", X=samples, labels=frozen.predict(frame))
+    said, imported, refused = python(OF_FRAMES, str(tmp_path / "e.fdnn")).split("\n")
+    assert said == "X does not have valid feature names, but FrozenClassifier was fitted with feature names"
+    assert (imported, refused) == ("", "True")
+
+
 def changed(path, change):
     """The file with its settings, as a dict, changed by a function, and a checksum that fits."""
     data = path.read_bytes()
@@ -79,6 +114,14 @@ def test_hostile_settings(name, tmp_path):
     estimator.freeze().save(tmp_path / "e.fdnn")
     changed(tmp_path / "e.fdnn", lambda settings: settings["estimator"].update({name: WRONG[name]}))
     with pytest.raises(ModelFormatError):
+        load(tmp_path / "e.fdnn")
+
+
+def test_more_outputs_than_there_is_memory_for(tmp_path):
+    estimator, *_ = made(CLASSIFIERS, "several")
+    estimator.freeze().save(tmp_path / "e.fdnn")
+    changed(tmp_path / "e.fdnn", lambda settings: settings["layers"][-1].update(units=1 << 50))
+    with pytest.raises(ModelFormatError, match="wider"):
         load(tmp_path / "e.fdnn")
 
 
@@ -136,6 +179,8 @@ OF_NETWORKS = {
     "one less": lambda settings: settings["networks"].pop(),
     "one more": lambda settings: settings["networks"].append(settings["networks"][0]),
     "no settings": lambda settings: settings["networks"].append(3),
+    "one that is later": lambda settings: settings["networks"].insert(0, 1),
+    "one that is none": lambda settings: settings["networks"].append(-1),
     "other layers": lambda settings: settings["networks"][0].update(layers=[{"type": "Dense", "units": 1}]),
     "another shape": lambda settings: settings["networks"][0].update(input_shape=[3]),
     "another estimator": lambda settings: settings["estimator"].update(names=["a", "b"]),
@@ -151,6 +196,21 @@ def test_hostile_networks_of_tables(name, tmp_path):
     changed(tmp_path / "e.fdnn", OF_NETWORKS[name])
     with pytest.raises(ModelFormatError):
         load(tmp_path / "e.fdnn")
+
+
+def test_a_wide_table_of_many_networks(tmp_path):
+    X = np.random.default_rng(0).standard_normal((60, 700))
+    settings = {"epochs": 1, "n_models": 8, "n_bins": (48, 0), "hidden_layer_sizes": (4,), "random_state": 0}
+    estimator = TabularRegressor("fast", **settings).fit(X, X[:, 0])
+    estimator.freeze().save(tmp_path / "e.fdnn")
+    np.testing.assert_allclose(load(tmp_path / "e.fdnn").predict(X), estimator.predict(X), rtol=1e-6)
+
+
+def test_labels_that_are_strings_of_numpy(tmp_path):
+    estimator, *_ = made(CLASSIFIERS, "several")
+    names = np.array([np.str_(name) for name in "abc"], object)
+    FrozenClassifier(estimator.freeze().predictor, names, "multiclass").save(tmp_path / "e.fdnn")
+    assert load(tmp_path / "e.fdnn").classes_.tolist() == ["a", "b", "c"]
 
 
 def test_labels_that_no_file_has(tmp_path):

@@ -195,3 +195,19 @@ def test_another_file_in_its_place(tmp_path):
     path.unlink()
     with pytest.raises(FileNotFoundError):
         load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for pipe in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ModelFormatError, match="is not a file"):
+            load(pipe)
+    ends = os.pipe()
+    for wrong in (*ends, None, b"it.fdnn"):
+        with pytest.raises(ValueError, match="path must be a str or path-like"):
+            load(wrong)
+    os.write(ends[1], b"x")  # both are still open
+    assert os.read(ends[0], 1) == b"x"
+    for end in ends:
+        os.close(end)

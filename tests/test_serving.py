@@ -146,6 +146,17 @@ def test_wrong_requests_are_422(service, body):
     assert service.ask("POST", "/predict", question(SAMPLES[0]))[0] == 200
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_long_requests_are_refused_unread(service, chunked):
+    connection, long = service.connect(), b'{"pixels": [' + b"1, " * 10_000 + b"1]}"
+    connection.request("POST", "/predict", iter([long]) if chunked else long, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert "at most 10000 bytes" in answer.read().decode()
+    assert service.ask("POST", "/predict", question(SAMPLES[0]), connection)[0] == 200
+    connection.close()
+
+
 def test_health_and_page(service):
     status, content = service.ask("GET", "/health")
     assert (status, json.loads(content)["status"]) == (200, "ok")

@@ -1,15 +1,17 @@
 """Snapshots of predictors: what is kept, what is not used, what there are none of."""
 
 import os
+import time
 
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from frozen_networks import network
 from quick_predictors import forget, kept, python, quick, saved
 
 from fastdnn import Model, _cache, layers
 from fastdnn._stamp import host_target, package_stamp
-from fastdnn.frozen import Predictor
+from fastdnn.frozen import Predictor, loading
 from fastdnn.layers import ActivationFunction
 from fastdnn.predictor import QuickPredictor, load
 from fastdnn.quick import files, keeping, linking, relocations, taking
@@ -55,15 +57,51 @@ def test_a_symbol_that_there_is_not(tmp_path):
         linking.addresses("other", {name: blobs[header["codes"][name]]}, b"", [*header["needs"], "no_such_symbol"])
 
 
-def test_the_oldest_make_room(tmp_path, monkeypatch):
-    path, *_ = saved(tmp_path)
+@pytest.mark.parametrize("limit", [("KEPT", 3), ("MOST_KEPT", 1600)])
+def test_the_oldest_make_room(tmp_path, monkeypatch, limit):
     for i in range(5):
-        old = tmp_path / f"{i}.ready"
-        old.write_bytes(b"")
-        os.utime(old, (i, i))
-    monkeypatch.setattr(keeping, "KEPT", 3)
-    keeping.keep(tmp_path, path, {}, [np.arange(5, dtype=np.uint8)])
-    assert {p.name for p in tmp_path.iterdir() if p != path} == {"3.ready", "4.ready", keeping.name_of(path) + ".new"}
+        (tmp_path / f"{i}.ready").write_bytes(bytes(200))
+        os.utime(tmp_path / f"{i}.ready", (i, i))
+    for name, age in (("killed", 4000), ("at work", 0)):
+        (tmp_path / (name + keeping.TEMPORARY)).write_bytes(b"")
+        os.utime(tmp_path / (name + keeping.TEMPORARY), 2 * (time.time() - age,))
+    monkeypatch.setattr(keeping, *limit)
+    monkeypatch.setattr(keeping, "folders", lambda: [tmp_path])
+    keeping.keep("name", {}, [np.zeros(600, np.uint8)])
+    assert {p.name for p in tmp_path.iterdir()} == {"3.ready", "4.ready", "name.new", "at work" + keeping.TEMPORARY}
+    monkeypatch.setattr(keeping, *({"MOST_KEPT": 1}.popitem()))
+    keeping.keep("large", {}, [np.zeros(5, np.uint8)])
+    assert (tmp_path / "large.new").exists()
+
+
+def test_where_the_preferred_folder_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    folders = [tmp_path / "file" / "version", tmp_path / "home" / "version"]
+    monkeypatch.setattr(keeping, "folders", lambda: folders)
+    path, made, X = saved(tmp_path)
+    assert type(load(path)) is Predictor
+    found = load(path)
+    assert type(found) is QuickPredictor
+    np.testing.assert_array_equal(found.predict(X), made.predict(X))
+    assert [p.parent for p in tmp_path.rglob("*.ready")] == [folders[1]]
+
+
+def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
+    wide, dense = (saved(tmp_path, name)[0].rename(tmp_path / name) for name in ("wide", "dense"))
+    forget(wide)
+    forget(dense)
+    read, (model, X) = loading.read, network("dense")
+
+    def then_replaced(make_model, path):
+        found = read(make_model, path)
+        dense.replace(path)
+        return found
+
+    monkeypatch.setattr(loading, "read", then_replaced)
+    load(wide)
+    monkeypatch.setattr(loading, "read", read)
+    assert not kept(wide, keeping.NEW).exists()
+    np.testing.assert_array_equal(load(wide).predict(X), model.freeze().predict(X))
 
 
 def test_no_cache_no_snapshot(tmp_path):

@@ -321,3 +321,13 @@ def test_the_index_of_a_frame_is_no_column_of_its_arrow_table():
     assert reader.columns_ == ["a", "b"]
     for ours, theirs in zip(reader.transform(table), reader.transform(frame), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_arrow_tables_of_polars_categories_with_gaps():  # whose places in the dictionary are unsigned
+    pl, values = polars(), ["b", None, "a", "b"]
+    frame = pl.DataFrame({"a": pl.Series(values, dtype=pl.Categorical), "e": pl.Series(values, dtype=pl.Enum(["a", "b"]))})
+    reader = TableReader()
+    numbers, codes = reader.fit_transform(frame.to_arrow())
+    assert reader.kinds_ == ["category", "ordinal"]
+    np.testing.assert_array_equal(numbers[:, 0], [1, NAN, 0, 1])
+    assert [None if code == 0 else reader.categories_[0][code - 1] for code in codes[:, 0]] == values

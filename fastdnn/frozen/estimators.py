@@ -4,8 +4,11 @@ Importing this, and predicting for arrays of numbers, needs NumPy alone: a servi
 """
 
 import math
+import warnings
 
 import numpy as np
+
+from .._importing import alone
 
 MOST_NUMBERS = 1 << 22  # probabilities that are there at once where labels are wanted
 TASKS = "binary", "multiclass", "multilabel"
@@ -62,8 +65,8 @@ class Frozen:
         ValueError
             If there are parts that cannot be written down: functions of your own, labels that are no strings or numbers.
         """
-        from .files import save_predictor
-
+        with alone():
+            from .files import save_predictor
         save_predictor(self.predictor, path, {"estimator": self.plain()})
 
     def plain(self):
@@ -75,19 +78,22 @@ class Frozen:
         """X as the predictor takes it: an array of finite numbers, or what scikit-learn makes of it, with its errors."""
         if self._samples == "table":
             return X
-        ids, shape = self._samples == "ids", self._shape
-        given = np.asarray(X) if isinstance(X, (list, tuple)) and not ids else X
+        ids, shape, names = self._samples == "ids", self._shape, self.__dict__.get("feature_names_in_")
+        named = names is not None and _is_plain_frame(X, names)
+        given = X.to_numpy() if named else np.asarray(X) if isinstance(X, (list, tuple)) and not ids else X
         if (
             type(given) is np.ndarray
             and given.dtype.kind in ("iub" if ids else "fiub")
             and given.shape[1:] == shape
             and len(given)
-            and "feature_names_in_" not in self.__dict__
             and (ids or _fits(given, self._real))
         ):
+            if names is not None and not named:
+                text = f"X does not have valid feature names, but {type(self).__name__} was fitted with feature names"
+                warnings.warn(text, UserWarning, stacklevel=3)
             return given
-        from ..inputs import check_samples
-
+        with alone():
+            from ..inputs import check_samples
         return check_samples(self, X, shape, self._real, ids)
 
     def _refuse_steps(self):
@@ -110,6 +116,13 @@ class Frozen:
 
     def __repr__(self):
         return f"<{type(self).__name__} of {self.predictor!r}>"
+
+
+def _is_plain_frame(X, names):
+    """Whether X is a frame of pandas whose columns have these names, in this order, and are NumPy's numbers."""
+    dtypes = getattr(X, "dtypes", ())
+    plain = hasattr(X, "iloc") and len(dtypes) and all(isinstance(t, np.dtype) and t.kind in "iuf" for t in dtypes)
+    return plain and len(X.columns) == len(names) and X.columns.tolist() == names.tolist()
 
 
 def _fits(X, real):
@@ -208,8 +221,8 @@ class FrozenClassifier(Frozen):
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of the predictions for labels y, of samples."""
-        from sklearn.metrics import accuracy_score
-
+        with alone():
+            from sklearn.metrics import accuracy_score
         self._refuse_steps()
         return accuracy_score(y, self.predict(X), sample_weight=sample_weight)
 
@@ -260,8 +273,8 @@ class FrozenRegressor(Frozen):
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination of the predictions; of several quantiles the one nearest the median is taken."""
-        from sklearn.metrics import r2_score
-
+        with alone():
+            from sklearn.metrics import r2_score
         self._refuse_steps()
         p = self.predict(X)
         if self.quantiles_ is not None and p.ndim > 1:
@@ -332,7 +345,8 @@ OF_DTYPE = {"b": bool, "i": int, "u": int, "f": float, "U": str}  # types of lab
 
 def plain_classes(classes):
     """Labels as JSON has them; ValueError if they are of a type that it has not."""
-    values, name = classes.tolist(), "str" if classes.dtype.kind == "U" else classes.dtype.name
+    name = "str" if classes.dtype.kind == "U" else classes.dtype.name
+    values = [value.item() if isinstance(value, np.generic) else value for value in classes.tolist()]  # of object arrays
     if name not in LABEL_DTYPES or (name == "object" and not {type(value) for value in values} <= {*OF_DTYPE.values()}):
         raise ValueError(f"classes_ of {classes.dtype} cannot be written to a file; fit with strings or numbers as labels")
     return {"dtype": name, "values": values}

@@ -1,7 +1,7 @@
 """Predictors in files: the layers' settings, the weights by their keys, the arrays of layers' own by the layers' numbers.
 
-A file of several networks has their settings as a list, "0/" and so on before the names of the arrays of each, and "table",
-the bytes of a JSON object that says what goes with them.
+A file of several networks has their settings as a list, in which a number stands for the same as those at that place, "0/"
+and so on before the names of the arrays of each, and "table", the bytes of a JSON object that says what goes with them.
 """
 
 import json
@@ -15,7 +15,7 @@ from ..losses import ClippedLogLoss
 from ..saving.container import PackedReader, parse, write
 from ..saving.errors import ModelFormatError
 from ..saving.plain import from_plain, known_types, to_plain
-from ..saving.state import MAX_LAYERS, UNFIT, WIDTH, check_file
+from ..saving.state import MAX_LAYERS, UNFIT, WIDTH, check_file, check_loss
 from ..specs import check_path
 from .narrow import NARROW_LAYERS
 from .sparse_dense import SparseDense
@@ -54,7 +54,10 @@ def save_predictor(predictor, path, more=None):
         for i, (_, own) in enumerate(found):
             arrays |= {f"{i}/{name}": a for name, a in own.items()}
         text = json.dumps(predictor.plain(), allow_nan=False).encode()
-        settings, arrays[TABLE] = {"networks": [own for own, _ in found]}, np.frombuffer(text, np.int8)
+        own = [own for own, _ in found]
+        firsts = [own.index(each) for each in own]  # edges of bins are long, and the same in most networks
+        networks = [each if first == i else first for i, (first, each) in enumerate(zip(firsts, own, strict=True))]
+        settings, arrays[TABLE] = {"networks": networks}, np.frombuffer(text, np.int8)
     else:
         settings, arrays = written(predictor)
     write(
@@ -112,6 +115,7 @@ def _networks_of(settings, given):
     networks = settings["networks"]
     if not isinstance(networks, list) or not 0 < len(networks) <= MAX_NETWORKS:
         raise ModelFormatError(f"networks must be a list of at most {MAX_NETWORKS}")
+    networks = [networks[own] if type(own) is int and 0 <= own < i else own for i, own in enumerate(networks)]
     if not all(isinstance(own, dict) for own in networks):
         raise ModelFormatError("networks must have settings each")
     shape, dtype = given.pop(TABLE, ((), None))
@@ -148,8 +152,6 @@ def _laid_out(make_model, settings, given, size):
         model = make_model(**made, optimizer="sgd", dtype=settings.get("float"))
         layout = Layout(model.layers, tuple(shape))
         wanted = _wanted(layout, model.dtype, {name: shape for name, (shape, _) in given.items()})
-        model.loss.output_constants(layout.shapes[-1][-1])
-        model.loss.hyper(layout.shapes[-1][-1], model.dtype)
     except UNFIT as error:
         raise ModelFormatError(f"the parts of the predictor do not fit each other: {str(error)[:200]}") from None
     widest = max(*map(math.prod, layout.shapes), *map(_with_border, layout.leaves, layout.shapes))
@@ -162,6 +164,7 @@ def _laid_out(make_model, settings, given, size):
         if getattr(leaf, "real", model.dtype.name) != model.dtype.name:
             raise ModelFormatError(f"{leaf!r} does not fit a network of {model.dtype.name}")
     model.network = model.network._replace(layout=layout)
+    check_loss(model)
     model.build(layout.shapes[0], initialize=False)
     return model
 

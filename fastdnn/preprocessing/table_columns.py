@@ -278,6 +278,6 @@ def from_arrow(array):
     """Levels of a ChunkedArray of strings or of a dictionary type."""
     kind = getattr(array.type, "ordered", None)
     chunks = (array if kind is not None else array.dictionary_encode()).unify_dictionaries().chunks
-    codes = np.concatenate([np.asarray(chunk.indices.fill_null(-1)).astype(np.int64) for chunk in chunks])
+    codes = np.concatenate([np.asarray(chunk.indices.cast("int64").fill_null(-1)) for chunk in chunks])
     dtype = None if kind is None else "ordinal" if kind else "category"
     return Column("level", codes, chunks[0].dictionary.to_pylist(), dtype=dtype)

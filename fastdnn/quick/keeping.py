@@ -9,21 +9,27 @@ import contextlib
 import hashlib
 import os
 import struct
+import time
 from typing import NamedTuple
 
 import numpy as np
 
-from .._stamp import base_folders, folder_name, host_target, package_stamp
+from .._stamp import base_folders, folder_name, host_target, package_stamp, remove_old
 from . import files
 
-NEW, TRIED, READY = ".new", ".tried", ".ready"
-KEPT = 32  # snapshots in a folder
+NEW, TRIED, READY = ENDINGS = ".new", ".tried", ".ready"
+TEMPORARY = ".ready.tmp"
+KEPT, MOST_KEPT = 32, 1 << 30  # snapshots in a folder, and bytes of all of them
 MOST_HEADER = 1 << 22  # bytes of the header of a predictor's file
 
 
 class Found(NamedTuple):
-    """A snapshot; place : of its file without the ending     first : whether this process is to try it."""
+    """A snapshot.
 
+    name : see `name_of`     place : of its file without the ending     first : whether this process is to try it
+    """
+
+    name: str
     header: dict
     blobs: list[np.ndarray]
     place: str
@@ -43,9 +49,14 @@ def name_of(path):
     ------
     OSError
         If the file cannot be read.
+    TypeError
+        If `path` is none.
     ValueError
-        If it has no header.
+        If it has no header, or is no file: reading a pipe, say, would wait.
     """
+    path = os.fspath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("no file")
     with open(path, "rb") as file:
         size, start = os.fstat(file.fileno()).st_size, file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
@@ -55,18 +66,23 @@ def name_of(path):
     return hashlib.sha256(b"%d %b" % (size, text)).hexdigest()[:32]
 
 
+def folders():
+    """Where snapshots may be, for this version and processor, the preferred one first."""
+    return [base / folder_name(host_target()) for base in base_folders(os.environ.get("NUMBA_CACHE_DIR"))]
+
+
 def find(path):
     """What is `Found` for the predictor in the file at `path`, or None. What does not fit, or is damaged, is removed."""
     name = name_of(path)
-    for base in base_folders(os.environ.get("NUMBA_CACHE_DIR")):
-        place = os.path.join(base, folder_name(host_target()), name)
+    for folder in folders():
+        place = os.path.join(folder, name)
         ending, first = _claimed(place)
         if not ending:
             continue
         try:
             header, blobs = files.read(place + ending)
             if header["made_by"] == _made_by():
-                return Found(header, blobs, place, first)
+                return Found(name, header, blobs, place, first)
         except OSError:
             continue
         except (KeyError, ValueError):
@@ -96,25 +112,65 @@ def _made_by():
     return [llvmlite.__version__, package_stamp()]
 
 
-def has_snapshot(folder, path):
-    """Whether there is one of the predictor in the file at `path`, or has been one that did not work."""
-    place = os.path.join(folder, name_of(path))
-    return any(os.path.exists(place + ending) for ending in (NEW, TRIED, READY))
+def has_snapshot(name):
+    """Whether there is one of that name, or has been one that did not work."""
+    return any(os.path.exists(os.path.join(folder, name) + ending) for folder in folders() for ending in ENDINGS)
 
 
-def keep(folder, path, header, blobs):
-    """Write a snapshot of the predictor in the file at `path`, whole or not at all; older ones make room."""
-    content = files.as_file({**header, "made_by": _made_by()}, blobs)
-    temporary = os.path.join(folder, f"{os.urandom(8).hex()}.tmp")
+def keep(name, header, blobs):
+    """Write a snapshot, whole or not at all, to the first folder that can be written to; older ones make room.
+
+    The kernels that it is made of may be in another folder, one that was filled by somebody else and is only readable.
+
+    Raises
+    ------
+    OSError
+        If there is no such folder.
+    """
+    content, failed = files.as_file({**header, "made_by": _made_by()}, blobs), OSError("nothing is kept")
+    for folder in folders():
+        try:
+            if not folder.exists():
+                folder.mkdir(parents=True)
+                remove_old(folder)
+            _write(folder, name + NEW, content)
+        except OSError as error:
+            failed = error
+        else:
+            _make_room(folder)
+            return
+    raise failed
+
+
+def _write(folder, name, content):
+    temporary = os.path.join(folder, f"{os.urandom(8).hex()}{TEMPORARY}")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
-        os.replace(temporary, os.path.join(folder, name_of(path)) + NEW)
+        os.replace(temporary, os.path.join(folder, name))
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _make_room(folder):
+    """Remove all but the newest snapshots, of which there are KEPT and MOST_KEPT bytes at the most, but always one.
+
+    And what processes have left that were killed while they wrote, an hour ago or more.
+    """
+    found, size = [], 0
     with os.scandir(folder) as entries:
-        kept = [(entry.stat().st_mtime, entry.path) for entry in entries if entry.name.endswith((NEW, TRIED, READY))]
-    for _, old in sorted(kept)[:-KEPT]:
-        os.unlink(old)
+        for entry in entries:
+            if entry.name.endswith((*ENDINGS, TEMPORARY)):
+                with contextlib.suppress(OSError):  # another process has removed it just now
+                    found.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+    old = [path for written, _, path in found if path.endswith(TEMPORARY) and time.time() - written > 3600]
+    kept = sorted((each for each in found if each[2].endswith(ENDINGS)), reverse=True)
+    for number, (_, n, path) in enumerate(kept):
+        size += n
+        if number and (number >= KEPT or size > MOST_KEPT):
+            old.append(path)
+    for path in old:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

@@ -22,31 +22,31 @@ from .samples import as_samples
 from .symbols import symbols
 
 
-def keep_snapshot(path, model, about):
-    """Keep the snapshot of a model that is in the file at `path` for later processes, if there can be one.
+def keep_snapshot(name, model, about):
+    """Keep the snapshot of a model for later processes, if there can be one.
 
     Not where nothing is kept, where Numba compiles for something else than `host_target` says, or for large networks: they
     take long to read, whatever they start with.
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
+    name : str
+        Of the snapshot: `keeping.name_of` the file that the model was read from.
     model : Model
-        What is in it, built.
+        Built.
     about : dict
         What else is to be known of the predictor, as JSON has it.
     """
-    folder, network = cache_folder(), model._built()
+    network = model._built()
     large = network.params.nbytes + network.state.nbytes > MOST_BYTES // 2
-    if folder is None or large or numba_target() != host_target():
+    if cache_folder() is None or large or numba_target() != host_target():
         return
     with contextlib.suppress(Refused, LookupError, OSError, ValueError):
-        if not has_snapshot(folder, path):
+        if not has_snapshot(name):
             header, blobs = take(network, network.loss.link_for(network.n_out), about)
             if sum(map(len, blobs)) < MOST_BYTES:
                 _check(Snapshot(package_stamp(), header, blobs), model)
-                keep(folder, path, header, blobs)
+                keep(name, header, blobs)
 
 
 def _check(snapshot, model):

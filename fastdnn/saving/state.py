@@ -203,7 +203,7 @@ def _checked(cls, settings, shapes, size, types):
     for name, shape in _expected(model, settings, shapes).items():
         if shapes.get(name) != shape:
             raise ModelFormatError(f"the array {name[:80]!r} must have shape {shape}, got {shapes.get(name)}")
-    _check_loss(model)
+    check_loss(model)
     return model
 
 
@@ -235,7 +235,7 @@ def _untrained(cls, settings, types, widest):
     return model
 
 
-def _check_loss(model):
+def check_loss(model):
     """ModelFormatError unless the loss has a meaning for the number of outputs, which by now is a sane one."""
     try:
         model.loss.output_constants(model.n_out)
