@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -51,8 +52,14 @@ def _check_threads(n):
     return int(n)
 
 
+def _slot_of_dask():
+    """1 in a task of Dask, which counts on one core for each of the tasks that run at a time; None elsewhere."""
+    module = sys.modules.get("distributed.utils")
+    return None if getattr(getattr(module, "thread_state", None), "key", None) is None else 1
+
+
 def get_num_threads() -> int:
-    """Number of threads that fit and predict use in this Python thread.
+    """Number of threads that fit and predict use in this Python thread; in a task of Dask 1, unless somebody has set it.
 
     Examples
     --------
@@ -60,7 +67,7 @@ def get_num_threads() -> int:
     >>> fastdnn.get_num_threads() >= 1
     True
     """
-    return getattr(_setting, "n", None) or _default[0] or available_threads()
+    return getattr(_setting, "n", None) or _default[0] or _slot_of_dask() or available_threads()
 
 
 def set_num_threads(n: int) -> None:

@@ -91,7 +91,10 @@ class Applying:
     def __call__(self, model, gradient):
         model.grads[...] = gradient
         model.grads[self._padding] = 0
-        scalars = model.optimizer.step_scalars(np.array([model.step + 1]), factor=model.trained.rate_factors)
+        self.step(model, model.optimizer.step_scalars(np.array([model.step + 1]), factor=model.trained.rate_factors))
+
+    def step(self, model, scalars):
+        """The step with the gradient in `grads`, its padding 0, and the optimizer's scalars (1, SCALARS); the penalty."""
         threads = worthwhile_threads(FLOPS_OF_UPDATE * model.layout.size, 1, model.dtype.itemsize)
         call = self._training.bound(threads, True)
         call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network
@@ -99,6 +102,7 @@ class Applying:
         one, value = np.ones(1), np.zeros(1)
         call(0, 1, 0, 1, 1, (one.ctypes.data, value.ctypes.data, scalars.ctypes.data), 0.0, SLICE)
         model.step += 1
+        return float(value[0])
 
 
 def check_gradient(model, gradient):

@@ -1,0 +1,15 @@
+"""Training on the workers of a Dask cluster: ``pip install "fastdnn[dask]"``.
+
+`fit` trains a `Model`; `DaskDNNClassifier` and `DaskDNNRegressor` are the estimators for dask arrays and frames.
+"""
+
+import importlib.util
+
+if any(importlib.util.find_spec(name) is None for name in ("dask", "distributed")):
+    raise ModuleNotFoundError('fastdnn.distributed needs packages that are not installed: pip install "fastdnn[dask]"')
+
+from .dnn import DaskDNNClassifier, DaskDNNRegressor
+from .driver import fit
+from .exchange import Exchange, WorkerLost
+
+__all__ = ["DaskDNNClassifier", "DaskDNNRegressor", "Exchange", "WorkerLost", "fit"]

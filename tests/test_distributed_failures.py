@@ -1,0 +1,159 @@
+"""Workers that die, join, are not reachable: a fit goes on or says what is wrong, and never waits for ever."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed")
+
+import dask.array as da
+from dask_clusters import X, Y, bits, cluster, network, samples
+
+from fastdnn.callbacks import Callback
+from fastdnn.distributed import fit, fleet, worker
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster(2, processes=True) as made:
+        fit(network(), *samples(), client=made, batch_size=64)  # kernels are there
+        yield made
+
+
+def settle(client, n=2):
+    """Wait until there are so many workers again."""
+    until = time.monotonic() + 60
+    while len(client.nthreads()) != n and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def pids(client):
+    return list(client.run(os.getpid).values())
+
+
+class Kills(Callback):
+    """Kills a worker's process some time after the end of an epoch."""
+
+    def __init__(self, client, epoch, after=0.0):
+        self.client, self.epoch, self.after = client, epoch, after
+
+    def on_epoch_end(self, fit):
+        if fit.epoch == self.epoch:
+            kill = os.kill, (pids(self.client)[0], signal.SIGKILL)
+            if self.after:
+                threading.Timer(self.after, *kill).start()
+            else:
+                kill[0](*kill[1])
+
+
+LONG = {"epochs": 6, "batch_size": 8, "sync_every": 1}  # a round takes a tenth of a second and more
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05])
+def test_a_killed_worker_costs_a_round_and_no_bit(client, after):
+    undisturbed, killed = network(), network()
+    fit(undisturbed, *samples(), client=client, lanes=3, **LONG)
+    history = fit(killed, *samples(), client=client, lanes=3, callbacks=[Kills(client, 2, after)], **LONG)
+    assert bits(killed) == bits(undisturbed)
+    assert len(history["loss"]) == 6
+    settle(client)
+
+
+def test_a_killed_worker_with_a_lane_for_each(client):
+    model = network()
+    history = fit(model, *samples(), client=client, callbacks=[Kills(client, 1)], **LONG)
+    assert len(history["loss"]) == 6
+    assert model.evaluate(X, Y)["accuracy"] > 0.7
+    settle(client)
+
+
+def test_partitions_that_are_lost_for_good_are_named(client):
+    def scattered(a):
+        first = sorted(client.nthreads())[0]
+        futures = client.scatter(np.array_split(a, 2), workers=[first])
+        return da.concatenate(
+            [da.from_delayed(f, (np.nan, *a.shape[1:]), a.dtype) for f in futures], allow_unknown_chunksizes=True
+        )
+
+    settle(client)
+    model = network()
+    x, y = scattered(X), scattered(Y)
+    first = sorted(client.nthreads())[0]
+    pid = client.run(os.getpid)[first]
+
+    class KillsFirst(Callback):
+        def on_epoch_end(self, fit):
+            if fit.epoch == 1:
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match=r"partition . was lost with its worker") as caught:
+        fit(model, x, y, client=client, callbacks=[KillsFirst()], **LONG)
+    assert "1 epochs" in caught.value.__notes__[-1]
+    assert np.isfinite(model.params).all()
+    settle(client)
+
+
+def test_a_round_that_kills_its_worker_each_time_is_given_up():
+    with cluster(2) as client:
+
+        class Refuses(Callback):
+            def on_epoch_end(self, fit):
+                worker.Crew.work = lost
+
+        def lost(self, order):
+            raise worker.WorkerLost("worker 1 has closed its connection")
+
+        whole = worker.Crew.work
+        try:
+            with pytest.raises(RuntimeError, match="the same round was lost 3 times"):
+                fit(network(), *samples(), client=client, epochs=3, callbacks=[Refuses()])
+        finally:
+            worker.Crew.work = whole
+
+
+def test_a_worker_that_joins_takes_part_in_the_next_round():
+    with cluster(1) as client:
+        sizes = []
+
+        class Grows(Callback):
+            def on_epoch_end(self, fit):
+                if fit.epoch == 1:
+                    client.cluster.scale(2)
+                    settle(client)
+
+        class Looks(Callback):
+            def on_epoch_begin(self, fit):
+                sizes.append(None if fit.feed._fleet.group is None else len(fit.feed._fleet.group.tasks))
+
+        fit(network(), *samples(), client=client, epochs=4, callbacks=[Grows(), Looks()])
+        assert sizes == [None, 1, 2, 2]
+
+
+def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(fleet, "TRIES", 1)
+    with cluster(0) as client, pytest.raises(RuntimeError, match="there has been no Dask worker for 2 seconds"):
+        fit(network(), *samples(), client=client, timeout=2)
+
+
+def test_two_fits_at_once_do_not_wait_for_each_other():
+    with cluster(2) as client:
+        models = [network(), network(5)]
+        threads = [
+            threading.Thread(target=fit, args=(m, *samples()), kwargs={"client": client, "epochs": 5, "lanes": 2})
+            for m in models
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        assert [m.epochs for m in models] == [5, 5]
+        alone = network()
+        fit(alone, *samples(), client=client, epochs=5, lanes=2)
+        assert bits(alone) == bits(models[0])
