@@ -35,7 +35,7 @@ class Builder:
         # Whether the gradient of the output goes with the chunk; of those that do, sizes.
         self.passing, self.slots = False, {}
         self.masked, self.stateful, self.windows, self.checkpoints = False, False, 1, False
-        self.open_skips = []  # rows of the ops where ways around other layers start
+        self.open_skips = []  # rows of the ops where ways around other layers start, or go on with layers of their own
         # Of each `Columns` that has begun: the op with its samples, offsets of its result and of that one's gradient.
         self.open_columns = []
         self.has_pairs, self.sharing_scratch = False, []  # ops that take turns with scratch, and their elements of a sample

@@ -19,12 +19,13 @@ class Box:
     gradients: str = ""
     shape: tuple = ()
     kind: str = "layer"  # "layer", "residual" or "repeat"
+    around: str = ""  # of a residual block, the layers of its shortcut
     times: int = 1
     inside: list = field(default_factory=list)
 
     def signature(self):
         """What is equal for boxes that are drawn as one."""
-        return self.title, self.detail, self.gradients, self.kind, tuple(box.signature() for box in self.inside)
+        return self.title, self.detail, self.gradients, self.kind, self.around, tuple(box.signature() for box in self.inside)
 
 
 def outline(model):
@@ -39,13 +40,28 @@ def _box(layer, key, infos):
     inner = getattr(layer, "layers", None)
     if inner is not None and key not in infos:
         inside = [_box(part, f"{key}.{i}.{part.name}", infos) for i, part in enumerate(inner)]
-        return Box(type(layer).__name__, shape=inside[-1].shape, kind="residual", inside=_fold(inside))
+        box = Box(type(layer).__name__, shape=inside[-1].shape, kind="residual", inside=_fold(inside))
+        return _with_shortcut(box, layer, key, infos)
     info = infos[key]
     parts = [f"{info.flops:,} flops a row"] if info.flops else []
     if info.weights:
         parts.insert(0, f"{count(info):,} parameters")
-    gradients = ", ".join(f"d{name} {_size(shape)}" for name, shape in info.weights.items())
-    return Box(_shorten(repr(layer), 44), " \u00b7 ".join(parts), gradients, info.output_shape)
+    return Box(_shorten(repr(layer), 44), " \u00b7 ".join(parts), _gradients([info]), info.output_shape)
+
+
+def _with_shortcut(box, layer, key, infos):
+    """The box of a residual block with the layers on its way around, where there are some."""
+    if getattr(layer, "shortcut", None) is not None:
+        around = [info for name, info in infos.items() if name.startswith(f"{key}.shortcut.")]
+        numbers = f" \u00b7 {sum(map(count, around)):,} parameters" if any(info.weights for info in around) else ""
+        box.around = f"{_shorten(' '.join(type(part).__name__ for part in layer.shortcut), 36)}{numbers}"
+        box.gradients = _gradients(around)
+    return box
+
+
+def _gradients(infos):
+    """The gradients of what is trained in some layers."""
+    return ", ".join(f"d{name} {_size(shape)}" for info in infos for name, shape in info.weights.items())
 
 
 def _box_of_columns(layer, key, infos):
@@ -53,8 +69,7 @@ def _box_of_columns(layer, key, infos):
     inside = [info for name, info in infos.items() if name.startswith(f"{key}.")]
     ways = [f"{len(columns)} {' '.join(type(part).__name__ for part in parts) or 'alone'}" for columns, parts in layer.groups]
     detail = f"{sum(map(count, inside)):,} parameters" if any(info.weights for info in inside) else ""
-    gradients = ", ".join(f"d{name} {_size(shape)}" for info in inside for name, shape in info.weights.items())
-    return Box(_shorten(f"Columns: {', '.join(ways)}", 44), detail, gradients, (layer.width,))
+    return Box(_shorten(f"Columns: {', '.join(ways)}", 44), detail, _gradients(inside), (layer.width,))
 
 
 def _size(shape):
@@ -178,10 +193,7 @@ def _draw(drawing, box, x, y, width, shape):
         drawing.rectangles.append((x, y, width, HEIGHT, "layer"))
         drawing.texts.append((x + width / 2, y + (18 if box.detail else 27), box.title, "middle", "title"))
         drawing.texts.append((x + width / 2, y + 34, box.detail, "middle", "detail"))
-        if box.gradients:
-            right = drawing.width - RIGHT
-            drawing.arrows.append(([(x + width, y + HEIGHT / 2), (right + 22, y + HEIGHT / 2)], "backward"))
-            drawing.texts.append((right + 28, y + HEIGHT / 2 + 4, _shorten(box.gradients, 44), "start", "backward"))
+        _to_optimizer(drawing, box, x + width, y + HEIGHT / 2)
         return y + HEIGHT
     top, number = y, len(drawing.rectangles)
     drawing.rectangles.append(())
@@ -189,8 +201,9 @@ def _draw(drawing, box, x, y, width, shape):
     y = _sequence(drawing, box.inside, inner_x, y, inner_width, shape)
     y = _step(drawing, inner_x, y, inner_width, box.shape) if box.kind == "residual" else y + GAP / 2
     if box.kind == "residual":
-        _way_around(drawing, x, top, y, width)
-        y += 26
+        _way_around(drawing, box.around, x, top, y, width)
+        _to_optimizer(drawing, box, x + width, y + 12)
+        y += 42 if box.around else 26
     else:
         label = f"{box.times} times"
         drawing.texts.append((x + 8, top + 18, label, "start", "badge"))
@@ -198,9 +211,19 @@ def _draw(drawing, box, x, y, width, shape):
     return y
 
 
-def _way_around(drawing, x, top, y, width):
+def _to_optimizer(drawing, box, x, y):
+    """The arrow of the gradients of a box, from its right edge."""
+    if box.gradients:
+        right = drawing.width - RIGHT
+        drawing.arrows.append(([(x, y), (right + 22, y)], "backward"))
+        drawing.texts.append((right + 28, y + 4, _shorten(box.gradients, 44), "start", "backward"))
+
+
+def _way_around(drawing, around, x, top, y, width):
     """The way past the layers of a residual block and the sum at its end, forward on the left and back on the right."""
-    drawing.texts.append((x + width / 2, y + 17, "+   x is added", "middle", "title"))
+    drawing.texts.append((x + width / 2, y + 17, f"+   {'g(x)' if around else 'x'} is added", "middle", "title"))
+    if around:
+        drawing.texts.append((x + width / 2, y + 34, f"g: {around}", "middle", "detail"))
     left, right = x + 12, x + width - 12
     drawing.arrows.append(
         ([(_way(x, width, -1), top + 8), (left, top + 8), (left, y + 12), (_way(x, width, -1), y + 12)], "forward")

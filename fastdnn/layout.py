@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from .gemm import ALIGN, padded
-from .layers.base import BLOCK, Parameter, sample_rows
+from .layers.base import BLOCK, Parameter, sample_rows, values_read
 from .layers.windows import check_channels_last
 
 PARTS = 8, 64  # parts of the parameters to share among threads, small and large nets; no result may depend on the threads
@@ -105,8 +104,12 @@ class Layout:
         The layers with an op of their own, under the first part of their parameters' keys.
     entries, states : list of Entry
         Parameters and running statistics, in layer order.
+    reads : list of tuple of int
+        For each leaf the numbers of the values that it reads; 0 are the samples, i + 1 is what leaf i makes.
     shapes : list of tuple
-        Input shape of each leaf, then the output shape.
+        Of a sample of each value.
+    has_steps : list of bool
+        Whether each value has the same steps as the samples, so that a mask of them goes on to it.
     size, state_size : int
         Elements of the flat buffers, padding included.
     flops : int
@@ -116,20 +119,20 @@ class Layout:
     def __init__(self, layers, input_shape):
         self._layers, self._of_steps = layers, {}
         self.leaves = [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{i}.{layer.name}")]
-        self.entries, self.states, self.shapes, ways, self.flops = [], [], [tuple(input_shape)], [], 0
+        self.entries, self.states, self.shapes, self.flops = [], [], [tuple(input_shape)], 0
+        self.reads, self.has_steps = values_read(self.leaves), [True]
         as_given = len(self.shapes[0]) == 3  # whether samples have the shape still that users gave them
         for number, (key, layer) in enumerate(self.leaves):
-            shape = self.shapes[-1]
+            *others, number_read = self.reads[number]
+            shape = self.shapes[number_read]
             try:
                 if layer.takes_windows and as_given:
                     check_channels_last(shape)
                 as_given = as_given and not (layer.reshapes or layer.takes_windows)
                 output = tuple(layer.output_shape(shape))
                 wanted = layer.parameters(shape)
-                if layer.opens_skip:
-                    ways.append(shape)
-                if layer.closes_skip and (start := ways.pop()) != output:
-                    raise ValueError(f"the layers inside must give the shape that they take, {start}, and give {output}")
+                for other in others:
+                    self._check_sum(other, self.shapes[other], output)
             except ValueError as error:
                 what = "" if layer.internal else f", {layer!r}"
                 raise ValueError(f"layer {key.rpartition('.')[0]}{what}: {error}") from error
@@ -137,10 +140,21 @@ class Layout:
                 target = self.states if p.state else self.entries
                 target.append(Entry(f"{key}.{p.name}", number, p, target[-1].end if target else 0))
             self.shapes.append(output)
+            self.has_steps.append(keeps_steps(layer, shape, output) and all(self.has_steps[v] for v in self.reads[number]))
             self.flops += layer.flops(shape)
         self._trained = {e.layer for e in self.entries if e.parameter.learning_rate_factor != 0}
         self.size = self.entries[-1].end if self.entries else 0
         self.state_size = self.states[-1].end if self.states else 0
+
+    def _check_sum(self, value, shape, output):
+        """ValueError unless what comes on two ways has one shape; value : the number of what has come on the first."""
+        if shape != output and self.leaves[value][1].opens_skip:
+            raise ValueError(
+                f"the layers inside must give the shape that they take, {shape}, and give {output}; where they are to give "
+                "another one, shortcut=[...] are layers that make it of the input"
+            )
+        if shape != output:
+            raise ValueError(f"the layers inside give the shape {shape} and those of the shortcut {output}: both are added")
 
     @property
     def most_rows(self):
@@ -186,19 +200,20 @@ class Layout:
 
     def check_mask(self):
         """ValueError unless a mask of the steps of samples reaches a layer that looks at it, or the loss."""
-        for (key, layer), *pair in zip(self.leaves, self.shapes[:-1], self.shapes[1:], strict=True):
-            if layer.recurrent and layer.go_backwards and len(pair[1]) == 2:
+        for (key, layer), after, comes in zip(self.leaves, self.shapes[1:], self.has_steps[:-1], strict=True):
+            if comes and layer.recurrent and layer.go_backwards and len(after) == 2:
                 raise ValueError(
                     f"layer {key.rpartition('.')[0]}, {layer!r}: it cannot turn masked sequences around; put it into a "
                     "Bidirectional, or turn X around"
                 )
-            if layer.sees_mask:
+            if comes and layer.sees_mask:
                 return
-            if not keeps_steps(layer, *pair):
-                raise ValueError(
-                    f"lengths and masks mean nothing to this network: they end at layer {key.rpartition('.')[0]}, {layer!r}, "
-                    "before a layer that looks at them (recurrent, BatchNorm, global pooling) or the loss"
-                )
+        if not self.gives_steps:
+            key, layer = self.leaves[self.has_steps.index(False) - 1]
+            raise ValueError(
+                f"lengths and masks mean nothing to this network: they end at layer {key.rpartition('.')[0]}, {layer!r}, "
+                "before a layer that looks at them (recurrent, BatchNorm, global pooling) or the loss"
+            )
 
     @property
     def goes_by_steps(self):
@@ -208,7 +223,7 @@ class Layout:
     @property
     def gives_steps(self):
         """Whether a mask of the steps of samples is one of the rows of scores, too."""
-        return all(keeps_steps(layer, *pair) for (_, layer), pair in zip(self.leaves, pairwise(self.shapes), strict=True))
+        return self.has_steps[-1]
 
     def views(self, flat):
         """Views into `flat` by key, in layer order."""

@@ -10,7 +10,7 @@ from .gather import INPUT, NARROW, input_op
 from .gather_mixed import mix_op
 from .gemm import ALIGN, padded
 from .layers.base import ONE, OP, ZEROS, sample_rows
-from .layout import aligned, keeps_steps
+from .layout import aligned
 from .losses.base import LOSS
 
 
@@ -160,7 +160,7 @@ class Program:
         folded : of each layer, whether its op is left to another     first : the one behind those that the gather does
         packed : whether that gets packed pixels     wanted : whether somebody wants the gradient of its input
         """
-        shapes, shape = layout.shapes, self.sample_shape
+        shapes, shape, masked = layout.shapes, self.sample_shape, builder.masked
         for number, (_, layer) in enumerate(layout.leaves):
             op, builder.number = layer.record.on(self.table[number + 1]), number
             builder.input_shape, builder.input = shape, int(self.table[number, OP.y])
@@ -171,10 +171,9 @@ class Program:
                 self.boundary, builder.input = (builder.input, taken, value_size(shape)), taken
             builder.d_input = int(self.table[number, OP.dy]) if wanted else -1
             wanted = wanted or layout.is_trained(number)
-            masked = builder.masked and keeps_steps(layer, shapes[number], shapes[number + 1])
+            builder.masked = masked and layout.has_steps[number]
             if folded[number]:  # of several reshapes one after the other the last one does it all
                 builder.in_place(op)
-                builder.masked = masked
                 continue
             builder.kernel_before = builder._parameters.get("kernel", -1)
             builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
@@ -183,10 +182,10 @@ class Program:
             op.dy_slot, op.dy_sample = builder.slots.get(op.dy, (0, 0))
             op.dx_slot, op.dx_sample = builder.slots.get(op.dx, (0, 0))
             shape = shapes[number + 1]
-            builder.masked = masked
             self._check_places(layer, op, builder, shape)
             self._refuse_overwriting(layer, number)
             builder.reads = ""
+        builder.masked = self.masked
 
     def _reserve_blocks(self, wide, shapes, n_layers):
         """Inference: two blocks that values take in turns, behind the chunks two more, and one for what is between them."""

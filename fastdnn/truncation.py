@@ -8,13 +8,11 @@ cost. arXiv:1604.06174.
 import math
 
 from .layers.recurrent import Recurrent
-from .layout import keeps_steps
 
 
 def works_by_windows(layout):
     """Whether layers work step by step, up to the scores or to a recurrent layer that gives its last output only."""
-    pairs = zip(layout.leaves, layout.shapes[:-1], layout.shapes[1:], strict=True)
-    ends = next((k for k, ((_, layer), *pair) in enumerate(pairs) if not keeps_steps(layer, *pair)), None)
+    ends = next((k - 1 for k, has_steps in enumerate(layout.has_steps) if not has_steps), None)
     recurrent = [(k, layer) for k, (_, layer) in enumerate(layout.leaves) if layer.recurrent]
     forwards = all(isinstance(r, Recurrent) and not r.go_backwards and not r.recurrent_dropout for _, r in recurrent)
     if not forwards or any(layer.needs_batch for _, layer in layout.leaves):

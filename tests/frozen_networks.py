@@ -25,6 +25,26 @@ NETWORKS = {
         ],
         (64,),
     ),
+    "projected": (
+        [
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Residual(
+                [
+                    layers.Conv2D(24, 3, 2, 1, use_bias=False),
+                    layers.BatchNorm(activation="relu"),
+                    layers.Dropout(0.1),
+                    layers.Conv2D(24, 3, padding=1, use_bias=False),
+                    layers.BatchNorm(),
+                ],
+                shortcut=[layers.SpatialDropout(0.1), layers.Conv2D(24, 1, 2, use_bias=False), layers.BatchNorm()],
+            ),
+            layers.Activation("relu"),
+            layers.Residual([layers.Dropout(0.1)], shortcut=[layers.Conv2D(24, 3, padding=1)]),
+            layers.GlobalAvgPool2D(),
+            layers.Dense(10),
+        ],
+        (11, 13, 3),
+    ),
     "images": (
         [
             layers.RandomFlip(),

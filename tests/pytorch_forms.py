@@ -49,7 +49,9 @@ def torch_twin(torch, case, weights, state, training):
             inside = [(columns, torch_twin(torch, group, weights, state, training)) for columns, group in layer.groups]
             modules.append(Beside(inside))
         elif kind == "residual":
-            modules.append(Around(torch_twin(torch, layer.layers, weights, state, training)))
+            inside = torch_twin(torch, layer.layers, weights, state, training)
+            shortcut = layer.shortcut and torch_twin(torch, layer.shortcut, weights, state, training)
+            modules.append(Around(inside, shortcut))
         elif kind == "flatten":
             modules.append(torch.nn.Flatten())
         elif kind in ("dropout", "alpha_dropout", "gaussian_noise"):
@@ -108,15 +110,16 @@ def Beside(groups):
     return Groups()
 
 
-def Around(inside):
+def Around(inside, shortcut=None):
+    """A module x -> x + inside(x), or shortcut(x) + inside(x)."""
     import torch
 
     class Sum(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.inside = inside
+            self.inside, self.shortcut = inside, shortcut
 
         def forward(self, x):
-            return x + self.inside(x)
+            return (x if self.shortcut is None else self.shortcut(x)) + self.inside(x)
 
     return Sum()

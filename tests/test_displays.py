@@ -40,6 +40,13 @@ NETWORKS = {
         layers.Flatten(),
         layers.Dense(10),
     ],
+    "two ways": [
+        layers.Residual(
+            [layers.Dense(32, "relu"), layers.Dense(24)],
+            shortcut=[layers.Dense(24, use_bias=False), layers.BatchNorm()],
+        ),
+        layers.Dense(10),
+    ],
     "columns": [
         layers.Columns([(range(60), []), ((60, 61), [layers.Dense(5), layers.Scale()]), ((63,), [layers.PReLU()])]),
         layers.Dense(10),
@@ -79,6 +86,16 @@ def test_columns_are_one_box():
     assert box.title.startswith("Columns: 60 alone, 2 Dense Scale")
     assert (box.shape, box.kind, box.detail) == ((66,), "layer", "21 parameters")
     assert outline(built("alone"))[0].shape == (2,)
+
+
+def test_what_is_on_the_way_around_is_in_the_box():
+    box, _ = outline(built("two ways"))
+    assert (box.shape, box.kind, box.around) == ((24,), "residual", "Dense BatchNorm \u00b7 1,584 parameters")
+    assert box.gradients == "dkernel 64\u00d724, dgamma 24, dbeta 24"
+    plain, shown = ({text for _, _, text, *_ in scene(built(name)).texts} for name in ("residual", "two ways"))
+    assert {"+   g(x) is added", f"g: {box.around}"} <= shown
+    assert "+   x is added" in plain
+    assert "0.residual.shortcut.1.batch_norm" in built("two ways").summary()
 
 
 def test_summary_says_what_a_fit_takes():

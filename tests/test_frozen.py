@@ -87,6 +87,17 @@ def test_calibration_takes_ranges_of_the_samples_in_order():
     assert np.isfinite(beyond).all()  # clipped
 
 
+def test_norms_of_both_ways_are_in_their_convolutions():
+    block = network("projected")[0].freeze().model.layers[1]
+    assert [type(layer).__name__ for layer in (*block.layers, *block.shortcut)] == ["Conv2D"] * 3
+    assert [layer.activation for layer in (*block.layers, *block.shortcut)] == ["relu", "identity", "identity"]
+    model, X = network("projected")
+    predictor = model.freeze("int8", X)
+    assert len([leaf for _, leaf in predictor.model.layout.leaves if getattr(leaf, "range", None)]) == 6
+    want = model.forward(X)
+    assert np.abs(predictor.forward(X) - want).max() < 0.04 * np.abs(want).max()
+
+
 def test_rows_of_zeros_and_of_one_sign():
     model, X = network("wide")
     fixed, widest = model.freeze("int8", X), np.abs(model.forward(X)).max()
@@ -108,7 +119,7 @@ def test_float_is_smaller_by_what_training_needs_only():
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("name", ["images", "residual", "columns", "series"])
+@pytest.mark.parametrize("name", ["images", "residual", "projected", "columns", "series"])
 def test_files_and_pickles(name, dtype, tmp_path):
     model, X = network(name)
     predictor = model.freeze(dtype, X if dtype == "int8" and name == "images" else None)

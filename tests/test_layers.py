@@ -59,6 +59,13 @@ LAYER_CASES = [
             [layers.BatchNorm(), layers.Activation("relu"), layers.Residual([layers.LayerNorm(), layers.Dense(6)])]
         )
     ],
+    [layers.Residual([layers.Dense(7, "tanh")], shortcut=[layers.BatchNorm(), layers.Dense(7, "tanh")])],
+    [
+        layers.Residual(
+            [layers.Residual([layers.Dense(6, "tanh")], shortcut=[layers.Activation("softmax")])],
+            shortcut=[layers.BatchNorm(), layers.Residual([layers.Activation("gelu")], [layers.Dense(6, "tanh")])],
+        )
+    ],
 ]
 # Those of images and series; `test_convolution` has more of them, and PyTorch's.
 IMAGE_CASES = [
@@ -83,6 +90,14 @@ IMAGE_CASES = [
     [layers.RandomRotation(0.2)],
     [layers.RandomZoom(0.3)],
     [layers.RandomErasing(0.5)],
+    [
+        layers.Residual(
+            [layers.Conv2D(7, 3, 2, 1, use_bias=False), layers.BatchNorm(activation="tanh"), layers.Conv2D(7, 3, padding=1)],
+            shortcut=[layers.Conv2D(7, 1, 2, use_bias=False), layers.BatchNorm()],
+        ),
+        layers.Activation("tanh"),
+    ],
+    [layers.Residual([layers.Conv1D(6, 3)], shortcut=[layers.AvgPool1D(3, 1), layers.SpatialDropout(0.3)])],
 ]
 # Those of sequences; `test_sequences` has more of them, and PyTorch's.
 SEQUENCE_CASES = [
@@ -94,6 +109,7 @@ SEQUENCE_CASES = [
     [layers.GRU(9, return_sequences=True, recurrent_dropout=0.3), layers.BatchNorm(), layers.LSTM(3)],
     [layers.Bidirectional(layers.GRU(3, return_sequences=True, recurrent_dropout=0.3)), layers.LSTM(4)],
     [layers.Bidirectional(layers.LSTM(3, dropout=0.2), merge="sum")],
+    [layers.Residual([layers.GRU(5, return_sequences=True)], [layers.SimpleRNN(5, return_sequences=True, dropout=0.2)])],
 ]
 FIRST = layers.Embedding, layers.Masking  # layers that can only be the first: in `test_sequences`
 SHAPES = [(N_IN,), (5, N_IN), (2, 3, N_IN)]  # of a sample: what works on the last axis works on all of them

@@ -21,6 +21,15 @@ MASKED = {
     "mean": [layers.Dense(4, "tanh"), layers.GlobalAvgPool1D(), layers.Dense(3)],
     "largest": [layers.Dense(4, "tanh"), layers.GlobalMaxPool1D(), layers.Dense(3)],
     "residual": [layers.Residual([layers.LayerNorm(), layers.GRU(4, return_sequences=True)]), layers.Dense(3)],
+    "two ways": [
+        layers.Residual([layers.GRU(5, return_sequences=True)], [layers.BatchNorm(), layers.LSTM(5, return_sequences=True)]),
+        layers.Dense(3),
+    ],
+    "mixed and back": [
+        layers.Residual([layers.Conv1D(5, 3, padding="same")], [layers.LSTM(5, return_sequences=True)]),
+        layers.GlobalAvgPool1D(),
+        layers.Dense(3),
+    ],
     "dropped": [layers.LSTM(5, return_sequences=True, dropout=0.2, recurrent_dropout=0.3), layers.Dense(3)],
 }
 
@@ -42,7 +51,8 @@ def test_gradient_with_steps_that_do_not_count(name, training):
     np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8)
 
 
-BLIND = [name for name in MASKED if name not in ("normalized and mixed", "residual")]  # these see masked steps
+SEEING = "normalized and mixed", "residual", "mixed and back"  # masked steps
+BLIND = [name for name in MASKED if name not in SEEING]
 
 
 @pytest.mark.parametrize("name", BLIND)

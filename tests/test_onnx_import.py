@@ -63,6 +63,35 @@ def residual():
     return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), one(), nn.ReLU(), one(), *pool)
 
 
+def basic(n_in, n_out, stride):
+    """The block of a ResNet-18, its shortcut a projection where stride or channels change."""
+    inside = (
+        nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(),
+        nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(n_out),
+    )
+    around = nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
+    around = nn.Sequential(*around) if (n_in, stride) != (n_out, 1) else nn.Identity()
+    return Network(lambda s, x: F.relu(s.inside(x) + s.downsample(x)), inside=nn.Sequential(*inside), downsample=around)
+
+
+def resnet():
+    first = nn.Conv2d(3, 8, 3, 1, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+    blocks = basic(8, 8, 1), basic(8, 12, 2), basic(12, 12, 1), basic(12, 16, 2)
+    return nn.Sequential(*first, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+
+
+def two_ways():
+    """Of vectors, flattened images among them, one way within the other."""
+    inner = Network(lambda s, x: s.a(x) + s.b(x), a=nn.Linear(6, 4), b=nn.Sequential(nn.Linear(6, 4), nn.Tanh()))
+    images = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Flatten(), nn.ReLU())
+    outer = Network(lambda s, x: s.a(x) + s.b(x), a=nn.Sequential(nn.Linear(40, 6), inner), b=nn.Linear(40, 4))
+    both = Network(lambda s, x: s.a(x) + s.b(x.flatten(1)), a=images, b=nn.Linear(60, 40))
+    return nn.Sequential(both, outer, nn.Linear(4, 3))
+
+
 def one_dimensional():
     first = (
         nn.Conv1d(3, 8, 5, padding=2),
@@ -132,6 +161,8 @@ NETWORKS = {  # name -> network, shape of the samples in PyTorch, how ours are t
     ),
     "convolutional": (convolutional, (4, 3, 8, 12), "image"),
     "residual": (residual, (4, 3, 8, 8), "image"),
+    "projections": (resnet, (4, 3, 16, 16), "image"),
+    "two ways": (two_ways, (4, 3, 4, 5), "image"),
     "separable": (
         lambda: nn.Sequential(*separable(3, 6, 2), *separable(6, 8), Network(lambda s, x: x.mean((2, 3))), nn.Linear(8, 3)),
         (4, 3, 16, 16),
@@ -206,7 +237,7 @@ def test_networks_of_pytorch(name, opset):
         same(Model.from_onnx(exported(net, x, dynamic_axes=None, do_constant_folding=False)), net, x, kind)
 
 
-@pytest.mark.parametrize("name", ["convolutional", "layer norm", "bidirectional gru"])
+@pytest.mark.parametrize("name", ["convolutional", "projections", "layer norm", "bidirectional gru"])
 def test_the_newer_exporter_of_pytorch(name, tmp_path):
     net, x = made(name)
     logging.disable(logging.WARNING)
@@ -232,6 +263,18 @@ def test_batch_norm_stays_a_layer_where_the_exporter_leaves_it():
     assert model.layers[1].layers[1] == layers.BatchNorm(activation="relu")
 
 
+def test_a_projection_is_a_shortcut():
+    net, x = made("projections")
+    data = exported(net, x, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
+    for model in (Model.from_onnx(data), Model.from_onnx(exported(net, x))):
+        same(model, net, x, "image")
+        blocks = [layer for layer in model.layers if isinstance(layer, layers.Residual)]
+        assert [block.shortcut is None for block in blocks] == [True, False, True, False]
+        assert [layer.strides for layer in blocks[1].shortcut[:1]] == [(2, 2)]
+        assert blocks[1].shortcut[0].kernel_size == (1, 1)
+        assert len(blocks[1].layers) in (2, 4)
+
+
 def test_activations_are_told_by_their_values():
     net, x = made("activations")
     model = Model.from_onnx(exported(net, x, opset_version=13))
@@ -249,6 +292,8 @@ TRAINED = [
     "dense",
     "convolutional",
     "residual",
+    "projections",
+    "two ways",
     "layer norm",
     "text",
     "lstm",
@@ -289,7 +334,7 @@ def test_a_step_is_that_of_pytorch(name):
     assert np.abs(model.params - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["convolutional", "separable", "bidirectional gru", "words"])
+@pytest.mark.parametrize("name", ["convolutional", "projections", "separable", "bidirectional gru", "words"])
 def test_a_fit_lowers_the_loss(name):
     net, x = made(name)
     rng, kind = np.random.default_rng(0), NETWORKS[name][2]

@@ -252,6 +252,9 @@ def test_activations_that_are_spelled_out(name):
     y = SPELLED[name](g := Graph(4))
     g.add("Add", "x", y)
     assert same(g, 3 * normal(5, 4)).layers == (layers.Residual([layers.Activation(name)]),)
+    y = SPELLED[name](g := Graph(4))
+    g.add("Add", g.add("Tanh", "x"), y)
+    assert same(g, 3 * normal(5, 4)).layers == (layers.Residual([layers.Activation(name)], [layers.Activation("tanh")]),)
 
 
 RECURRENT = [
@@ -339,6 +342,17 @@ OWN = [
         (4,),
     ),
     ([layers.Conv2D(4, 3, 2, "same", activation="mish"), layers.MaxPool2D(), layers.Flatten(), layers.Dense(2)], (9, 8, 3)),
+    (
+        [
+            layers.Residual(
+                [layers.Conv2D(4, 3, 2, 1), layers.BatchNorm(activation="tanh"), layers.Residual([layers.Conv2D(4, 1)])],
+                shortcut=[layers.Conv2D(4, 1, 2), layers.Residual([layers.PReLU()], [layers.BatchNorm()])],
+            ),
+            layers.Flatten(),
+            layers.Residual([layers.Dense(2, "relu")], shortcut=[layers.Dense(5), layers.LayerNorm(), layers.Dense(2)]),
+        ],
+        (5, 4, 3),
+    ),
     ([layers.SeparableConv2D(4, 3), layers.ParametricActivation("relu"), layers.GlobalAvgPool2D()], (9, 8, 3)),
     ([layers.Conv1D(4, 3, padding="causal"), layers.PReLU(), layers.AvgPool1D(), layers.Flatten(), layers.Dense(2)], (8, 3)),
     ([layers.Bidirectional(layers.LSTM(4, return_sequences=True)), layers.GRU(3), layers.Dense(2)], (6, 3)),

@@ -12,6 +12,7 @@ from fastdnn import Model, layers
 from fastdnn.layers.activation_function import ACTIVATIONS
 
 runs, to_onnx = pytest.importorskip("onnx_runs"), pytest.importorskip("fastdnn.onnx").to_onnx
+goes_by_any_length = pytest.importorskip("fastdnn.onnx.network").goes_by_any_length
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 every_cell = pytest.mark.parametrize("cell", sequences.CELLS)
 MASK = np.random.default_rng(0).random((sequences.N, sequences.STEPS)) < 0.6  # gaps, and steps left out in front
@@ -61,9 +62,17 @@ def test_activations_of_the_simple_recurrent_layer(activation, dtype):
     runs.check(model, X, sequences.LENGTHS, np.arange(sequences.STEPS) < sequences.LENGTHS[:, None])
 
 
+BEFORE = [
+    [],
+    [layers.Dense(5, "relu")],
+    [layers.LSTM(5, return_sequences=True)],
+    [layers.Residual([layers.GRU(5, return_sequences=True)], [layers.LayerNorm(), layers.Dense(5)])],
+]
+
+
 @DTYPES
 @pytest.mark.parametrize("pool", [layers.GlobalAvgPool1D, layers.GlobalMaxPool1D])
-@pytest.mark.parametrize("before", [[], [layers.Dense(5, "relu")], [layers.LSTM(5, return_sequences=True)]], ids=str)
+@pytest.mark.parametrize("before", BEFORE, ids=str)
 def test_pooling_of_the_steps_that_count(pool, before, dtype):
     parts = [*before, layers.BatchNorm(), layers.Residual([layers.LayerNorm()]), pool(), layers.Dense(3)]
     model, X, _ = sequences.model_and_data(parts, dtype)
@@ -71,6 +80,16 @@ def test_pooling_of_the_steps_that_count(pool, before, dtype):
     X[0, 5], X[2, 2] = np.inf, np.nan  # behind the ends
     if not before:
         runs.check(model, X, sequences.LENGTHS, at_least=2)
+
+
+@DTYPES
+@pytest.mark.parametrize("inside", [layers.GRU(5, return_sequences=True), layers.Conv1D(5, 3, padding="same")], ids=repr)
+def test_steps_that_count_on_two_ways(inside, dtype):
+    """Where one way mixes steps, all count behind the sum."""
+    around = [layers.LayerNorm(), layers.Dense(5), layers.LSTM(5, return_sequences=True)]
+    parts = [layers.Residual([inside], around), layers.GlobalMaxPool1D(), layers.Dense(3)]
+    model, X, _ = sequences.model_and_data(parts, dtype)
+    runs.check(model, X, sequences.LENGTHS)
 
 
 @DTYPES
@@ -129,6 +148,9 @@ ANY_LENGTH = [
     [layers.Conv1D(4, 3, padding="causal", dilation_rate=2), layers.Residual([layers.Conv1D(4, 3, padding="same")])],
     [layers.PeriodicEmbedding(3, 2), layers.Scale(), layers.GRU(3), layers.Dense(4, "relu"), layers.Reshape((2, 2))],
     [layers.Masking(), layers.SimpleRNN(3, return_sequences=True), layers.GlobalAvgPool1D()],
+    [layers.Residual([layers.Conv1D(5, 3, padding="same")], [layers.Dense(5)]), layers.GRU(3)],
+    [layers.Masking(), layers.Residual([layers.Conv1D(5, 3, padding="same")], [layers.GRU(5, return_sequences=True)])],
+    [layers.Residual([layers.LSTM(5)], shortcut=[layers.GlobalMaxPool1D(), layers.Dense(5)]), layers.Dense(2)],
 ]
 
 
@@ -160,3 +182,10 @@ FIXED_LENGTH = [
 def test_sequences_of_the_length_that_a_layer_needs(parts):
     exported = runs.check(runs.made(parts, (9, 4)), np.ones((3, 9, 4), "float32"))
     assert [d.dim_param or d.dim_value for d in exported.graph.input[0].type.tensor_type.shape.dim] == ["n", 9, 4]
+
+
+def test_ways_that_might_differ_for_other_lengths_are_exported_for_one():
+    halved = layers.Residual([layers.Conv1D(4, 3, 2, "same")], shortcut=[layers.AvgPool1D(2), layers.Dense(4)])
+    kept = layers.Residual([layers.Conv1D(4, 3, padding="same")], shortcut=[layers.Dense(4)])
+    assert not goes_by_any_length(Model([halved]).build((8, 3)).layout)
+    assert goes_by_any_length(Model([kept]).build((8, 3)).layout)

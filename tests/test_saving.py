@@ -53,7 +53,7 @@ SAMPLES = {
     "sampling": layers.Sampling(0.5),
     "batch_norm": layers.BatchNorm(momentum=0.2),
     "layer_norm": layers.LayerNorm(),
-    "residual": layers.Residual([layers.Dense(5, activation="relu"), layers.BatchNorm(), layers.Dense(5)]),
+    "residual": layers.Residual([layers.Dense(5, activation="relu"), layers.BatchNorm(), layers.Dense(5)], [layers.Dense(5)]),
     "flatten": layers.Flatten(),
     "reshape": layers.Reshape((5,)),
     "conv1d": layers.Conv1D(3, 3, padding="causal", activation="relu"),

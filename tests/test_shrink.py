@@ -42,6 +42,17 @@ NETS = {  # name: (layers, shape of a sample, units that may go)
         ],
         (5,), [16, 20, 8],
     ),
+    "two ways": (
+        [
+            L.Conv2D(8, 3, activation="relu"), L.Conv2D(8, 3),
+            L.Residual(
+                [L.Conv2D(12, 3, 2, 1), L.BatchNorm(activation="relu"), L.Conv2D(10, 3, padding=1)],
+                shortcut=[L.Conv2D(16, 1, 2), L.BatchNorm(), L.Conv2D(10, 1)],
+            ),
+            L.Conv2D(8, 3), L.GlobalAvgPool2D(), L.Dense(2),
+        ],
+        (10, 10, 2), [8, 12, 16, 8],
+    ),
     "steps": ([L.Dense(12, "relu"), L.Dense(4)], (7, 3), [12]),
 }  # fmt: skip
 rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ NETWORKS = {
             layers.GRU(9, return_sequences=True, dropout=0.2),
             layers.BatchNorm(),
             layers.Residual([layers.SimpleRNN(9, return_sequences=True, recurrent_dropout=0.1)]),
+            layers.Residual([layers.Dense(8)], shortcut=[layers.LSTM(8, return_sequences=True)]),
             layers.LayerNorm(),
             layers.Dense(3),
         ],
@@ -49,7 +50,8 @@ def test_steps_are_those_of_a_prediction(name, dtype):
 def test_states_are_kept_copied_and_set_back():
     model, X = made("stack")
     stepper = model.stepper(3)
-    assert list(stepper.states) == ["1.gru.h", "3.residual.0.simple_rnn.h"]
+    on_shortcut = [f"4.residual.shortcut.0.lstm.{name}" for name in "hc"]
+    assert list(stepper.states) == ["1.gru.h", "3.residual.0.simple_rnn.h", *on_shortcut]
     first = [stepper.step(X[:, t]) for t in range(3)]
     other = stepper.copy()
     kept = {key: state.copy() for key, state in stepper.states.items()}

@@ -310,7 +310,7 @@ def test_arguments(two, tmp_path):
 # ---------------------------------------------------------------- PyTorch
 
 
-def compare(net, ours, shape, path, move=None):
+def compare(net, ours, shape, path, move=None, names=None):
     """Outputs of PyTorch's network, its running statistics and weights being drawn, and of ours with its weights."""
     torch = pytest.importorskip("torch")
     net, x = net.double(), np.random.default_rng(1).standard_normal((7, *shape))
@@ -322,7 +322,7 @@ def compare(net, ours, shape, path, move=None):
         expected = net.eval()(theirs).numpy()
     save(path, {name: t.numpy() for name, t in net.state_dict().items()})
     for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-6)):
-        model = Model(ours, dtype=dtype).build(shape).load_weights(path, layout="torch")
+        model = Model(ours, dtype=dtype).build(shape).load_weights(path, layout="torch", names=names)
         found = model.forward(x.astype(dtype))
         found = np.moveaxis(found, -1, 1) if found.ndim > 2 and move else found
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())

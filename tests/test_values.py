@@ -144,6 +144,13 @@ class Doubling(Layer):
         op.forward = 1  # never called: the program is refused before
 
 
+@pytest.mark.parametrize("around", [None, [layers.Dense(3)], [Doubling()]], ids=str)
+def test_a_layer_may_not_write_over_what_the_other_way_reads(around):
+    inside = [Doubling()] if around != [Doubling()] else [layers.Dense(3)]
+    with pytest.raises(ValueError, match="writes over its input, which the layer before it needs"):
+        Model([layers.Dense(3), layers.Residual(inside, around)]).build(2).bind(data((2,)), np.zeros((12, 3)))
+
+
 def test_a_layer_may_not_write_over_what_the_one_before_has_saved():
     with pytest.raises(ValueError, match="writes over its input, which the layer before it needs"):
         Model([layers.Dense(3, "tanh"), Doubling(), layers.Dense(1)]).build(2).loss_and_grad([[1.0, 2.0]], [1.0])

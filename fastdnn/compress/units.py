@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..frozen.calibration import FirstLeaves
 from ..layers import (
     GRU,
     LSTM,
@@ -108,8 +109,8 @@ def find_units(layers, input_shape, keys):
     """The `Units` of layers that may lose some, in order; keys : of all weights and statistics.
 
     Those are not among them whose number the user sees or other layers hang on: scores, what comes to a `Residual` and what
-    it gives (its way around adds them up; those inside it may go), outputs of embeddings and of layers that are not known
-    here.
+    it gives (its way around adds them up; those inside it, and inside its shortcut, may go), outputs of embeddings and of
+    layers that are not known here.
     """
     walk = Walk(set(keys))
     walk.through(layers, tuple(input_shape), "", ())
@@ -138,15 +139,25 @@ class Walk:
             key, here = f"{prefix}{i}.{layer.name}", (*path, str(i))
             behind = layers[i + 1] if i + 1 < len(layers) else None
             if type(layer) is Residual:
-                self.open, before = None, list(self._before)
-                self.through(layer.layers, shape, f"{key}.", (*here, "layers"))
-                self.open, self._before = None, [*before, layer]
+                self._around(layer, key, here, shape)
+                shape = layer.output_shape(shape)
             else:
                 after = tuple(layer.output_shape(shape))
                 self._pass(layer, key, here, shape, after, f"{prefix}{i + 1}.{behind.name}" if behind else "")
                 self._before.append(layer)
                 shape = after
         return shape
+
+    def _around(self, layer, key, path, shape):
+        """Go through a `Residual`: the layers inside, then those of its shortcut."""
+        self.open, before = None, list(self._before)
+        self.through(layer.layers, shape, f"{key}.", (*path, "layers"))
+        if layer.shortcut is not None:
+            leaves = layer.leaves(key)
+            begins = [name for name, _ in leaves].index(f"{key}.shortcut") + 1
+            self.open, self._before = None, [*before, FirstLeaves(leaves[:begins])]
+            self.through(layer.shortcut, shape, f"{key}.shortcut.", (*path, "shortcut"))
+        self.open, self._before = None, [*before, layer]
 
     def _pass(self, layer, key, path, shape, after, behind):
         """Go through one layer; shape, after : of its samples and of what it makes of them."""

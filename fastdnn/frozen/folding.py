@@ -54,12 +54,23 @@ def parts_of(layers, prefix, values, change=None):
 
 def _part(layer, key, values, change):
     """The `Part` of one layer; those inside it are folded where it has some."""
-    if type(layer) is Residual and (inside := parts_of(layer.layers, f"{key}.", values, change)):
-        return Part(Residual([part.layer for part in inside]), [{}, *_leaves_of(inside), {}])
+    if type(layer) is Residual:
+        return _residual(layer, key, values, change)
     if type(layer) is Columns:
         return _columns(layer, key, values, change)
     arrays = [_arrays_of(leaf_key, values) for leaf_key, _ in layer.leaves(key)]
     return _undivided(Part(layer, arrays))
+
+
+def _residual(layer, key, values, change):
+    """The two ways, each folded by itself."""
+    nothing = [Part(Activation("identity"), [{}])]  # of layers that only training needs
+    inside = parts_of(layer.layers, f"{key}.", values, change) or nothing
+    if layer.shortcut is None:
+        return Part(Residual([part.layer for part in inside]), [{}, *_leaves_of(inside), {}])
+    around = parts_of(layer.shortcut, f"{key}.shortcut.", values, change) or nothing
+    folded = Residual([part.layer for part in inside], [part.layer for part in around])
+    return Part(folded, [{}, *_leaves_of(inside), {}, *_leaves_of(around), {}])
 
 
 def _columns(layer, key, values, change):

@@ -89,6 +89,29 @@ def sample_rows(shape):
     return math.prod(shape[:-1])
 
 
+def values_read(leaves):
+    """For each leaf the numbers of the values that it reads; 0 are the samples, i + 1 is what leaf i makes."""
+    found, ways = [], []
+    for i, (_, layer) in enumerate(leaves):
+        read = (i,)
+        if layer.opens_skip:
+            ways.append(i)
+        elif layer.opens_shortcut:  # what came to the layers before it, whose result is kept for the end
+            read, ways[-1] = (ways[-1],), i
+        elif layer.closes_skip:
+            read = ways.pop(), i
+        found.append(read)
+    return found
+
+
+def shape_behind(layer, shape):
+    """Shape of one sample behind a layer, by those that it is made of."""
+    leaves, shapes = layer.leaves(""), [shape]
+    for (_, leaf), read in zip(leaves, values_read(leaves), strict=True):
+        shapes.append(tuple(leaf.output_shape(shapes[read[-1]])))
+    return shapes[-1]
+
+
 @inner
 def shard_rows(op, data):
     """(first row, rows) of the samples that a gradient is summed over."""
@@ -209,7 +232,8 @@ class Layer(Spec):
     internal = False  # whether it is no layer of a user's, but a part of one
     new_value = True  # whether memory is counted for its output; False where that is another's, and often large
     reshapes = False  # whether its output is its input in another shape, number by number
-    opens_skip = closes_skip = False  # whether a way around other layers starts or ends here (same shape at both ends)
+    # Whether a way around other layers starts here; goes on with layers of its own, behind those others; ends here.
+    opens_skip = opens_shortcut = closes_skip = False
 
     def leaves(self, key):
         """The layers with an op of their own that it is made of, as pairs (key, layer); most are one."""

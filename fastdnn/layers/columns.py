@@ -5,7 +5,7 @@ import numpy as np
 from .._simd import copy, integers_at, offset, real
 from ..gemm import padded
 from ..specs import check_count
-from .base import OP, ZEROS, Layer, fields, op_kernel
+from .base import OP, ZEROS, Layer, fields, op_kernel, shape_behind
 
 # Address of the numbers of the columns; rows of the table's gradient: stride, and whether they are to be set to 0 first.
 TAKE = fields("columns", "ld_table", "clears")
@@ -110,8 +110,7 @@ def _checked(group):
 def _behind(shape, layers):
     """Shape of a sample behind layers; ValueError unless it is a vector's."""
     for layer in layers:
-        for _, leaf in layer.leaves(""):
-            shape = tuple(leaf.output_shape(shape))
+        shape = shape_behind(layer, shape)
     if len(shape) != 1:
         raise ValueError(f"the layers of a group must give vectors, not samples of shape {shape}: end them with Flatten()")
     return shape

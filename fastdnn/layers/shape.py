@@ -7,7 +7,7 @@ from .._rows import add_whole, move
 from .._simd import copy, offset
 from ..gemm import padded
 from ..specs import check_count
-from .base import Layer, fields, op_kernel, sample_rows
+from .base import Layer, fields, op_kernel, sample_rows, shape_behind
 
 RESHAPE = fields("rows_in")  # rows of a sample of the input
 
@@ -126,20 +126,32 @@ def reshape_backward(op, data, params, grads, work, start, lo, n):
             copy_sample(source, op.n_out, op.ld_out, target, op.n_in, op.ld_in, size)
 
 
-SKIP = fields("other")  # offset: of the split what the join is to add, or its gradient; of the join what comes from the split
+# Offsets: of what the join adds to what comes to it, and of the gradient that comes back around: to a split from its
+# shortcut, or from the join where there is none; to a shortcut from the join.
+SKIP = fields("around", "d_around")
 
 
 class Residual(Layer):
-    """y = x + f(x), f being layers one after the other whose output has the shape of their input.
+    """y = x + f(x), or g(x) + f(x): layers one after the other, and a way around them.
 
     Parameters
     ----------
     layers : list of Layer
-        At least one.
+        What f is, at least one. Without a shortcut their output has the shape of their input.
+    shortcut : list of Layer or None, default=None
+        What g is, at least one, where x itself is not added: a projection to another shape, say. Their output has the shape
+        of that of `layers`.
+
+    Raises
+    ------
+    ValueError
+        If either is no such list; when the model is built, if the two shapes that are added differ.
 
     Notes
     -----
-    Weights of the layer number i inside are called "<number>.residual.<i>.<name>.<weight>".
+    Weights of the layer number i inside are called "<number>.residual.<i>.<name>.<weight>", those of the shortcut's
+    "<number>.residual.shortcut.<i>.<name>.<weight>". Layers that must be the first ones (`Embedding`, `Masking`) can be in
+    neither.
 
     Examples
     --------
@@ -148,6 +160,15 @@ class Residual(Layer):
     >>> list(Model([block]).build(4).weights)[:2]
     ['0.residual.0.dense.kernel', '0.residual.0.dense.bias']
 
+    The block of a ResNet that halves height and width, its activation behind the sum:
+
+    >>> inside = [layers.Conv2D(16, 3, 2, padding=1, use_bias=False), layers.BatchNorm(activation="relu")]
+    >>> inside += [layers.Conv2D(16, 3, padding=1, use_bias=False), layers.BatchNorm()]
+    >>> projection = [layers.Conv2D(16, 1, 2, use_bias=False), layers.BatchNorm()]
+    >>> block = [layers.Residual(inside, shortcut=projection), layers.Activation("relu")]
+    >>> Model(block).build((32, 32, 8)).layout.shapes[-1]
+    (16, 16, 16)
+
     References
     ----------
     He, K. et al. (2016). Deep residual learning for image recognition. arXiv:1512.03385.
@@ -155,17 +176,33 @@ class Residual(Layer):
 
     name = "residual"
 
-    def __init__(self, layers):
-        if not isinstance(layers, (list, tuple)) or not layers or not all(isinstance(layer, Layer) for layer in layers):
-            raise ValueError(f"layers must be a list of at least one fastdnn layer, got {layers!r}")
-        self.layers = tuple(layers)
+    def __init__(self, layers, shortcut=None):
+        self.layers = _some_layers("layers", layers)
+        self.shortcut = None if shortcut is None else _some_layers("shortcut", shortcut)
 
     def leaves(self, key):
-        inside = [leaf for i, layer in enumerate(self.layers) for leaf in layer.leaves(f"{key}.{i}.{layer.name}")]
-        return [(f"{key}.split", Split()), *inside, (f"{key}.join", Join())]
+        found = [(f"{key}.split", Split()), *_leaves_of(self.layers, key)]
+        if self.shortcut is not None:
+            found += [(f"{key}.shortcut", Shortcut()), *_leaves_of(self.shortcut, f"{key}.shortcut")]
+        return [*found, (f"{key}.join", Join())]
+
+    def output_shape(self, input_shape):
+        return shape_behind(self, input_shape)
 
     def __repr__(self):
-        return f"Residual([{', '.join(map(repr, self.layers))}])"
+        inside = f"[{', '.join(map(repr, self.layers))}]"
+        return f"Residual({inside})" if self.shortcut is None else f"Residual({inside}, shortcut={list(self.shortcut)!r})"
+
+
+def _some_layers(name, given):
+    """A list of layers as a tuple, checked."""
+    if not isinstance(given, (list, tuple)) or not given or not all(isinstance(layer, Layer) for layer in given):
+        raise ValueError(f"{name} must be a list of at least one fastdnn layer, got {given!r}")
+    return tuple(given)
+
+
+def _leaves_of(layers, key):
+    return [leaf for i, layer in enumerate(layers) for leaf in layer.leaves(f"{key}.{i}.{layer.name}")]
 
 
 class Split(Layer):
@@ -177,12 +214,36 @@ class Split(Layer):
 
     def emit(self, op, builder):
         builder.in_place(op)
+        op.around = op.y
         if builder.with_gradient:
+            op.saved = op.y  # no layer may write over what the other way reads
             op.backward = split_backward.address(builder.dtype)
         else:  # the layers inside work on the two blocks in turns
             op.forward = split_forward.address(builder.dtype)
-            op.other = builder.new_block(builder.rows * builder.sample_rows * op.ld_out)
+            op.around = builder.new_block(builder.rows * builder.sample_rows * op.ld_out)
         builder.open_skips.append(op)
+
+
+class Shortcut(Layer):
+    """Where one way has ended, and the other begins with what came to the split."""
+
+    name, record = "shortcut", SKIP
+    internal = True
+    opens_shortcut = True
+
+    def emit(self, op, builder):
+        split = builder.open_skips[-1]
+        builder.in_place(op)  # the rows that its kernels work on are those of the way that has ended
+        op.around, op.y = op.x, split.around
+        if builder.with_gradient:
+            op.saved = op.y
+            op.backward = shortcut_backward.address(builder.dtype)
+            op.dy = -1 if split.dy < 0 else builder.new_deltas(split.n_out, split.sample_rows)
+            split.d_around = op.dy
+        else:
+            op.forward = split_forward.address(builder.dtype)
+            op.around = builder.new_block(builder.rows * builder.sample_rows * op.ld_in)
+        builder.open_skips[-1] = op
 
 
 class Join(Layer):
@@ -193,42 +254,48 @@ class Join(Layer):
     closes_skip = True
 
     def emit(self, op, builder):
-        split = builder.open_skips.pop()
+        way = builder.open_skips.pop()
         builder.in_place(op)
-        op.forward = join_forward.address(builder.dtype)
+        op.around, op.forward = way.around, join_forward.address(builder.dtype)
         if builder.with_gradient:
-            op.other, op.y, op.dy = split.y, builder.new_rows(op.n_out), builder.new_deltas(op.n_out)
-            op.backward, split.other = join_backward.address(builder.dtype), op.dy
-        else:
-            op.other = split.other
+            op.y, op.dy = builder.new_rows(op.n_out), builder.new_deltas(op.n_out)
+            op.backward, way.d_around = join_backward.address(builder.dtype), op.dy
 
 
 @op_kernel(SKIP)
 def split_forward(op, data, params, grads, work, start, lo, n):
     """Keeps rows lo..lo+n of X for the join, in inference."""
-    ld = op.ld_out
-    move(offset(work, op.x + lo * ld), offset(work, op.other + lo * ld), n * ld)
+    ld = op.ld_in
+    move(offset(work, op.x + lo * ld), offset(work, op.around + lo * ld), n * ld)
 
 
 @op_kernel(SKIP)
 def split_backward(op, data, params, grads, work, start, lo, n):
-    """dX += gradient of the join's output for rows lo..lo+n, in place on what the way through the layers has given."""
+    """dX += what comes back the other way for rows lo..lo+n, in place on what the way through the layers has given."""
     ld = op.ld_out
     if op.dy >= 0:
         dx = offset(work, op.dy + lo * ld)
-        add_whole(dx, offset(work, op.other + lo * ld), dx, n * ld)
+        add_whole(dx, offset(work, op.d_around + lo * ld), dx, n * ld)
+
+
+@op_kernel(SKIP)
+def shortcut_backward(op, data, params, grads, work, start, lo, n):
+    """dX = gradient of the join's output for rows lo..lo+n, with which the way through the layers begins."""
+    ld = op.ld_in
+    if op.dx >= 0:
+        move(offset(work, op.d_around + lo * ld), offset(work, op.dx + lo * ld), n * ld)
 
 
 @op_kernel(SKIP)
 def join_forward(op, data, params, grads, work, start, lo, n):
-    """Y = X + what came to the split, for rows lo..lo+n; writes its own rows of Y."""
+    """Y = X + what came the other way, for rows lo..lo+n; writes its own rows of Y."""
     ld = op.ld_out
-    add_whole(offset(work, op.x + lo * ld), offset(work, op.other + lo * ld), offset(work, op.y + lo * ld), n * ld)
+    add_whole(offset(work, op.x + lo * ld), offset(work, op.around + lo * ld), offset(work, op.y + lo * ld), n * ld)
 
 
 @op_kernel(SKIP)
 def join_backward(op, data, params, grads, work, start, lo, n):
-    """dX = dY for rows lo..lo+n: a copy, because the layers inside work in place on theirs and the split needs dY."""
+    """dX = dY for rows lo..lo+n: a copy, because the layers inside work in place on theirs and the other way needs dY."""
     ld = op.ld_out
     if op.dx >= 0:
         move(offset(work, op.dy + lo * ld), offset(work, op.dx + lo * ld), n * ld)

@@ -47,13 +47,14 @@ class Draft:
         Arguments of its constructor.
     arrays : dict of str -> ndarray, Matrix or float
         Its weights and running statistics in our shapes; a number stands for all.
-    inside : list of Draft
-        The layers of a Residual.
+    inside, shortcut : list of Draft
+        The layers of a Residual, and those of its shortcut.
     """
 
-    def __init__(self, layer, settings=None, arrays=None, inside=()):
-        self.layer, self.settings, self.arrays, self.inside = layer, settings or {}, arrays or {}, list(inside)
-        self.nested = 1 + max((draft.nested for draft in self.inside), default=0) if self.inside else 0
+    def __init__(self, layer, settings=None, arrays=None, inside=(), shortcut=()):
+        self.layer, self.settings, self.arrays = layer, settings or {}, arrays or {}
+        self.inside, self.shortcut = list(inside), list(shortcut)
+        self.nested = 1 + max(draft.nested for draft in (*self.inside, *self.shortcut)) if self.inside else 0
 
     @property
     def reshapes(self):
@@ -62,7 +63,7 @@ class Draft:
 
     def changed(self, settings, **arrays):
         """Another one with some settings and arrays changed."""
-        return Draft(self.layer, {**self.settings, **settings}, {**self.arrays, **arrays}, self.inside)
+        return Draft(self.layer, {**self.settings, **settings}, {**self.arrays, **arrays}, self.inside, self.shortcut)
 
     def ordered(self, rows, columns):
         """Another one whose features, those it takes and those it gives, have changed places; None: they have not."""
@@ -101,11 +102,11 @@ class Refused:
     reshapes = False
 
 
-def residual(inside):
-    """A Residual of these layers."""
+def residual(inside, shortcut=()):
+    """A Residual of these layers, with these on the way around them."""
     if not inside:
         raise ModelFormatError("it adds a value to itself in another order")
-    return Draft(Residual, inside=inside)
+    return Draft(Residual, inside=inside, shortcut=shortcut)
 
 
 # ---------------------------------------------------------------- what stands side by side
@@ -125,7 +126,8 @@ def simplified(drafts, trained=False):
             done.append(draft)
     found = []
     for draft in done:
-        draft = Draft(Residual, inside=simplified(draft.inside, trained)) if draft.inside else draft
+        if draft.inside:
+            draft = residual(simplified(draft.inside, trained), simplified(draft.shortcut, trained))
         found += _spelled(draft, trained)
         trained = trained or bool(draft.arrays or draft.inside)
     return found

@@ -209,7 +209,9 @@ def ended(drafts, loss):
 
 def as_layers(drafts):
     """The layers of drafts."""
-    return [Residual(as_layers(d.inside)) if d.inside else d.layer(**d.settings) for d in drafts]
+    return [
+        Residual(as_layers(d.inside), as_layers(d.shortcut) or None) if d.inside else d.layer(**d.settings) for d in drafts
+    ]
 
 
 def check_sizes(model, shape, out, size):
@@ -229,6 +231,7 @@ def sources(layers, drafts, before=""):
         key = f"{before}{number}.{layer.name}"
         if draft.inside:
             yield from sources(layer.layers, draft.inside, f"{key}.")
+            yield from sources(layer.shortcut or (), draft.shortcut, f"{key}.shortcut.")
         for name, array in draft.arrays.items():
             yield f"{key}.{name}", array
 

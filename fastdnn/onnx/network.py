@@ -55,7 +55,9 @@ def layer_nodes(graph, key, layer, value, weights, after):
         made = found.function(graph, layer, x, weights)
     made = made if isinstance(made, Tensor) else x._replace(name=made)
     order = made.order if len(after) > 1 else LAST  # of vectors there is one order only
-    steps = x.steps if keeps_steps(layer, x.shape, after) else None
+    if layer.opens_shortcut:
+        return made  # what came to other layers, as it was
+    steps = made.steps if keeps_steps(layer, x.shape, after) else None
     return made._replace(shape=after, order=order, steps=steps)
 
 
@@ -90,13 +92,13 @@ def link_nodes(graph, network, scores):
 
 def takes_lengths(layout):
     """Whether lengths of sequences change what a network predicts."""
-    for (_, layer), before, after in zip(layout.leaves, layout.shapes[:-1], layout.shapes[1:], strict=True):
-        if layer.recurrent:
+    for (_, layer), before, after, comes in zip(
+        layout.leaves, layout.shapes[:-1], layout.shapes[1:], layout.has_steps[:-1], strict=True
+    ):
+        if comes and layer.recurrent:
             return not (layer.go_backwards and len(after) == 2)  # which `Layout.check_mask` refuses
-        if isinstance(layer, GlobalPool) and len(before) == 2:
+        if comes and isinstance(layer, GlobalPool) and len(before) == 2:
             return True
-        if not keeps_steps(layer, before, after):
-            return False
     return False
 
 
@@ -115,10 +117,14 @@ def goes_by_any_length(layout):
     takes_ids = layout.leaves[0][1].takes_ids
     if len(layout.shapes[0]) != (1 if takes_ids else 2):
         return False
-    for (_, layer), after in zip(layout.leaves, layout.shapes[1:], strict=True):
+    open_ways = 0
+    for (_, layer), before, after in zip(layout.leaves, layout.shapes[:-1], layout.shapes[1:], strict=True):
         found = exporter_of(layer)
         if found is None or not found.any_length(layer):
             return False
-        if len(after) == 1:
+        if layer.opens_shortcut and len(before) == 2 and before[0] != after[0]:
+            return False  # of another length the two ways might make different ones
+        open_ways += layer.opens_skip - layer.closes_skip
+        if len(after) == 1 and not open_ways:
             return True
     return True

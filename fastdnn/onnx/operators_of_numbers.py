@@ -185,16 +185,19 @@ def combined(call, function):
 
     found = call.tracer.function(str(call.node), distinct, of_distinct, partial(_skipped, call))
     if found is None:
-        call.refuse("it combines values that are made of the samples on different ways; only x + f(x), a Residual, can be")
+        call.refuse("it combines values made of the samples on different ways; only a sum of two, a Residual, can be")
     return found
 
 
 def _skipped(call, functions):
-    """Layers of x + f(x), f being a function of single numbers."""
-    if call.node.op not in ("Add", "Sum") or len(functions) != 2 or None not in functions:
+    """Layers of x + f(x), or of g(x) + f(x), these being functions of single numbers."""
+    if call.node.op not in ("Add", "Sum") or len(functions) != 2:
         return None
-    inside = as_drafts(next(f for f in functions if f is not None))
-    return [residual(inside)] if inside else None
+    ways = [[] if f is None else as_drafts(f) for f in functions]
+    if None in ways:
+        return None
+    around, inside = sorted(ways, key=len)
+    return [residual(inside, around)] if inside else None
 
 
 OPERATORS.update(dict.fromkeys(SEVERAL, _several))

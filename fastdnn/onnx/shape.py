@@ -5,7 +5,7 @@ from ..layers.augmentation import Geometric, RandomErasing
 from ..layers.base import Layer
 from ..layers.columns import Open, Put, Take
 from ..layers.noise import AlphaDropout, Dropout, GaussianNoise, SpatialDropout
-from ..layers.shape import Join, Split
+from ..layers.shape import Join, Shortcut, Split
 from .dense import ANY
 from .registry import exporter
 from .tensors import LAST, TIME, turned
@@ -27,10 +27,17 @@ def split(graph, layer, x, weights):
     return x._replace(ways=(*x.ways, x))
 
 
+@exporter(Shortcut, orders=ANY, any_length=True)
+def shortcut(graph, layer, x, weights):
+    *ways, start = x.ways
+    return start._replace(ways=(*ways, x))
+
+
 @exporter(Join, orders=ANY, any_length=True)
 def join(graph, layer, x, weights):
     *ways, around = x.ways
-    return x._replace(name=graph.node("Add", x, turned(graph, around, x.order)), ways=tuple(ways))
+    name = graph.node("Add", x, turned(graph, around, x.order))
+    return x._replace(name=name, ways=tuple(ways), steps=x.steps and around.steps)
 
 
 @exporter(Sampling, orders=(LAST, TIME), any_length=True)

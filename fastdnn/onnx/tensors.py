@@ -38,7 +38,7 @@ class Tensor(NamedTuple):
     steps : Steps or None, default=None
         Which steps of sequences count; None is all.
     ways : tuple, default=()
-        What the layers around this place have kept: the samples that a `Residual` adds, the parts of a `Columns`.
+        What the layers around this place have kept: what a `Residual` takes or adds, the parts of a `Columns`.
     """
 
     name: str

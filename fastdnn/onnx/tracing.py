@@ -50,12 +50,14 @@ class Stage:
         The layer with its weights in ONNX's order of features.
     depth : int
         Layers before it.
+    contains : frozenset of Stage
+        Of a Residual all stages that have become a part of it.
     last : tuple (Stage, axis, number) or None
         Of a recurrent layer that gives all steps: what it makes if it gives the last one only, and which step that is.
     """
 
     def __init__(self, parent, draft, axes=None, takes=None, gives=None, pliable=False):
-        self.parent, self.plain, self._axes, self.last = parent, draft, axes, None
+        self.parent, self.plain, self._axes, self.last, self.contains = parent, draft, axes, None, frozenset()
         self.takes, self.gives, self.pliable = takes, gives, pliable
         self.depth = 0 if parent is None else parent.depth + 1
 
@@ -302,34 +304,57 @@ class Tracer:
         return Traced(None, values[0].axes, views, label) if views else None
 
     def sum(self, a, b):
-        """x + f(x): a way around layers and their result, in either order."""
+        """x + f(x) or g(x) + f(x): what two ways from one value have made, in either order."""
         first, second = self.settle(a), self.settle(b)
-        if first.depth > second.depth:
+        if first.core.depth > second.core.depth:
             a, b, first, second = b, a, second, first
-        start, end = first.core, second.core
-        while end.depth > start.depth:
-            end = end.parent
-        if end is not start:
-            raise ModelFormatError(
-                "it adds what two ways have made, each with layers of its own; a Residual adds what came in to what one way "
-                "makes of it (a projection on the way around is not supported)"
-            )
-        self.fix(start)
+        start = _parting(first.core, second.core)
+        if first.core is start:
+            first = start
+        elif first.first.pliable and not second.first.pliable:  # the one whose order is open takes the other's
+            a, b, first, second = b, a, second, first
+        self.fix(first)
         pairs = matched(a.axes, b.axes)
-        ours = pairs and tuple(tuple(pairs.get(f) for f in factors) for factors in start.axes)
+        ours = pairs and tuple(tuple(pairs.get(f) for f in factors) for factors in first.axes)
         if ours:
             self.lay(second, ours)
         if not ours or joined(second.axes) != joined(ours):
             raise OtherOrder("it adds values whose axes fastdnn has in different orders")
         self.fix(second)
-        inside, stage = [], self.arranged(second, ours)
-        while stage is not start:
-            inside.append(stage.draft())
-            stage = stage.parent
-        draft = residual(inside[::-1])
+        around, inside = _way(start, first), _way(start, self.arranged(second, ours))
+        parts = [*around, *inside]
+        contains = frozenset(parts).union(*(stage.contains for stage in parts))
+        if len(contains) < sum(1 + len(stage.contains) for stage in parts):
+            raise ModelFormatError(
+                "it adds what two ways have made that share layers; a Residual's ways have layers of their own"
+            )
+        draft = residual([stage.draft() for stage in inside], [stage.draft() for stage in around])
         if draft.nested > MOST_NESTED:
             raise ModelFormatError(f"more than {MOST_NESTED} residuals stand in each other")
-        return self.made(start, draft, ours, b.axes)
+        made = self.made(start, draft, ours, b.axes)
+        made.stage.contains = contains
+        return made
+
+
+def _parting(first, second):
+    """The last stage that is before both."""
+    while first is not second:
+        if first.depth > second.depth:
+            first = first.parent
+        elif second.depth > first.depth:
+            second = second.parent
+        else:
+            first, second = first.parent, second.parent
+    return first
+
+
+def _way(start, end):
+    """The stages behind one, up to another."""
+    found = []
+    while end is not start:
+        found.append(end)
+        end = end.parent
+    return found[::-1]
 
 
 def _composed(combine, functions):

@@ -136,8 +136,8 @@ class Files:
         nothing else changes.
 
         Layers. An activation is known by its values, also where it is spelled out (x times its sigmoid is "silu"). Scaling
-        of the samples before all weights (scikit-learn's scalers) is not trained. A sum is a `Residual`: what came in, plus
-        what one way makes of it; a projection on the way around is not supported. Of a PReLU with one slope each feature
+        of the samples before all weights (scikit-learn's scalers) is not trained. A sum is a `Residual`: what came in, or
+        what one way makes of it (its `shortcut`), plus what another way makes of it. Of a PReLU with one slope each feature
         gets its own. The two biases of an LSTM or RNN add up to one. PyTorch's newer exporter writes an RNN (not an LSTM or
         GRU) step by step, which is not supported; ``dynamo=False`` does not. An input of lengths of sequences becomes the
         argument `lengths` of `predict` and `fit`. A probability and its complement (scikit-learn's classifiers of two
@@ -190,8 +190,9 @@ class Files:
         Order. The file has its tensors sorted by name, so the order of the modules is not in it. Each layer takes the first
         module left of its kind and shape, modules being in the order of the numbers in their names ("features.2" before
         "features.10", "fc1" before "fc2"). It is an error if these numbers contradict the order of the layers, or if two
-        modules are alike and no numbers say which comes first: then give `names`. Each tensor must be used, but for integers
-        such as num_batches_tracked, which are left out.
+        modules are alike and no numbers say which comes first: then give `names`. Where a `Residual` has a shortcut and names
+        say "downsample" or "shortcut", these modules are of shortcuts, the others are not. Each tensor must be used, but for
+        integers such as num_batches_tracked, which are left out.
 
         Flattening. PyTorch has the channels of an image in front. Where a `Flatten` or `Reshape` makes a vector of an image
         (height, width, channels), the weights behind it, up to the rows of the next `Dense`, are put in our order; likewise

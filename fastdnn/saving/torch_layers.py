@@ -29,6 +29,11 @@ class Module(NamedTuple):
     layer: str  # first part of the keys of the layer's arrays
     tensors: dict  # str -> Tensor, by the last part of their names
 
+    @property
+    def on_shortcut(self):
+        """Whether the layer is on the shortcut of a `Residual`."""
+        return ".shortcut." in self.layer
+
 
 def modules(layout):
     """The `Module` of each layer with weights, in layer order; ValueError if PyTorch has none like it."""
@@ -167,17 +172,12 @@ def feature_orders(layout):
 def _links(layout):
     """For each value, the others with the same order of features: those a layer without a matrix away, or a skip."""
     mixing = {entry.layer for entry in layout.entries if len(entry.shape) > 1}
-    links, ways = [[] for _ in layout.shapes], []
-    for i, (_, layer) in enumerate(layout.leaves):
-        pairs = [] if i in mixing else [(i, i + 1)]
-        if layer.opens_skip:
-            ways.append(i)
-        if layer.closes_skip:
-            pairs.append((ways.pop(), i + 1))
-        for a, b in pairs:
-            if layout.shapes[a] == layout.shapes[b] and len(layout.shapes[a]) == 1:
-                links[a].append(b)
-                links[b].append(a)
+    links = [[] for _ in layout.shapes]
+    for i, read in enumerate(layout.reads):
+        for value in () if i in mixing else read:
+            if layout.shapes[value] == layout.shapes[i + 1] and len(layout.shapes[value]) == 1:
+                links[value].append(i + 1)
+                links[i + 1].append(value)
     return links
 
 
@@ -195,14 +195,20 @@ def _channels_lead(layout, value, step):
     Convolutions, pools and batch normalization have them there; Linear, LayerNorm, recurrent layers and Embedding work on
     the last axis. Where no such layer works on the sample, images have their channels in front, and series have not.
     """
-    number, image = (value - 1 if step < 0 else value), len(layout.shapes[value]) > 2
-    while 0 <= number < len(layout.leaves):
-        layer, shape = layout.leaves[number][1], layout.shapes[number if step < 0 else number + 1]
+    image = len(layout.shapes[value]) > 2
+    while (number := value - 1 if step < 0 else _reader(layout, value)) in range(len(layout.leaves)):
+        value = layout.reads[number][-1] if step < 0 else number + 1
+        layer, shape = layout.leaves[number][1], layout.shapes[value]
         if layer.name in ("dense", "layer_norm") or layer.recurrent or layer.takes_ids:
             return False
         if layer.takes_windows or layer.name == "batch_norm":
             return True
         if len(shape) == 1:
             break
-        number, image = number + step, image or len(shape) > 2
+        image = image or len(shape) > 2
     return image
+
+
+def _reader(layout, value):
+    """Number of the first leaf that reads a value; that of all leaves where none does."""
+    return next((number for number, read in enumerate(layout.reads) if value in read), len(layout.leaves))

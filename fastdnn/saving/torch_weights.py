@@ -21,6 +21,7 @@ from .torch_layers import modules
 FLOATS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 COUNTS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "u1"}  # counters, no weights
 PICKLES = ".pt", ".pth", ".bin", ".ckpt", ".pkl"
+SHORTCUT = re.compile(r"(?:.*[.])?(?:downsample|shortcut)(?:[.].*)?", re.DOTALL)  # "layer2.0.downsample.1"
 RECURRENT = re.compile("((?:.*[.])?)((?:weight|bias)_(?:ih|hh))_(l[0-9]{1,9})(_reverse)?", re.DOTALL)  # "rnn.weight_ih_l0"
 MOST = 5  # names that a message lists
 
@@ -89,7 +90,9 @@ def assigned(wanted, shapes, names):
         found[module][last], names_of[module, last] = shapes[name], name
     chosen = _named(wanted, found, names)
     told = set(chosen)
-    _choose(wanted, found, chosen)
+    # Whether names say which modules are on shortcuts, as torchvision's do, and the model has such layers.
+    apart = any(module.on_shortcut for module in wanted) and any(map(SHORTCUT.fullmatch, found))
+    _choose(wanted, found, chosen, apart)
     places = collections.defaultdict(list)
     for number, module in chosen.items():
         for last, tensor in wanted[number].tensors.items():
@@ -99,7 +102,10 @@ def assigned(wanted, shapes, names):
     if left := [name for name in shapes if name not in places]:
         raise ModelFormatError(f"no layer of the model takes {_listed(left, shapes)}; each tensor must have its place")
     untold = sorted(chosen.keys() - told)
-    rest = [(wanted[number].layer, chosen[number], signature(_usual(wanted[number]))) for number in untold]
+    rest = [
+        (wanted[number].layer, chosen[number], (apart and wanted[number].on_shortcut, signature(_usual(wanted[number]))))
+        for number in untold
+    ]
     _check_order(rest)
     _check_known(rest)
     return places
@@ -125,15 +131,18 @@ def _named(wanted, found, names):
     return chosen
 
 
-def _choose(wanted, found, chosen):
-    """Give each layer that has none the first module left that is like it, in the order of the numbers in their names."""
+def _choose(wanted, found, chosen, apart):
+    """Give each layer that has none the first module left that is like it, in the order of the numbers in their names.
+
+    apart : whether those on shortcuts are told by their names
+    """
     queues, named = collections.defaultdict(collections.deque), set(chosen.values())
     for module, shapes in found.items():
         if module not in named:
-            queues[signature(shapes)].append(module)
+            queues[apart and bool(SHORTCUT.fullmatch(module)), signature(shapes)].append(module)
     for number, module in enumerate(wanted):
         if number not in chosen:
-            queue = queues[signature(_usual(module))]
+            queue = queues[apart and module.on_shortcut, signature(_usual(module))]
             if not queue:
                 taken = set(chosen.values())
                 left = {_joined(name, last): s for name in found if name not in taken for last, s in found[name].items()}
