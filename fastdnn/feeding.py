@@ -45,6 +45,9 @@ class ArrayFeed:
         rows = np.arange(min(n, self.n)) if self.rows is None else self.rows[:n]
         return self._run.training.source.take(rows), take(self._run.y, rows)
 
+    def close(self):
+        """At the end of the fit: the samples are somebody else's."""
+
     def epoch(self):
         """Train for an epoch and record it; whether there was a batch before somebody has ended it."""
         run, training = self._run, self._run.training
@@ -75,6 +78,8 @@ class Place:
         What they count for, and the sum of their losses times that.
     norms, norm_sum : float
         Gradients whose norm was measured, and the sum of these.
+    rate : float
+        Learning rate of the last step.
     """
 
     turn: int = 0
@@ -83,6 +88,7 @@ class Place:
     loss: float = 0.0
     norms: float = 0.0
     norm_sum: float = 0.0
+    rate: float = 0.0
 
     def after(self, training, loss):
         """The place after one more turn, with what its training has found."""
@@ -94,6 +100,7 @@ class Place:
             self.loss + (loss * training.counted if training.counted else 0.0),
             self.norms + float(control[CONTROL.norms]),
             self.norm_sum + float(control[CONTROL.norm_sum]),
+            training.rate if training.done else self.rate,
         )
 
     @property
@@ -115,13 +122,17 @@ class StreamFeed:
     """
 
     def __init__(self, run, buffer, n):
-        self._run, self._buffer, self.n = run, buffer, n
+        self._run, self._buffer, self.n, self._place = run, buffer, n, None
         self.rows = self._active = buffer.first()
 
     @property
+    def place(self):
+        """The `Place` in the epoch that is under way or will be gone on with."""
+        return self._place or self._run.model.trained.place or Place()
+
+    @property
     def steps_done(self):
-        place = self._run.model.trained.place
-        return 0 if place is None else place.samples // self._run.training.batch_size
+        return -(-self.place.samples // self._run.training.batch_size)
 
     def sample(self, n):
         found = self._buffer.places.rows_of_targets[self._active[:n]]
@@ -130,13 +141,29 @@ class StreamFeed:
         return self._run.training.source.take(self.rows[:n]), found.reshape(len(found), *shape)
 
     def share(self, done):
-        place, turn = self._run.model.trained.place or Place(), len(self.rows)
+        place, turn = self.place, len(self.rows)
         return min(1.0, (place.samples + done * turn) / self.n) if self.n else 0.0
+
+    def close(self):
+        """Let the buffer go, which would stay until Python looks for cycles."""
+        self._run.training.let_go()
+        self._buffer = self._run.mixing = None
+
+    def _check_turns(self, place):
+        """ValueError where turns are not as long as those that have led to the place."""
+        size = self._buffer.part
+        # The last turn of an epoch may have more, nearly twice as many, and the only one fewer.
+        if place.turn and max(1, place.samples // size) != place.turn:
+            raise ValueError(
+                f"the fit that is resumed was in the middle of an epoch, after {place.turn} turns of its shuffle buffer with "
+                f"{place.samples} samples; now a turn has {size}: give shuffle_buffer, batch_size and accumulate as before"
+            )
 
     def epoch(self):
         run, training, model = self._run, self._run.training, self._run.model
-        start, whole = model.trained.place or Place(), True
-        for turn, active, (source, targets, weights, order) in self._buffer.turns(model.seed, model.epochs, start.turn):
+        self._place, whole = self.place, True
+        self._check_turns(self._place)
+        for turn, active, (source, targets, weights, order) in self._buffer.turns(model.seed, model.epochs, self._place.turn):
             with guard(model):  # another thread that saves the model waits for a whole turn
                 training.rate_factor = model.trained.rate_factors
                 self.rows, self._active = order, active
@@ -146,16 +173,17 @@ class StreamFeed:
                     training.take(source, targets, weights)
                 loss = training.run_epoch(order)
                 whole = training.done == len(order)
-                model.trained.place = place = (model.trained.place or Place()).after(training, loss)
+                self._place = model.trained.place = place = self._place.after(training, loss)
             stops = run.call("on_turn") or run.call("on_slice", min(1.0, place.samples / self.n) if self.n else 0.0)
-            if not whole or stops or not math.isfinite(place.mean_loss):
+            model.trained.place = place  # which the model forgets where a callback gives it another optimizer
+            if not whole or stops or (place.weight and not math.isfinite(place.mean_loss)):
                 break
-        place, model.trained.place = model.trained.place, None
-        if place is None or not place.samples:
+        place, self._place, model.trained.place = self._place, None, None
+        if not place.samples:
             return False
         if whole and run.history.stopped is None:
             self.n = place.samples
         with guard(model):
             norm = {"gradient_norm": place.norm_sum / place.norms} if place.norms else {}
-            run.record_epoch(place.mean_loss, rate=training.rate, **norm)
+            run.record_epoch(place.mean_loss, rate=place.rate, **norm)
         return True

@@ -328,7 +328,7 @@ def fit(run, quiet=False):
     if run.epoch >= run.epochs:  # a resumed fit that has nothing left to do
         return run.history
     guard(run.model).begin()
-    with contextlib.nullcontext() if quiet else judged(run), run:
+    with contextlib.closing(run.feed), contextlib.nullcontext() if quiet else judged(run), run:
         (fit_lbfgs if full_batch else fit_steps)(run)
     return run.history
 

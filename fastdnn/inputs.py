@@ -69,8 +69,11 @@ def check_kinds(a, name):
         )
 
 
-def check_weights(sample_weight, n, name="sample_weight", signed=False):
-    """float64 array of shape (n,) or None; ValueError unless finite and, if not `signed`, not negative and not all zero."""
+def check_weights(sample_weight, n, name="sample_weight", signed=False, of_some=False):
+    """float64 array of shape (n,) or None; ValueError unless finite and, if not `signed`, not negative and not all zero.
+
+    of_some : whether these are some of many samples, which may all have the weight 0
+    """
     if sample_weight is None:
         return None
     weights = np.ascontiguousarray(as_numbers(sample_weight, name, np.float64))
@@ -83,7 +86,7 @@ def check_weights(sample_weight, n, name="sample_weight", signed=False):
     if not np.isfinite(weights).all() or (weights < 0).any():
         bad = weights[~np.isfinite(weights) | (weights < 0)][0]
         raise ValueError(f"{name} must be finite and not negative, got {bad:g}")
-    if not weights.any():
+    if not of_some and not weights.any():
         raise ValueError(f"{name} must not be all zero: there is nothing to learn from")
     return check_range(weights)
 

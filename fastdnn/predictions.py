@@ -15,7 +15,7 @@ from .network import Network
 from .specs import check_count
 from .stepper import Stepper
 from .steps import Steps
-from .streaming import evaluate_stream, predict_stream
+from .streaming import evaluate_stream, predict_stream, refuse
 
 
 class Predictions(Steps):
@@ -35,7 +35,8 @@ class Predictions(Steps):
             As for `fit`.
         """
         if type(X) is not np.ndarray and (stream := as_stream(X)) is not None:
-            return predict_stream(lambda X: self.forward(X, layer), stream)
+            refuse(lengths=lengths)
+            return predict_stream(lambda X, lengths: self.forward(X, layer, lengths), stream)
         if layer is None:
             return self._infer(self._built(), X, True, lengths)
         whole = self._built()
@@ -75,6 +76,7 @@ class Predictions(Steps):
         """
         network = self._built()
         if type(X) is not np.ndarray and (stream := as_stream(X)) is not None:
+            refuse(lengths=lengths, out=out)
             return predict_stream(self.predict, stream)
         return self._infer(network, X, False, lengths, out)
 
@@ -153,6 +155,7 @@ class Predictions(Steps):
         """
         network = self._built()
         if y is None and (stream := as_stream(X)) is not None:
+            refuse(sample_weight=sample_weight, lengths=lengths)
             return evaluate_stream(self, stream)
         source, targets, weights = self.check(network, X, y, sample_weight, False, lengths)
         if source.n == 0:

@@ -10,7 +10,7 @@ from .mixing import Mixing, check_mixing, mixable
 from .progress import reporter
 from .scoring import check_scoring
 from .specs import check_count
-from .validation import check_validation_data, hold_out, take
+from .validation import check_validation_data, hold_out, take, validation_stream
 
 
 def prepare(
@@ -38,6 +38,7 @@ def prepare(
         raise ValueError("scoring needs validation data: give validation_data or validation_fraction")
     if validation_fraction is None and (groups is not None or validation_split != "random"):
         raise ValueError("groups and validation_split say what validation_fraction holds out; give it, too")
+    stream = validation_stream(validation_data, epochs, scorers)
     source, targets, weights = model.check(model.network, X, y, sample_weight, lengths=lengths)
     if model.loss.signed_weights and sample_weight is not None:  # in the targets; whoever takes some of the rows wants both
         weights = check_weights(sample_weight, source.n, signed=True)
@@ -59,6 +60,8 @@ def prepare(
         if model.optimizer.full_batch:
             source, y, weights = source.take(rows), take(y, rows), None if weights is None else weights[rows]
             rows = None
+    elif stream is not None:
+        validation_data = stream, None, None, None
     elif validation_data is not None:
         validation_data = check_validation_data(validation_data, np.shape(X))
         try:

@@ -146,8 +146,8 @@ class Steps(Weights):
             raise ValueError(f"X must hold samples of shape {layout.shapes[0]}, got {tuple(source.shape)}{hint}")
         return source
 
-    def check(self, network, X, y, sample_weight, finite=True, lengths=None):
-        """(Source, targets, float64 weights or None) of samples that fit each other and the network."""
+    def check(self, network, X, y, sample_weight, finite=True, lengths=None, of_some=False):
+        """(Source, targets, float64 weights or None) of samples, `of_some` of many, that fit each other and the network."""
         source = self._source(X, network.layout, finite, lengths)
         layout = network.layout or Layout(network.layers, source.shape)
         shape = layout.shapes[-1]
@@ -160,7 +160,7 @@ class Steps(Weights):
         if source.mask is not None and layout.gives_steps and not isinstance(network.loss, GivenGradient):
             rows = filled(rows, source.mask.ravel() > 0)
         targets, signed = network.loss.check_targets(rows, shape[-1], self.dtype), network.loss.signed_weights
-        weights = check_weights(sample_weight, source.n, signed=signed)
+        weights = check_weights(sample_weight, source.n, signed=signed, of_some=of_some)
         if signed and weights is not None:
             targets[: source.n * math.prod(shape)].reshape(source.n, -1)[...] *= weights[:, None]
             weights = None

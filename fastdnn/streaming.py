@@ -4,13 +4,13 @@ import numpy as np
 
 from .callbacks.base import check_callbacks
 from .data.arrow import is_arrow, matrix
-from .data.blocks import as_stream, in_block
+from .data.blocks import in_block
 from .data.buffer import ShuffleBuffer
 from .data.places import Samples
 from .evaluation import counted_rows, counts_steps, evaluate
 from .feeding import StreamFeed
 from .fitting import Fit
-from .inputs import times, weights_of_classes
+from .inputs import weights_of_classes
 from .layers.base import sample_rows
 from .layout import Layout
 from .mixing import Mixing, check_mixing, mixable
@@ -19,14 +19,22 @@ from .schedules import get_schedule
 from .scoring import check_scoring
 from .specs import check_count
 from .training import Training
-from .validation import check_validation_data
+from .validation import check_validation_data, validation_stream
 
 INSTEAD = {
     "sample_weight": "give blocks (X, y, sample_weight)",
     "lengths": "give blocks (X, y, sample_weight, lengths)",
     "validation_fraction": "give validation_data, arrays or another stream",
     "groups": "give validation_data, arrays or another stream",
+    "out": "predictions of a stream are a new array",
 }
+
+
+def refuse(**given):
+    """ValueError where one of these arguments is given, with a stream."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} cannot be given with a stream: {INSTEAD[name]}")
 
 
 class Checks:
@@ -59,13 +67,16 @@ class Checks:
         try:
             self._check_names(block.X)
             X = matrix(block.X, model.dtype) if is_arrow(block.X) else block.X
-            found = model.check(model.network, X, block.y, block.sample_weight, lengths=block.lengths)
-            source, targets, weights = found
+            source, targets, weights = model.check(
+                model.network, X, block.y, block.sample_weight, lengths=block.lengths, of_some=True
+            )
             y = np.asarray(block.y)
             if any(self._mixing):
                 y = mixable(model, source, y, targets, self._mixing[1])
-                source, targets, weights = model.check(model.network, source, y, block.sample_weight)
-            weights = times(weights, self._factors(y, weights))
+                source, targets, weights = model.check(model.network, source, y, block.sample_weight, of_some=True)
+            if self._class_weight is not None:
+                factors = self._factors(y, weights)
+                weights = factors if weights is None else weights * factors
         except (ValueError, TypeError) as error:
             raise in_block(name, error) from error
         return Samples(source, targets, weights), np.asarray(y)
@@ -79,11 +90,10 @@ class Checks:
             raise ValueError(f"X has the columns {names}, in the blocks before {self._names[0]}")
 
     def _factors(self, y, weights):
-        if self._class_weight is None:
-            return None
         if y.ndim != 1 or y.dtype.kind not in "iub":
             raise ValueError(f"class_weight needs class numbers y of shape (n,), got {y.dtype} of shape {y.shape}")
-        classes = np.arange(max(2, int(y.max(initial=0)) + 1))
+        named = [label for label in self._class_weight if isinstance(label, (int, np.integer))]
+        classes = np.arange(max(2, int(y.max(initial=0)) + 1, *(label + 1 for label in named)))
         given = {label: 1.0 for label in classes.tolist()} | self._class_weight
         return weights_of_classes({c: given[c] for c in classes.tolist()}, classes, y.astype(int), weights)[y.astype(int)]
 
@@ -99,28 +109,27 @@ def prepare_stream(
     piece = check_count("batch_size", batch_size)
     batch_size *= check_count("accumulate", accumulate)
     most = None if shuffle_buffer is None else check_count("shuffle_buffer", shuffle_buffer)
-    for name, value in others.items():
-        if value is not None:
-            raise ValueError(f"{name} cannot be given with a stream: {INSTEAD[name]}")
+    refuse(**others)
     if validation_split != "random":
         raise ValueError(f"validation_split cannot be given with a stream: {INSTEAD['validation_fraction']}")
     check_stream(model, stream, epochs, resume)
-    if scorers and (validation_data is None or as_stream(validation_data) is not None):
+    if scorers and validation_data is None:
         raise ValueError("scoring needs validation_data that are arrays (X, y)")
+    held_out = validation_stream(validation_data, epochs, scorers)
     mixing = check_mixing(mixup, cutmix)
     check = Checks(model, class_weight, mixing)
     buffer = ShuffleBuffer(stream, check, lambda samples: targets_of(model, samples), batch_size, most, shuffle)
     epoch = model.epochs
     samples = buffer.open(model.seed, epoch)
-    if validation_data is not None and as_stream(validation_data) is None:
+    if held_out is not None:
+        validation_data = held_out, None, None, None
+    elif validation_data is not None:
         validation_data = check_validation_data(validation_data, np.shape(validation_data[0]))
         layout = model.layout or Layout(model.layers, samples.source.shape)
         try:
             model.check(model.network._replace(layout=layout), *validation_data[:3], lengths=validation_data[3])
         except ValueError as error:
             raise ValueError(f"validation_data: {error}") from error
-    elif validation_data is not None:
-        validation_data = as_stream(validation_data), None, None, None
     if model.layout is None:
         model.build(samples.source.shape)
     places = buffer.places
@@ -146,9 +155,11 @@ def check_stream(model, stream, epochs, resume):
     """ValueError where a network cannot be trained on a stream in the way that is wanted."""
     if model.optimizer.full_batch:
         raise ValueError(f"{model.optimizer!r} needs all samples at once; take an optimizer of batches, 'adam' say")
-    if stream.one_pass and epochs > 1:
+    done = model.epochs - model.trained.fit_start[1] if resume and model.history is not None else 0
+    if stream.one_pass and epochs > done + 1:
         raise ValueError(
-            f"epochs must be 1 for a generator, which can be read once, got {epochs}; give the function that makes it"
+            f"epochs must be {done + 1} for a generator, which can be read once, got {epochs}; "
+            "give the function that makes it"
         )
     if stream.n_samples is None and get_schedule(model.optimizer.learning_rate).spans_fit:
         raise ValueError(
@@ -159,19 +170,24 @@ def check_stream(model, stream, epochs, resume):
 
 def evaluate_stream(model, stream):
     """Loss and metrics of the samples of a stream; what is no mean over samples is made of all predictions."""
-    network, check, sums, kept, total = model._built(), Checks(model), {}, [], 0.0
+    network, check, sums, kept, total, weightless = model._built(), Checks(model), {}, [], 0.0, False
     for name, block in stream.numbered():
         (source, targets, weights), y = check.with_targets(name, block)
         counts = source.steps if counts_steps(network, source) else np.ones(source.n)
         weight = float(np.sum(counts if weights is None else counts * weights))
+        if not weight:  # one of many blocks
+            weightless = True
+            continue
         found = evaluate(network, source, targets, y, weights, network.loss.metrics_are_means)
         for key, value in found.items():
             sums[key] = sums.get(key, 0.0) + value * weight
         if not network.loss.metrics_are_means:
-            kept.append(counted_rows(network, source, y, weights))
+            rows = counted_rows(network, source, y, weights)
+            # Copies: a reader may use its arrays again.
+            kept.append([None if part is None else np.array(part) for part in rows])
         total += weight
     if not total:
-        raise ValueError("the stream has no blocks")
+        raise ValueError("all samples of the stream have the weight 0" if weightless else "the stream has no blocks")
     found = {key: value / total for key, value in sums.items()}
     if kept:
         predictions, y, weights = zip(*kept, strict=True)
@@ -181,11 +197,11 @@ def evaluate_stream(model, stream):
 
 
 def predict_stream(predict, stream):
-    """Predictions of all blocks, one after the other; predict : those of samples, or of an Arrow table."""
+    """Predictions of all blocks, one after the other; predict : those of samples, or of an Arrow table, and their lengths."""
     found = []
     for name, block in stream.numbered():
         try:
-            found.append(predict(block.X))
+            found.append(predict(block.X, block.lengths))
         except (ValueError, TypeError) as error:
             raise in_block(name, error) from error
     if not found:

@@ -6,6 +6,8 @@ import numpy as np
 import scipy.sparse
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
+from .data.blocks import as_stream
+
 SPLITS = ("random", "stratified", "grouped", "last")
 
 
@@ -16,6 +18,19 @@ def check_validation_data(given, shape):
     if np.shape(given[0])[1:] != shape[1:]:
         raise ValueError(f"validation_data must hold samples of the shape of X, {shape[1:]}, got {np.shape(given[0])[1:]}")
     return (*given, None, None)[:4]
+
+
+def validation_stream(given, epochs, scorers):
+    """`validation_data` as a stream, None where it is a tuple of arrays; ValueError where it cannot be what is wanted."""
+    stream = as_stream(given)
+    if stream is not None and scorers:
+        raise ValueError("scoring needs validation_data that are arrays (X, y)")
+    if stream is not None and stream.one_pass and epochs > 1:
+        raise ValueError(
+            "validation_data must be read after each epoch, and a generator can be read once; give the function that makes "
+            "it, or a list of its blocks"
+        )
+    return stream
 
 
 def take(y, rows):

@@ -145,3 +145,27 @@ def test_what_is_wrong_with_a_block_names_it_and_changes_nothing(what):
 def test_arguments_of_streams_are_refused_for_arrays():
     with pytest.raises(ValueError, match="classes and shuffle_buffer are for streams"):
         DNNClassifier(**SETTINGS).fit(X, LABELS, classes=["no"])
+
+
+def test_validation_with_a_stream():
+    settings = {**SETTINGS, "early_stopping": True, "epochs": 5, "class_weight": {"no": 2.0, "yes": 1.0, "maybe": 0.5}}
+    arrow, names = blocks(MAKES["arrow"], LABELS), list(reversed(NAMES))
+    made = [DNNClassifier(**settings).fit(arrow, X_val=X_val, y_val=y_val) for X_val, y_val in ((arrow, None), (X, LABELS))]
+    for key in ("val_loss", "val_accuracy"):
+        np.testing.assert_allclose(made[0].history_[key], made[1].history_[key], rtol=1e-6)
+    assert np.array_equal(made[0].model_.params, made[1].model_.params)
+    with pytest.raises(ValueError, match=r"block 0: X has the columns .'d', 'c', 'b', 'a'., in the blocks before .'a', 'b'"):
+        made[0].fit(arrow, X_val=[(table.select(names), y) for table, y in arrow])
+    with pytest.raises(ValueError, match="scoring needs validation_data that are arrays"):
+        DNNClassifier(**settings, scoring="accuracy").fit(arrow, X_val=arrow)
+    with pytest.raises(ValueError, match="belong together"):
+        made[0].fit(arrow, X_val=X)
+
+
+def test_columns_of_arrow_tables_are_those_of_the_fit_before_and_of_frames():
+    arrow = blocks(MAKES["arrow"], LABELS)
+    turned = [(table.select(list(reversed(NAMES))), y) for table, y in arrow]
+    clf = DNNClassifier(warm_start=True, **SETTINGS).fit(arrow)
+    for data in (turned, [*blocks(MAKES["pandas"], LABELS)[:1], *turned[1:]]):
+        with pytest.raises(ValueError, match=r"X has the columns .'d', 'c', 'b', 'a'., in the blocks before .'a', 'b'"):
+            (clf if data is turned else DNNClassifier(shuffle=False, **SETTINGS)).fit(data)

@@ -66,6 +66,19 @@ def test_all_samples_are_asked_for_a_window_ahead(there, monkeypatch):
     assert sum(end - start for start, end in ahead._mapping.spans) < 3 * mapped.nbytes
 
 
+def test_a_system_that_refuses_is_asked_no_more(there):
+    class Refuses:
+        def madvise(self, *_):
+            calls.append(1)
+            raise OSError(9, "EBADF")
+
+    calls, ahead = [], ReadAhead.of(Source(there[0], "float32"))
+    ahead._mapping = Refuses()
+    ahead.begin(np.arange(5000))
+    ahead.at(0.9)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_a_fit_on_a_map_has_the_bits_of_a_fit_on_an_array(there, tmp_path, dtype):
     _, X = there

@@ -136,6 +136,7 @@ COLUMNS = {
     "boolean": pa.array(np.arange(N) % 2 == 0),
     "decimal": pa.array([1] * N, pa.decimal128(6, 2)),
     "half": pa.array(np.ones(N, np.float16)),
+    "dictionary": pa.array(np.arange(N) % 7).dictionary_encode(),
 }
 
 
@@ -164,6 +165,29 @@ def test_columns_that_are_refused_by_name(kind):
     column, message = REFUSED[kind]
     with pytest.raises(ValueError, match=message):
         model().fit(ParquetSource(table(x=column), ["a", "x"], "y"))
+
+
+def test_targets_in_lists():
+    both = np.stack([X[:, 2], WEIGHT], axis=1)
+    given = table(fixed=pa.FixedSizeListArray.from_arrays(pa.array(both.ravel()), 2), free=pa.array([[1.0]] * N))
+    a, b = (DNNRegressor(hidden_layer_sizes=(8,), epochs=1, shuffle=False, random_state=0) for _ in range(2))
+    a.fit(X[:, :2], both)
+    b.fit(ParquetSource(given, ["a", "b"], "fixed"))
+    assert np.array_equal(a.predict(X[:, :2]), b.predict(table().select(["a", "b"])))
+    with pytest.raises(ValueError, match="column 'free' must hold numbers, got list"):
+        b.fit(ParquetSource(given, ["a", "b"], "free"))
+
+
+def test_files_are_looked_for_once_an_epoch(tmp_path, monkeypatch):
+    for number in range(30):
+        pq.write_table(table().slice(number, 1), tmp_path / f"{number}.parquet")
+    source, looked = ParquetSource(str(tmp_path), ["a"], "y"), []
+    dataset = source._dataset
+    monkeypatch.setattr(source, "_dataset", lambda: looked.append(1) or dataset())
+    assert len(read(source)) == 30
+    assert len(looked) == 1
+    assert len(list(source.target_blocks())) == 30
+    assert len(looked) == 2
 
 
 @pytest.mark.parametrize(
@@ -203,7 +227,8 @@ def test_a_damaged_file_is_an_error_with_its_block_and_the_checkpoint_before_it_
             ParquetSource(str(tmp_path / "damaged.parquet"), ["a", "b", "c"], "y"),
             callbacks=[ModelCheckpoint(last, best_only=False, seconds=0)], **settings,
         )  # fmt: skip
-    assert "block 6" in caught.value.__notes__[0]
+    assert caught.value.__notes__[0].endswith("damaged.parquet, row group 6")
+    assert "block 6" in caught.value.__notes__[1]
     resumed = Model.load(last)
     assert 0 < resumed.step < whole.step
     resumed.fit(ParquetSource(path, ["a", "b", "c"], "y"), resume=True, **settings)

@@ -39,7 +39,8 @@ class ModelCheckpoint(Callback):
         part of the key, and the largest of scores; see `fastdnn.history.History.best`.
     seconds : float or None, default=None
         With ``best_only=False``, for streams: save within an epoch, too, whenever so many seconds have passed, between two
-        turns of the shuffle buffer. ``fit(stream, resume=True)`` goes on there, and ends with the same bits.
+        turns of the shuffle buffer, under the name of the epoch that is under way. ``fit(stream, resume=True)`` goes on
+        there, and ends with the same bits.
 
     Attributes
     ----------
@@ -111,8 +112,9 @@ class ModelCheckpoint(Callback):
             and time.monotonic() - self._looked >= self.seconds
             and np.isfinite(fit.model.params).all()
         ):
-            fit.model.save(self._name(fit, fit.epoch))  # under the name of the epoch, at whose end it is written over
-            self._looked = time.monotonic()
+            path = self._name(fit, fit.epoch)  # of the epoch, at whose end it is written over, or deleted for another
+            self.saved_ = [kept for kept in self.saved_ if kept[1] != path]
+            self._save(fit, fit.epoch + 0.5, path)
 
     def on_epoch_end(self, fit):
         self._seen = fit.model.step
@@ -120,19 +122,19 @@ class ModelCheckpoint(Callback):
         if self.best_only and (fit.pruning or fit.history.pruned(fit.epoch - 1)):
             self._outdate()
         if fit.epoch % self.every == 0 or ends:
-            self._save(fit, self._sign * fit.value(self._key) if self.best_only else float(fit.epoch))
+            value = self._sign * fit.value(self._key) if self.best_only else float(fit.epoch)
+            self._save(fit, value, self._name(fit, fit.epoch - 1))
 
     def on_fit_end(self, fit):
         # Not in the middle of an epoch: the last whole one is what a fit can go on from as if it had not ended.
         if not self.best_only and fit.epoch and self._step != fit.model.step == self._seen:
-            self._save(fit, float(fit.epoch))
+            self._save(fit, float(fit.epoch), self._name(fit, fit.epoch - 1))
 
-    def _save(self, fit, value):
+    def _save(self, fit, value, path):
         """Save if the value is among the best; the first of equals stays, and what has no numbers is no checkpoint."""
         full = len(self.saved_) == self.keep
         if not value == value or (full and value <= self.saved_[0][0]) or not np.isfinite(fit.model.params).all():
             return
-        path = self._name(fit, fit.epoch - 1)
         fit.model.save(path)
         self._step, self._looked = fit.model.step, time.monotonic()
         self.saved_ = sorted([(v, p) for v, p in self.saved_ if p != path] + [(value, path)])

@@ -11,14 +11,16 @@ class Ahead:
     ----------
     function : callable
         Called with the arguments of `begin`.
+    close : callable
+        Called by the thread at its end.
 
     Notes
     -----
     The thread is a daemon: a stream that never answers does not keep the process from ending.
     """
 
-    def __init__(self, function):
-        self._function, self._wanted, self._found = function, queue.SimpleQueue(), queue.SimpleQueue()
+    def __init__(self, function, close):
+        self._function, self._close, self._wanted, self._found = function, close, queue.SimpleQueue(), queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="fastdnn-ahead", daemon=True)
 
     def __enter__(self):
@@ -35,7 +37,8 @@ class Ahead:
                 self._found.put((self._function(*args), None))
             except BaseException as error:  # raised where the result is asked for
                 self._found.put((None, error))
-        self._function = None
+        self._close()
+        self._function = self._close = None
 
     def begin(self, *args):
         """Let the thread call the function; one call at a time."""

@@ -43,6 +43,8 @@ def numbers(column, name):
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
@@ -57,9 +59,13 @@ def numbers(column, name):
 
 
 def targets(table, names):
-    """Columns as targets: (n,) of one name, (n, k) of a list; strings stay strings."""
+    """Columns as targets: (n,) of one name, (n, k) of a list or of lists of a fixed size; strings stay strings."""
+    import pyarrow as pa
+
     if isinstance(names, str):
         column = table.column(names)
+        if pa.types.is_nested(column.type):
+            return matrix(table.select([names]), np.float64)
         return column.to_numpy() if hasattr(column, "chunks") else column.to_numpy(zero_copy_only=False)
     return matrix(table.select(names), np.float64)
 

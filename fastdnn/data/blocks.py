@@ -10,6 +10,8 @@ import scipy.sparse
 
 from .. import rng
 
+END = object()  # what comes after the last block: None may come of a reader that has failed
+
 
 class Block(NamedTuple):
     """Samples that come together, as a stream gives them: checked by who takes them."""
@@ -45,6 +47,13 @@ class BlockSource:
         """
         raise NotImplementedError
 
+    def __array__(self, dtype=None, copy=None):
+        """ValueError where somebody wants an array, whom streams are not for."""
+        raise ValueError(
+            "X is a stream of blocks, which `fit` and `predict` of Model, DNNClassifier, DNNRegressor, TabularClassifier and "
+            "TabularRegressor take; what was called needs an array"
+        )
+
     def parts(self) -> list[Callable[[], Iterator]]:
         """Functions that give the blocks of a pass, in its own order, part by part: another order is one of the parts."""
         return [self.blocks]
@@ -57,11 +66,13 @@ class BlockSource:
         passing, number = iter(self.blocks(seed)), first
         while True:
             try:
-                item = next(passing, None)
+                item = next(passing, END)
             except Exception as error:
-                error.add_note(f"raised by the stream, which was to give its block {number}")
+                note = f"raised by the stream, which was to give its block {number}"
+                if note not in getattr(error, "__notes__", ()):  # of a stream of a stream
+                    error.add_note(note)
                 raise
-            if item is None:
+            if item is END:
                 return
             name = f"block {number}"
             if not isinstance(item, Block):
@@ -139,7 +150,7 @@ def as_stream(X, y=None):
         stream = Blocks(X)
     elif isinstance(X, (str, bytes, dict)) or (not isinstance(X, Iterable) and not hasattr(X, "__getitem__")):
         return None
-    elif isinstance(X, (list, tuple)) and not (X and isinstance(X[0], (tuple, list, Block)) and of_arrays(X[0])):
+    elif isinstance(X, (list, tuple)) and not (X and of_arrays(X[0])):
         return None
     else:
         stream = Blocks(X)
@@ -149,8 +160,11 @@ def as_stream(X, y=None):
 
 
 def of_arrays(item):
-    """Whether a tuple may be a block: it holds arrays or the like, not numbers."""
-    return any(np.ndim(part) for part in item if not isinstance(part, (str, bytes)))
+    """Whether the first of a list may be a block: a tuple of arrays or lists, or a list of arrays, not one of lists."""
+    if not isinstance(item, (tuple, list)):
+        return False
+    others = (str, bytes) if isinstance(item, tuple) else (str, bytes, list, tuple)  # lists of lists are samples
+    return any(np.ndim(part) for part in item if not isinstance(part, others))
 
 
 def in_block(name, error):

@@ -44,7 +44,7 @@ class ShuffleBuffer:
     def __init__(self, stream, check, width, batch_size, most, shuffle):
         self._stream, self._check, self._batch_size, self._shuffle = stream, check, batch_size, shuffle
         self._most, self._width, self.places, self.read = most, width, None, 0
-        self._pass, self._first = None, None
+        self._pass, self._first, self._ended = None, None, False
 
     def open(self, seed, epoch):
         """Read the first block of an epoch, by which the places are laid out; returns its `Samples`."""
@@ -87,7 +87,7 @@ class ShuffleBuffer:
     def _fill(self, free):
         """Read samples into free places; returns how many, fewer than there are places at the end of the stream."""
         done = 0
-        while done < len(free):
+        while done < len(free) and not self._ended:
             if self._samples is None:
                 self._samples, self._at = self._next(), 0
                 if self._samples is None:
@@ -113,25 +113,16 @@ class ShuffleBuffer:
             self._samples = self._first[1]  # of the pass that `open` has begun
         else:
             self._start(seed, epoch)
-        self._first, turn, over, places = None, 0, False, np.arange(3 * self.part)
-        waiting, filling, spare = places[:0], places[: 2 * self.part], places[2 * self.part :]
-        with Ahead(self._fill) as ahead:
-            ahead.begin(filling)
-            while not over:
-                filled = ahead.result()
-                over, pool = filled < len(filling), np.concatenate([waiting, filling[:filled]])
-                if self._shuffle:
-                    pool = rng.generator(seed, rng.TURNS, (epoch << 32) + turn).permutation(pool)
-                size = len(pool) if over else self.part
-                active, waiting = pool[:size], pool[size:]
-                bound = self.places.bound(active)  # before anything else is written
-                if not over:
-                    filling, spare = spare, ascending(active, len(places))
-                    ahead.begin(filling)
-                if turn >= skip and size:
-                    yield turn, active, bound
-                turn += 1
-        if turn < skip or not self.read:
+        self._first, self._ended, turns = None, False, 0
+        with Ahead(self._fill, self._pass.close) as ahead:
+            try:
+                for turn, (active, bound) in enumerate(self._turns(ahead, seed, epoch)):
+                    turns += 1
+                    if turn >= skip and len(active):
+                        yield turn, active, bound
+            finally:
+                self._ended = True  # the thread reads no other block
+        if turns < skip or not self.read:
             raise ValueError(
                 f"the stream has ended after {self.read} samples, before the place in the epoch where the fit had come to: "
                 "a resumed fit needs the same blocks in the same order"
@@ -139,6 +130,24 @@ class ShuffleBuffer:
                 else f"the stream has no blocks in epoch {epoch + 1}: give something that can be read again, "
                 "a list or a function that returns a generator"
             )
+
+    def _turns(self, ahead, seed, epoch):
+        turn, over, places = 0, False, np.arange(3 * self.part)
+        waiting, filling, spare = places[:0], places[: 2 * self.part], places[2 * self.part :]
+        ahead.begin(filling)
+        while not over:
+            filled = ahead.result()
+            over, pool = filled < len(filling), np.concatenate([waiting, filling[:filled]])
+            if self._shuffle:
+                pool = rng.generator(seed, rng.TURNS, (epoch << 32) + turn).permutation(pool)
+            size = len(pool) if over else self.part
+            active, waiting = pool[:size], pool[size:]
+            bound = self.places.bound(active)  # before anything else is written
+            if not over:
+                filling, spare = spare, ascending(active, len(places))
+                ahead.begin(filling)
+            yield active, bound
+            turn += 1
 
 
 def ascending(places, count):

@@ -67,4 +67,8 @@ class ReadAhead:
         cuts = np.flatnonzero(np.diff(wanted) > GAP + self._row) + 1
         for first, last in zip(wanted[np.r_[0, cuts]], wanted[np.r_[cuts - 1, len(wanted) - 1]], strict=True):
             page = int(first) // mmap.PAGESIZE * mmap.PAGESIZE
-            self._mapping.madvise(mmap.MADV_WILLNEED, page, int(last) + self._row - page)
+            try:
+                self._mapping.madvise(mmap.MADV_WILLNEED, page, int(last) + self._row - page)
+            except OSError:  # of a map that has no file, on systems without swap: the samples come as they are needed
+                self._order = None
+                return

@@ -109,13 +109,12 @@ class ParquetSource(BlockSource):
             yield from parts[k]()
 
     def parts(self):
-        columns = [*self.columns, *self._targets(), *self._weights()]
-        return [partial(self._blocks_of, fragment, columns) for fragment in self._fragments()]
+        return self._parts([*self.columns, *self._targets(), *self._weights()])
 
     def target_blocks(self):
         """The targets and weights alone, a `Block` after the other without samples."""
-        for fragment in self._fragments():
-            yield from self._blocks_of(fragment, [*self._targets(), *self._weights()])
+        for part in self._parts([*self._targets(), *self._weights()]):
+            yield from part()
 
     def _targets(self):
         return [self.target] if isinstance(self.target, str) else list(self.target or ())
@@ -123,29 +122,36 @@ class ParquetSource(BlockSource):
     def _weights(self):
         return [self.sample_weight] if self.sample_weight else []
 
-    def _fragments(self):
-        """The parts of the files that are read on their own: row groups, where there are some."""
-        found = []
-        for fragment in self._dataset().get_fragments(filter=self.filter):
+    def _parts(self, columns):
+        """Functions that read these columns of the parts that are read on their own: row groups, where there are some."""
+        dataset, found = self._dataset(), []  # once: it looks for the files
+        for fragment in dataset.get_fragments(filter=self.filter):
             found += fragment.split_by_row_group() if hasattr(fragment, "split_by_row_group") else [fragment]
-        return found
+        return [partial(self._blocks_of, fragment, dataset.schema, columns) for fragment in found]
 
-    def _blocks_of(self, fragment, columns):
+    def _blocks_of(self, fragment, schema, columns):
         import pyarrow as pa
 
         batches = fragment.to_batches(
-            schema=self._dataset().schema, columns=list(dict.fromkeys(columns)), filter=self.filter,
+            schema=schema, columns=list(dict.fromkeys(columns)), filter=self.filter,
             batch_size=self.block_rows, use_threads=False, batch_readahead=1, fragment_readahead=1,
         )  # fmt: skip
-        for batch in batches:
-            if batch.num_rows:
-                table = pa.table(batch)
-                yield Block(
-                    table.select([name for name in self.columns if name in columns]),
-                    None if self.target is None else targets(table, self.target),
-                    None if self.sample_weight is None else targets(table, self.sample_weight),
-                    place=place_of(fragment),
-                )
+        try:
+            for batch in batches:
+                if batch.num_rows:
+                    yield self._block_of(pa.table(batch), columns, place_of(fragment))
+        except Exception as error:
+            if place_of(fragment):
+                error.add_note(f"in {place_of(fragment)}")
+            raise
+
+    def _block_of(self, table, columns, place):
+        return Block(
+            table.select([name for name in self.columns if name in columns]),
+            None if self.target is None else targets(table, self.target),
+            None if self.sample_weight is None else targets(table, self.sample_weight),
+            place=place,
+        )
 
     def __repr__(self):
         return f"ParquetSource(columns={self.columns!r}, target={self.target!r})"

@@ -103,7 +103,12 @@ class SparsePlaces(Places):
 
     def _made(self, first, count):
         self._parts, self._at, self._dtype = [], np.zeros(0, np.int64), first.dtype
+        self._bytes_of_samples = sum(a.nbytes for a in first.arrays) // first.n  # in the mean: one may have few numbers
         return first.take(slice(0, 1))
+
+    @property
+    def row_bytes(self):
+        return max(1, self._bytes_of_samples + self.rows_of_targets.nbytes // self.count)
 
     def _write_samples(self, places, source, lo, hi):
         self._parts.append((np.array(places), source.take(slice(lo, hi))))

@@ -224,6 +224,9 @@ class Rounds:
         """Nothing: ValueError."""
         raise ValueError("the samples lie on workers; callbacks that ask for some of them work with Model.fit alone")
 
+    def close(self):
+        """At the end of the fit: there is nothing here to let go."""
+
     def epoch(self):
         """Train for an epoch and record it; whether there was a round before somebody has ended it."""
         run, model, figures, tries = self._run, self._run.model, Figures(), 0

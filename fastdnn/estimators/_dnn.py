@@ -107,7 +107,7 @@ class BaseDNN(
             Weights of the samples.
         X_val, y_val : array-like, default=None
             Samples and targets to validate with, in place of a part held out. In a pipeline they need
-            ``Pipeline(transform_input=["X_val"])`` and metadata routing.
+            ``Pipeline(transform_input=["X_val"])`` and metadata routing. Where X is a stream, X_val may be another one.
         sample_weight_val : array-like, default=None
             Weights of those.
         groups : array-like of shape (n_samples,), default=None

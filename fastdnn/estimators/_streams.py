@@ -3,12 +3,13 @@
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
 from ..data.arrow import is_arrow, matrix
-from ..data.blocks import Block, Mapped, in_block, peeked
-from ..inputs import weights_of_classes
+from ..data.blocks import Block, Blocks, Mapped, as_stream, in_block, peeked
+from ..inputs import check_missing, weights_of_classes
 from ..layers import Dense
 from ..streaming import prepare_stream
 from ._parameters import made_optimizer
@@ -64,11 +65,11 @@ class CheckedStream(Mapped):
     def _checked(self, name, block):
         X, names = frame_of(block.X)
         try:
-            if self.names is not None and (names is None or names.tolist() != self.names.tolist()):
-                raise ValueError(f"X has the columns {names}, in the blocks before {self.names.tolist()}")
+            self._check_names(names)
             X, y = self._estimator._validate_input(X, block.y, True, reset=self._reset)
             weight = block.sample_weight
-            weight = None if weight is None else np.asarray(_check_sample_weight(weight, X), np.float64)
+            if weight is not None:
+                weight = _check_sample_weight(weight, X, dtype=np.float64, allow_all_zero_weights=True)
         except (ValueError, TypeError) as error:
             raise in_block(name, error) from error
         self._reset, self.names, self.n_targets = False, names, self._estimator._count_outputs(y)
@@ -77,18 +78,26 @@ class CheckedStream(Mapped):
             weight = factors if weight is None else weight * factors
         return Block(X, self._targets(X, y), weight, block.lengths)
 
+    def _check_names(self, names):
+        """ValueError where an Arrow table has other columns than those before, or where another kind of X follows one."""
+        of_frames = getattr(self._estimator, "feature_names_in_", None)
+        before = self.names if self.names is not None or names is None else of_frames
+        given, before = (None if found is None else found.tolist() for found in (names, before))
+        if before is not None and given != before:
+            raise ValueError(f"X has the columns {given}, in the blocks before {before}")
+
 
 def target_blocks(estimator, stream):
-    """The blocks of a stream for who looks at targets: without samples where a source can leave them out.
+    """The named blocks of a stream for who looks at targets: without samples where a source can leave them out.
 
     Labels of steps are those that count, one after the other.
     """
     if not estimator.layers and hasattr(stream, "target_blocks"):
-        yield from stream.target_blocks()
+        yield from Blocks(stream.target_blocks).numbered()
         return
-    for _, block in stream.numbered():
+    for name, block in stream.numbered():
         steps = None if is_arrow(block.X) else steps_of(estimator, block.X)
-        yield block if steps is None else block._replace(y=targets_of_steps(estimator, block.X, block.y, steps))
+        yield name, block if steps is None else block._replace(y=targets_of_steps(estimator, block.X, block.y, steps))
 
 
 def find_classes(estimator, stream, classes):
@@ -109,26 +118,49 @@ def find_classes(estimator, stream, classes):
             + (", and class_weight='balanced' needs to read it twice" if balanced else "")
             + ": give all labels, or the function that makes the generator"
         )
-    found = {}
-    for number, block in enumerate(target_blocks(estimator, stream)):
-        y = np.asarray(block.y)
-        if y.ndim > 1 and y.shape[1] > 1:
-            if balanced:
-                raise ValueError("class_weight must be None for label indicators in a stream; give weights in the blocks")
-            estimator._label_binarizer = LabelBinarizer().fit(y)
-            estimator.classes_ = estimator._label_binarizer.classes_
-            return None
-        if type_of_target(y) == "continuous":
-            raise ValueError(f"block {number}: y must hold class labels, got numbers like {y.ravel()[0]}: take a regressor")
-        labels, numbers = np.unique(y.ravel(), return_inverse=True)
-        weights = None if block.sample_weight is None else np.asarray(block.sample_weight, float)
-        for label, weight in zip(labels.tolist(), np.bincount(numbers, weights), strict=True):
-            found[label] = found.get(label, 0.0) + float(weight)
+    found, texts = {}, None
+    for name, block in target_blocks(estimator, stream):
+        try:
+            y = np.asarray(block.y)
+            if y.ndim and not len(y):  # which is said when the samples are looked at
+                continue
+            if y.ndim > 1 and y.shape[1] > 1:
+                if balanced:
+                    raise ValueError("class_weight must be None for label indicators in a stream; give weights in the blocks")
+                estimator._label_binarizer = LabelBinarizer().fit(y)
+                estimator.classes_ = estimator._label_binarizer.classes_
+                return None
+            labels, weights = labels_of(y, block.sample_weight)
+            of_texts = isinstance(labels[0], str)
+            if texts not in (None, of_texts):
+                raise ValueError(f"y has the label {labels[0]!r}, the blocks before {next(iter(found))!r}: give all one type")
+        except (ValueError, TypeError) as error:
+            raise in_block(name, error) from error
+        texts = of_texts
+        for label, weight in zip(labels, weights, strict=True):
+            found[label] = found.get(label, 0.0) + weight
     if not found:
         raise ValueError("the stream has no blocks")
     estimator._label_binarizer = LabelBinarizer().fit(np.array(list(found)))
     estimator.classes_ = estimator._label_binarizer.classes_
     return np.array([found[label] for label in estimator.classes_.tolist()])
+
+
+def labels_of(y, sample_weight):
+    """(the labels in y, the sum of the weights of each); ValueError unless they are labels of classes."""
+    if y.ndim == 0:
+        raise ValueError(f"y must hold class labels of shape (n,), got shape {y.shape}")
+    check_missing(y, "y")
+    if y.dtype.kind == "f":
+        assert_all_finite(y, input_name="y")
+    if type_of_target(y, input_name="y") in ("continuous", "unknown"):
+        raise ValueError(
+            f"y must hold class labels, got {y.dtype} like {y.ravel()[0]!r}: give integers or strings, or take a regressor"
+        )
+    labels, numbers = np.unique(y.ravel(), return_inverse=True)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, numbers, dtype=np.float64, allow_all_zero_weights=True)
+    return labels.tolist(), np.bincount(numbers, sample_weight, minlength=len(labels)).tolist()
 
 
 class FitsStreams:
@@ -157,15 +189,20 @@ class FitsStreams:
             model, blocks, batch_size=200 if self.batch_size == "auto" else int(self.batch_size), accumulate=self.accumulate,
             mixup=self.mixup, cutmix=self.cutmix, shuffle=self.shuffle, verbose=self.verbose, estimator=self,
             epochs=int(self.epochs), shuffle_buffer=shuffle_buffer, callbacks=callbacks,
-            **self._stream_validation(given, loss, dtype),
+            **self._stream_validation(given, loss, dtype, blocks.names),
         )  # fmt: skip
         self._carry_out(run, callbacks, n_targets)
         if first and blocks.names is not None:
             self.feature_names_in_ = blocks.names
         return self
 
-    def _stream_validation(self, given, loss, dtype):
-        """What `prepare_stream` wants to know of validation."""
+    def _stream_validation(self, given, loss, dtype, names):
+        """What `prepare_stream` wants to know of validation: with samples given, or with a stream in the place of X_val."""
         if given[0] is None and (self.early_stopping or self.validation_fraction is not None):
             raise ValueError("a stream has no part to hold out: give X_val and y_val, or set early_stopping=False")
+        alone = given[1] is None and given[2] is None and self.validation_fraction is None
+        if alone and (stream := as_stream(given[0])) is not None:
+            held_out = CheckedStream(self, stream, lambda X, y: self._targets(X, y, loss), False)
+            held_out.names = names
+            return {"validation_data": held_out, "scoring": self.scoring}
         return self._validation((None, None), None, None, loss, dtype, given, None, False)

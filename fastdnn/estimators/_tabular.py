@@ -215,7 +215,7 @@ class BaseTabular(Freezable, FitsTableStreams, Insight, BaseEstimator):
         """(n, k) mean of the networks' predictions, calibrated, float64."""
         check_is_fitted(self)
         if (stream := stream_of_tables(X)) is not None:
-            return predict_stream(self._predictions, stream)
+            return predict_stream(lambda X, _: self._predictions(X), stream)
         Z = self._matrix(X)
         return self._final(self.ensemble_.predict(Z, self._task))
 

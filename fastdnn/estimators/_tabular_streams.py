@@ -75,7 +75,8 @@ def weight_of(block, X):
     """The weights of a block's rows, (n,) float64, or None; ValueError if one is negative."""
     if block.sample_weight is None:
         return None
-    return _check_sample_weight(block.sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    settings = {"ensure_non_negative": True, "allow_all_zero_weights": True}  # in one of many blocks
+    return _check_sample_weight(block.sample_weight, X, dtype=np.float64, **settings)
 
 
 class TrainingRows(BlockSource):
