@@ -1,6 +1,7 @@
 """Training on the workers of a Dask cluster: ``pip install "fastdnn[dask]"``.
 
-`fit` trains a `Model`; `DaskDNNClassifier` and `DaskDNNRegressor` are the estimators for dask arrays and frames.
+`fit` trains a `Model`; `DaskDNNClassifier` and `DaskDNNRegressor` are the estimators for dask arrays and frames of numbers,
+`DaskTabularClassifier` and `DaskTabularRegressor` those for tables as they come.
 """
 
 import importlib.util
@@ -11,5 +12,8 @@ if any(importlib.util.find_spec(name) is None for name in ("dask", "distributed"
 from .dnn import DaskDNNClassifier, DaskDNNRegressor
 from .driver import fit
 from .exchange import Exchange, WorkerLost
+from .tabular import DaskTabularClassifier, DaskTabularRegressor
 
-__all__ = ["DaskDNNClassifier", "DaskDNNRegressor", "Exchange", "WorkerLost", "fit"]
+__all__ = [
+    "DaskDNNClassifier", "DaskDNNRegressor", "DaskTabularClassifier", "DaskTabularRegressor", "Exchange", "WorkerLost", "fit",
+]  # fmt: skip

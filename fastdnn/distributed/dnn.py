@@ -1,12 +1,10 @@
 """DaskDNNClassifier and DaskDNNRegressor: the DNN* estimators for dask arrays and frames."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..callbacks import Callback
 from ..estimators import DNNClassifier, DNNRegressor
@@ -17,18 +15,8 @@ from ..losses import Loss
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from .fitting_dnn import DaskDNN
+from .local import CONSTRAINTS, OF_WORKERS
 
-CONSTRAINTS = {
-    "sync_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "lanes": [Interval(Integral, 1, None, closed="left"), None],
-}
-OF_WORKERS = """sync_every : int or 'auto', default='auto'
-        Steps between two looks of the workers at each other: 1 adds gradients each step, more average parameters. See
-        `fastdnn.distributed.fit`.
-
-    lanes : int or None, default=None
-        Into how many parts the samples are divided, whose results do not depend on which worker has which; None is one for
-        each worker, of the partitions that lie there."""
 NOTES = """`predict` and the like give dask collections for dask collections, computed when they are wanted, and arrays for
     arrays. `to_local` gives the estimator for arrays. What is fixed by the seed, and what happens when a worker is lost, see
     `fastdnn.distributed.fit`.

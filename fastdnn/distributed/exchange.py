@@ -23,17 +23,11 @@ RANK = struct.Struct("<I")
 NONCE = 32
 SPIN = 1e-4  # seconds of looking again and again before a thread goes to sleep: to be woken takes as long
 SMALL = 256 * 1024  # bytes that it is worth to receive more of, if messages go one way, not two
-SPIN = 3e-4  # seconds of looking again and again before the system is to wake us up, which takes some 0.1 ms
 GREETING = 5.0  # seconds that somebody who calls has to say who he is
 SLICE = 0.2  # seconds between two looks at whether to wait on
 # PollSelector takes sockets of any number, which select on its own does not; Windows has no poll.
 GATHERS = hasattr(socket.socket, "sendmsg")  # a header and an array in one call
 Selector = selectors.PollSelector if hasattr(select, "poll") else selectors.SelectSelector
-
-
-def give_way():
-    """Let other processes run that wait for this core."""
-    getattr(os, "sched_yield", lambda: time.sleep(0))()
 
 
 class WorkerLost(ConnectionError):

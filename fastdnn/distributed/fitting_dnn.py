@@ -1,6 +1,5 @@
 """How DNN* estimators are fitted to the partitions of dask collections."""
 
-import inspect
 import warnings
 from typing import NamedTuple
 
@@ -8,7 +7,6 @@ import numpy as np
 from dask.base import is_dask_collection
 from sklearn.base import is_classifier
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted
 
 from ..data.blocks import Block
 from ..estimators._bridge import Bridge
@@ -19,11 +17,10 @@ from ..estimators._streams import find_classes
 from ..inputs import weights_of_classes
 from ..layers import Dense
 from .driver import make_fleet, train
+from .local import HasLocal
 from .partitions import Reader, get_client, zipped
-from .predicting import mapped, scored
 from .worker import named
 
-OWN = "sync_every", "lanes"  # parameters beside those of the local estimator
 UNCHANGED = {"accumulate": 1, "mixup": 0.0, "cutmix": 0.0}
 
 
@@ -89,17 +86,11 @@ class ReadsForEstimator:
         return X, self.estimator._targets(X, y, self.loss), weights
 
 
-class DaskDNN:
-    """Base of the DNN* estimators for dask collections; `local` is the class for arrays."""
-
-    local = None
+class DaskDNN(HasLocal):
+    """Base of the DNN* estimators for dask collections."""
 
     def _fit_collections(self, X, y, sample_weight, client, validation):
-        if not is_dask_collection(X):
-            raise ValueError(
-                f"X must be a dask array or frame, got {type(X).__name__}; {self.local.__name__} takes arrays, and "
-                "dask.array.from_array(X, chunks=(rows, -1)) makes a dask array of one"
-            )
+        self._check_collection(X)
         for name, value in UNCHANGED.items():
             if getattr(self, name) != value:
                 raise ValueError(f"{name} must be {value} where samples lie on workers, got {getattr(self, name)!r}")
@@ -172,36 +163,18 @@ class DaskDNN:
             raise ValueError("class_weight must be None for label indicators; use sample_weight")
         return weights_of_classes(self.class_weight, self.classes_, np.arange(len(self.classes_)), counts)
 
-    def _settings(self):
-        """Parameters of the local estimator."""
-        return {name: getattr(self, name) for name in inspect.signature(self.local.__init__).parameters if name != "self"}
-
     def _shell(self):
         """The local estimator with all that is known but the network."""
-        made = self.local(**self._settings() | {"callbacks": None})
+        made = self._unfitted(callbacks=None)
         for name in ("classes_", "_label_binarizer", "n_features_in_", "out_activation_"):
             if name in self.__dict__:
                 setattr(made, name, getattr(self, name))
         return made
 
     def _to_local(self):
-        check_is_fitted(self)
-        own, parameters = vars(self), {*inspect.signature(type(self).__init__).parameters}
-        made = self.local(**self._settings())
-        vars(made).update({name: value for name, value in own.items() if name not in parameters})
+        made = super()._to_local()
         made.model_ = self.model_.copy()
         return made
-
-    def _mapped(self, method, X):
-        """What a method gives for dask collections lazily, and for arrays at once."""
-        if not is_dask_collection(X):
-            return getattr(super(), method)(X)
-        return mapped(self._to_local(), method, X)
-
-    def _scored(self, X, y, sample_weight):
-        if not is_dask_collection(X):
-            return super().score(X, y, sample_weight)
-        return scored(self._to_local(), X, y, sample_weight)
 
 
 def here(data):

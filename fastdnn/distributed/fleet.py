@@ -77,15 +77,22 @@ class Fleet:
 
     # ------------------------------------------------------------ partitions
 
-    def ask(self, name, function, *args):
-        """function(partition, number, *args) of all partitions, where they lie; the error of one that fails."""
+    def tasks(self, name, function, *args):
+        """Futures, done, of function(partition, number, *args) of all partitions; the error of one that fails."""
         settled(self.client, self.parts, self.timeout)
         tasks = [
             self.client.submit(function, part, number, *args, pure=False, key=f"fastdnn_{name}-{uuid.uuid4().hex}")
             for number, part in enumerate(self.parts)
         ]
         finished(self.client, tasks, self.timeout)
-        return self.client.gather(tasks)
+        for task in tasks:
+            if task.status == "error":
+                raise task.exception()
+        return tasks
+
+    def ask(self, name, function, *args):
+        """What these tasks have given."""
+        return self.client.gather(self.tasks(name, function, *args))
 
     def look(self, model):
         """Look at all partitions; ValueError if one has something that cannot be learned from, or is not like the others."""

@@ -120,12 +120,15 @@ class Reader:
                 raise ValueError("sample_weight must be finite and not negative")
         return X, y, weights
 
+    def check_columns(self, X):
+        """ValueError unless a partition has the columns of all."""
+        found = None if self.columns is None else list(getattr(X, "columns", []))
+        if found != self.columns:
+            raise ValueError(f"X must have the columns {self.columns}, got {found}")
+
     def samples(self, X):
         """The samples of a partition as an array, or a sparse matrix."""
-        if self.columns is not None:
-            found = list(getattr(X, "columns", []))
-            if found != self.columns:
-                raise ValueError(f"X must have the columns {self.columns}, got {found}")
+        self.check_columns(X)
         if scipy.sparse.issparse(X):
             return X.tocsr()
         array = np.asarray(X)
@@ -134,6 +137,15 @@ class Reader:
             where = f" (columns {', '.join(odd[:5])})" if odd else ""
             raise ValueError(f"X must hold numbers, got {array.dtype}{where}")
         return array
+
+
+class Tables(Reader):
+    """Tables as they are, with the same columns in all partitions: (X, y, weights or None)."""
+
+    def samples(self, X):
+        """The table of a partition."""
+        self.check_columns(X)
+        return X
 
 
 def target_array(y):

@@ -1,11 +1,13 @@
 """Predictions of dask arrays and frames, partition by partition and when they are wanted; and scores of them."""
 
+import uuid
+
 import dask
 import numpy as np
 import pandas as pd
 from dask import array as da
 
-from .partitions import Reader, is_array, zipped
+from .partitions import is_array, zipped
 
 
 def mapped(estimator, method, X):
@@ -13,8 +15,8 @@ def mapped(estimator, method, X):
 
     estimator : a local one, which goes to the workers once
     """
-    sent = dask.delayed(estimator, name=f"fastdnn_{type(estimator).__name__}-{dask.base.tokenize(X, method)}", pure=False)
-    one = _call(_like(X, estimator), estimator, method)
+    sent = dask.delayed(estimator, name=f"fastdnn_{type(estimator).__name__}-{uuid.uuid4().hex}", pure=False)
+    one = _call(_like(X), estimator, method)
     if not is_array(X):
         meta = _framed(one[:0], X._meta.iloc[:0], estimator, method)
         return X.map_partitions(_call_frame, sent, method, meta=meta, token=f"fastdnn_{method}")
@@ -27,11 +29,9 @@ def mapped(estimator, method, X):
     )  # fmt: skip
 
 
-def _like(X, estimator):
-    """One sample of zeros in the shape and the columns of X."""
-    if is_array(X):
-        return np.zeros((1, *X.shape[1:]), X.dtype)
-    return pd.DataFrame({name: np.zeros(1, kind) for name, kind in X._meta.dtypes.items()})
+def _like(X):
+    """A sample or two, made up, in the shape and the columns of X."""
+    return _one_like(X) if is_array(X) else _made_up(X._meta)
 
 
 def _call(X, estimator, method):
@@ -46,8 +46,14 @@ def _one_like(X):
 def _call_frame(X, estimator, method):
     if len(X):
         return _framed(getattr(estimator, method)(X), X, estimator, method)
-    filled = pd.DataFrame({name: np.zeros(1, kind) for name, kind in X.dtypes.items()})
-    return _framed(getattr(estimator, method)(filled)[:0], X, estimator, method)
+    return _framed(getattr(estimator, method)(_made_up(X))[:0], X, estimator, method)
+
+
+def _made_up(X):
+    """Two rows in the place of none, with the columns and types of a frame."""
+    from dask.dataframe.dispatch import meta_nonempty
+
+    return meta_nonempty(X)
 
 
 def _framed(found, X, estimator, method):
@@ -65,10 +71,13 @@ def _framed(found, X, estimator, method):
 # ---------------------------------------------------------------- scores
 
 
-def scored(estimator, X, y, sample_weight):
-    """The score of a fitted estimator for dask collections, from sums over their partitions."""
+def scored(estimator, X, y, sample_weight, read):
+    """The score of a fitted estimator for dask collections, from sums over their partitions.
+
+    read : gives (anything, y, weights or None) of a partition, see `Reader`
+    """
     sent, judge = dask.delayed(estimator, pure=False), dask.delayed(_judged, pure=False)
-    found = dask.compute(*[judge(part, sent, Reader(X)) for part in zipped(X, y, sample_weight)])
+    found = dask.compute(*[judge(part, sent, read) for part in zipped(X, y, sample_weight)])
     found = [part for part in found if part[0]]
     if len(found[0]) == 2:  # a classifier's
         weights, right = np.transpose(found)

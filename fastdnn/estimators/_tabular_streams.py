@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
@@ -10,6 +11,8 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from ..data.blocks import Block, Blocks, BlockSource, as_stream, in_block, order_of
+from ..fitting import fit
+from ..streaming import prepare_stream
 from ..tabular.features import Features
 from ..tabular.recipe import recipes_of_stream
 from ..tabular.statistics import TableStatistics, row_keys
@@ -53,20 +56,17 @@ class Learned(NamedTuple):
             raise ValueError(f"y has the label {new[0]!r}, which was not there when the stream was read first")
         return np.array([numbers[label] for label in labels.tolist()])[y]
 
-    def block(self, recipe, name, block, row):
+    def block(self, recipe, block, row):
         """(`Block` of the rows that are trained on or None, rows of the block), whose first row has that number."""
-        try:
-            numbers, codes = self.reader.transform(block.X)
-            y, labels = self.estimator._targets_of_block(block.y)
-            weight = weight_of(block, numbers)
-            check_consistent_length(numbers, y)
-            chosen = row_keys(self.seed, row, len(y)) > self.bar
-            chosen &= True if weight is None else weight > 0
-            if not chosen.any():
-                return None, len(y)
-            y, weight = self.class_numbers(y, labels)[chosen], None if weight is None else weight[chosen]
-        except (ValueError, TypeError) as error:
-            raise in_block(name, error) from error
+        numbers, codes = self.reader.transform(block.X)
+        y, labels = self.estimator._targets_of_block(block.y)
+        weight = weight_of(block, numbers)
+        check_consistent_length(numbers, y)
+        chosen = row_keys(self.seed, row, len(y)) > self.bar
+        chosen &= True if weight is None else weight > 0
+        if not chosen.any():
+            return None, len(y)
+        y, weight = self.class_numbers(y, labels)[chosen], None if weight is None else weight[chosen]
         Z = self.estimator._features.transform(numbers[chosen], codes[chosen])
         return Block(Z, self.estimator._task.targets(y, recipe), self.weigh(y, weight), place=block.place), len(chosen)
 
@@ -105,7 +105,10 @@ class TrainingRows(BlockSource):
         for k in order_of(len(parts), seed):
             row = self._firsts[k]
             for name, block in Blocks(parts[k]).numbered(first=number):
-                found, n = self._learned.block(self._recipe, name, block, row)
+                try:
+                    found, n = self._learned.block(self._recipe, block, row)
+                except (ValueError, TypeError) as error:
+                    raise in_block(name, error) from error
                 row, number = row + n, number + 1
                 if found is not None:
                     yield found
@@ -116,6 +119,12 @@ class TrainingRows(BlockSource):
                     "same ones each time"
                 )
 
+    def train(self, model, **settings):
+        """Fit a model to the rows; returns the `Fit`."""
+        run = prepare_stream(model, self, **settings)
+        fit(run, quiet=True)
+        return run
+
 
 class FitsTableStreams:
     """How a Tabular estimator is fitted to a stream; the estimators give what depends on their task."""
@@ -125,7 +134,10 @@ class FitsTableStreams:
         statistics = self._statistics(seed)
         for part in stream.parts():
             for name, block in Blocks(part).numbered(first=number):
-                self._learn_block(statistics, name, block)
+                try:
+                    self._learn_block(statistics, block)
+                except (ValueError, TypeError) as error:
+                    raise in_block(name, error) from error
                 number += 1
                 if stream.one_pass and not statistics.is_whole:
                     raise ValueError(
@@ -133,22 +145,22 @@ class FitsTableStreams:
                         "the function that makes it, or a list of its blocks"
                     )
             firsts.append(statistics.rows)
-        return self._fitted_statistics(stream, firsts, statistics, seed, began)
+        return self._fitted_statistics(statistics, partial(TrainingRows, stream, firsts), seed, began)
 
     def _statistics(self, seed, first_row=0):
         """What learns from blocks, whose first row has that number."""
         return TableStatistics(seed, self.categorical_features, type(self).__name__, first_row)
 
-    def _learn_block(self, statistics, name, block):
-        """Let statistics learn from a block; errors name it."""
-        try:
-            y, labels = self._targets_of_block(block.y)
-            statistics.update(block.X, y.reshape(len(y), -1), labels, weight_of(block, y))
-        except (ValueError, TypeError) as error:
-            raise in_block(name, error) from error
+    def _learn_block(self, statistics, block):
+        """Let statistics learn from a block."""
+        y, labels = self._targets_of_block(block.y)
+        statistics.update(block.X, y.reshape(len(y), -1), labels, weight_of(block, y))
 
-    def _fitted_statistics(self, stream, firsts, statistics, seed, began):
-        """Fit the networks to a stream that statistics have been told of; firsts : see `TrainingRows`."""
+    def _fitted_statistics(self, statistics, rows_of, seed, began):
+        """Fit the networks to rows that statistics have been told of.
+
+        rows_of : gives, of a `Learned` and a recipe, those that are not held out, see `StreamedEnsemble.fit`
+        """
         statistics.finish()
         reader = statistics.states.reader()
         self._take_names(reader)
@@ -170,9 +182,9 @@ class FitsTableStreams:
             raise ValueError("X has no column with a value that is there: all are missing")
         factors, total = self._class_factors(statistics.targets)
         learned = Learned(self, reader, seed, statistics.bar, total / statistics.n, factors, statistics.n - statistics.n_held)
-        return self._fitted_networks(stream, firsts, statistics, learned, numbers, codes, y, learned.weigh(y, weight), began)
+        return self._fitted_networks(statistics, learned, rows_of, numbers, codes, y, learned.weigh(y, weight), began)
 
-    def _fitted_networks(self, stream, firsts, statistics, learned, numbers, codes, y, weight, began):
+    def _fitted_networks(self, statistics, learned, rows_of, numbers, codes, y, weight, began):
         """The same, with the rows of the sample; those that are held out come first."""
         reader, states, held = learned.reader, statistics.states, slice(statistics.n_held)
         of_held = None if weight is None else weight[held]
@@ -194,6 +206,6 @@ class FitsTableStreams:
         self.ensemble_ = StreamedEnsemble(
             recipes, self._features, self._task, of_held, learned.seed, self._callbacks(), seconds, self._say
         )
-        self.ensemble_.fit(Z, Z[held], lambda recipe: TrainingRows(stream, firsts, learned, recipe), counts)
+        self.ensemble_.fit(Z, Z[held], partial(rows_of, learned), counts)
         self._finish_stream(numbers[held], codes[held], of_held)
         return self

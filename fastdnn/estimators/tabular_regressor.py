@@ -128,7 +128,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return self._checked_targets(y), None
 
     def _take_classes(self, moments):
-        """There are none."""
+        """There are none; whether there is one target to a row."""
+        self._flat = len(moments.low) == 1
 
     def _class_factors(self, moments):
         return None, moments.weight
@@ -223,9 +224,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             R2, at most 1.
         """
         p = self.predict(X)
-        if self.quantiles is not None and p.ndim == 2:
-            p = p[:, nearest_median(self.quantiles)]
-        return r2_score(y, p, sample_weight=sample_weight)
+        return r2_score(y, p if p.ndim == 1 else self._central(p), sample_weight=sample_weight)
+
+    def _central(self, p):
+        """The predictions that are scored: of several quantiles the one nearest the median."""
+        return p if self.quantiles is None else p[:, nearest_median(self.quantiles)]
 
     def _score_numbers(self, Z, target):
         most = self._task.n_outputs

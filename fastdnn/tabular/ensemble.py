@@ -256,6 +256,7 @@ class Ensemble:
             model, Z[rows], task.targets(task.y[rows], recipe), epochs=epochs or recipe.epochs, batch_size=batch,
             sample_weight=weight, callbacks=self._watchers(counts, judge, deadline),
         )  # fmt: skip
+        fit(run, quiet=True)
         return self._trained(run, number, i, judge, deadline)
 
     def _network(self, number, i, n, batch):
@@ -271,13 +272,12 @@ class Ensemble:
 
     def _trained(self, run, number, i, judge, deadline):
         """What `_member` returns, after the fit `run`."""
-        history = fit(run, quiet=True)
         if not run.epoch:
             return None
         run.model.optimizer = "sgd"  # which forgets the moments, twice the parameters' memory
         if judge is not None:
             self._log(f"recipe {number + 1}, network {i + 1}: error {judge.error_:.6g} in epoch {judge.best_epoch_}")
-        return run.model, judge, deadline.over_, history
+        return run.model, judge, deadline.over_, run.history
 
     # ------------------------------------------------------------ what they say together
 

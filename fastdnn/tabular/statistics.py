@@ -1,5 +1,7 @@
 """What one pass over the blocks of a table tells: its columns, exact figures of its targets, and a sample of its rows."""
 
+import math
+
 import numpy as np
 
 from ..preprocessing.table_states import TableStates
@@ -50,6 +52,11 @@ class RowSample:
         """(keys in rising order, their rows)"""
         self._shrink()
         return self._parts[0]
+
+    def trim(self, n):
+        """Let go of all rows but n; more may come."""
+        keys, rows = self.rows()
+        self._parts, self._n = [(keys[:n].copy(), rows[:n].copy())], min(n, len(keys))
 
 
 class Moments:
@@ -250,6 +257,14 @@ class TableStatistics:
             rows[:, -3] = renumbered[rows[:, -3].astype(int)]
         self._sample.add(keys, rows)
         self.rows += other.rows
+
+    def trim(self, n):
+        """Let go of the rows that will not be in the sample of n rows that count, of which these are some.
+
+        That sample has m of these on average; rows are kept for m + 50 + 8 sqrt(m), which are too few in one case of 10**15.
+        """
+        m = self.most * min(1.0, self.n / max(1, n))
+        self._sample.trim(math.ceil(m + 50 + 8 * math.sqrt(m)))
 
     def finish(self):
         """Let the last rows count; ValueError if there are none."""
