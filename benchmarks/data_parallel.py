@@ -17,9 +17,10 @@ import time
 import numpy as np
 
 from fastdnn import Model, config_context, layers
+from fastdnn.distributed.connecting import connect, listen
 from fastdnn.distributed.cost import Machine, Step, compute_seconds, exchange_bytes, exchange_seconds
 from fastdnn.distributed.crew import Crew, Lane, Order, model_of_lane
-from fastdnn.distributed.exchange import Exchange, connect, goes_to_all, listen
+from fastdnn.distributed.exchange import Exchange, goes_to_all
 
 NETWORKS = {"54-256-128-7": (54, (256, 128), 7), "784-512-256-10": (784, (512, 256), 10)}
 ROWS = 128  # of each process in a batch

@@ -268,6 +268,7 @@ ORDER = [
     "estimators",
     "inspection",
     "searching",
+    "distributed.connecting",
     "distributed.exchange",
     "distributed.cost",
     "distributed.placement",

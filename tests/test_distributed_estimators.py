@@ -1,12 +1,15 @@
 """DaskDNNClassifier and DaskDNNRegressor; estimators in tasks of Dask take one core each."""
 
+import cloudpickle
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 pytest.importorskip("distributed")
 
+import dask
 import dask.array as da
 import dask.dataframe as dd
 from dask_clusters import CHUNKS, WEIGHTS, X, Y, cluster, samples
@@ -58,6 +61,51 @@ def test_a_classifier_of_arrays(client):
     assert clf.score(x, y) == pytest.approx(accuracy_score(LABELS, local.predict(X)), abs=1e-15)
     assert clf.score(x, y, of(WEIGHTS)) == pytest.approx(local.score(X, LABELS, WEIGHTS), abs=1e-12)
     assert clf.score(X, LABELS) == local.score(X, LABELS)
+
+
+def test_what_predicts_has_no_memory_of_the_optimizer(client):
+    x, y = samples()
+    clf = DaskDNNClassifier(epochs=1, hidden_layer_sizes=(300, 300), random_state=0).fit(x, y)
+    graph = dict(clf.predict(x).__dask_graph__())
+    assert 1.0 < len(cloudpickle.dumps(graph)) / clf.model_.params.nbytes < 1.5
+    assert clf.model_.moments.any()
+    assert clf.to_local().model_.moments.any()
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_predictions_of_two_estimators_are_their_own(client, as_frame):
+    """What is computed together, or was computed before, is not taken for the other's."""
+    x, y, here = (
+        (frame()[NAMES], frame().label, pd.DataFrame(X, columns=NAMES)) if as_frame else (samples()[0], of(LABELS), X)
+    )
+    first, second = (DaskDNNClassifier(epochs=e, random_state=e, lanes=2).fit(x, y) for e in (1, 5))
+    found = dask.compute(first.predict_proba(x), second.predict_proba(x))
+    for clf, lazily in zip((first, second), found, strict=True):
+        assert (np.asarray(lazily) == np.asarray(clf.predict_proba(here))).all()
+    kept = first.predict_proba(x).persist()
+    first.set_params(epochs=4).fit(x, y)
+    assert (np.asarray(first.predict_proba(x).compute()) == np.asarray(first.predict_proba(here))).all()
+    del kept
+
+
+def test_sparse_samples(client):
+    x, y = samples()
+    found = []
+    for given in (x, x.map_blocks(scipy.sparse.csr_matrix)):
+        clf = DaskDNNClassifier(epochs=2, random_state=0, batch_size=64, lanes=2).fit(given, y)
+        found.append(clf.predict_proba(X))
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_frames_of_types_with_missing_values(client):
+    made = frame()[NAMES].astype(dict.fromkeys(NAMES, "Float32"))
+    y, settings = frame().label, {"epochs": 2, "random_state": 0, "lanes": 1}
+    clf, plain = DaskDNNClassifier(**settings).fit(made, y), DaskDNNClassifier(**settings).fit(frame()[NAMES], y)
+    found = dask.compute(clf.predict_proba(made), plain.predict_proba(frame()[NAMES]))
+    assert (found[0].to_numpy() == found[1].to_numpy()).all()
+    missing = made.assign(c0=made.c0.mask(made.c0 > 2))
+    with pytest.raises(ValueError, match=r"partition . on worker .*NaN"):
+        DaskDNNClassifier(epochs=1).fit(missing, y)
 
 
 def test_one_lane_is_the_local_classifier(client):
@@ -121,6 +169,8 @@ def test_classes_are_found_in_all_partitions(client):
         ({}, {"y": of(NUMBERS)}, "partition . on worker .*y must hold class labels"),
         ({"early_stopping": True}, {}, "give X_val and y_val"),
         ({"mixup": 0.2}, {}, "mixup must be 0.0"),
+        ({}, {"y": of(np.where(Y, Y, np.nan))}, "partition . on worker .*y must hold class labels, got NaN"),
+        ({}, {"X": samples()[0][:, 0]}, "X must have a row for each sample, got one dimension"),
         ({"lanes": 9}, {}, "lanes must be at most the number of partitions, 6"),
         ({}, {"X_val": X}, "X_val and y_val belong together"),
     ],
@@ -130,6 +180,16 @@ def test_bad_input(client, settings, given, text):
     with pytest.raises(ValueError, match=text):
         clf.fit(**{"X": samples()[0], "y": of(LABELS)} | given)
     assert not hasattr(clf, "model_")
+
+
+def test_what_takes_arrays_says_so(client):
+    x, y = samples()[0], of(LABELS)
+    clf = DaskDNNClassifier(epochs=1).fit(x, y)
+    with pytest.raises(ValueError, match="partial_fit takes arrays"):
+        clf.partial_fit(x, y)
+    assert clf.partial_fit(X, LABELS).model_.epochs == 2
+    with pytest.raises(ValueError, match="sample_weight must not be all zero"):
+        clf.score(x, y, of(WEIGHTS) * 0)
 
 
 def test_the_client_is_missing():

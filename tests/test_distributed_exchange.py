@@ -1,5 +1,6 @@
 """Sums over sockets: the same bits on all ranks however they are made, and nobody waits for ever."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -7,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from fastdnn.distributed import exchange
-from fastdnn.distributed.exchange import Exchange, WorkerLost, connect, listen
+from fastdnn.distributed import connecting, exchange
+from fastdnn.distributed.connecting import WorkerLost, connect, listen
+from fastdnn.distributed.exchange import Exchange
 
 KEY = b"k" * 32
 
@@ -175,11 +177,14 @@ def test_another_key_gets_no_connection():
 
 
 def test_strangers_who_call_do_not_disturb(monkeypatch):
-    monkeypatch.setattr(exchange, "GREETING", 0.1)
+    monkeypatch.setattr(connecting, "CALLERS", 20)  # fewer than call
     listeners = [listen("127.0.0.1") for _ in range(2)]
     addresses = [listener.getsockname() for listener in listeners]
-    silent, noisy = (socket.create_connection(addresses[0]) for _ in range(2))
+    *silent, slow, noisy = (socket.create_connection(addresses[0]) for _ in range(32))
+    slow.sendall(b"x")
     noisy.sendall(b"GET / HTTP/1.1\r\n\r\n" + bytes(100))
+
+    began = time.monotonic()
 
     def second():
         with Exchange(1, connect(1, addresses, listeners[1], KEY, 10)) as ours:
@@ -190,8 +195,48 @@ def test_strangers_who_call_do_not_disturb(monkeypatch):
     with Exchange(0, connect(0, addresses, listeners[0], KEY, 10)) as ours:
         np.testing.assert_array_equal(ours.all_reduce(np.ones(2)), [2, 2])
     other.join()
-    for s in (silent, noisy, *listeners):
+    assert time.monotonic() - began < 3  # nobody has waited for who says nothing
+    for s in (slow, noisy, *silent):
+        s.settimeout(5)
+        with contextlib.suppress(ConnectionError):  # closed, or reset where something was not read
+            assert len(s.recv(1000)) in (0, connecting.NONCE)
+            assert s.recv(1000) == b""
         s.close()
+    for s in listeners:
+        s.close()
+
+
+def test_who_speaks_slowly_has_his_time_and_no_more(monkeypatch):
+    monkeypatch.setattr(connecting, "GREETING", 0.3)
+    with listen("127.0.0.1") as listener, connecting._Callers(0, listener, KEY) as callers:
+        with socket.create_connection(listener.getsockname()) as slow:
+            began = time.monotonic()
+            assert callers.wait(1.0, {1}) == []
+            while callers._heard and time.monotonic() - began < 3:
+                slow.sendall(b"x")
+                time.sleep(0.02)
+                assert callers.wait(0.0, {1}) == []
+        assert 0.3 < time.monotonic() - began < 1
+
+
+def test_what_was_said_before_opens_nothing():
+    """Who has heard a worker call cannot call in its place."""
+    with listen("127.0.0.1") as listener, connecting._Callers(0, listener, KEY) as callers:
+
+        def call(said=None):
+            peer = socket.create_connection(listener.getsockname())
+            callers.wait(1.0, {1})
+            nonces = peer.recv(connecting.NONCE) + bytes(connecting.NONCE)
+            said = said or connecting.RANK.pack(1) + nonces[32:] + connecting._proof(KEY, b"call", 1, 0, nonces)
+            peer.sendall(said)
+            return peer, said, callers.wait(1.0, {1})
+
+        peer, said, found = call()
+        assert [rank for rank, _ in found] == [1]
+        again, _, nobody = call(said)
+        assert nobody == []
+        for s in (peer, again, found[0][1]):
+            s.close()
 
 
 def test_who_does_not_come_is_not_waited_for():

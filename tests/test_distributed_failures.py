@@ -157,3 +157,100 @@ def test_two_fits_at_once_do_not_wait_for_each_other():
         alone = network()
         fit(alone, *samples(), client=client, epochs=5, lanes=2)
         assert bits(alone) == bits(models[0])
+
+
+@pytest.mark.parametrize("time_of_model", [1, 2])
+def test_the_model_is_sent_again_where_it_was_lost(client, monkeypatch, time_of_model):
+    """The worker that has the copy is killed before others have it: while partitions are looked at, and at the beginning."""
+    undisturbed, killed, sent, times = network(), network(), fleet.Fleet._sent, []
+    fit(undisturbed, *samples(), client=client, lanes=2, epochs=1)
+
+    def lost(self, model):
+        future = sent(self, model)
+        times.append(0)
+        if len(times) == time_of_model:
+            (address,) = client.who_has([future])[future.key]
+            os.kill(client.run(os.getpid, workers=[address])[address], signal.SIGKILL)
+            time.sleep(0.5)
+        return future
+
+    settle(client)
+    monkeypatch.setattr(fleet.Fleet, "_sent", lost)
+    fit(killed, *samples(), client=client, lanes=2, epochs=1)
+    assert len(times) > 2
+    assert bits(killed) == bits(undisturbed)
+    settle(client)
+
+
+def test_workers_that_are_busy_with_others_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(fleet, "GOODBYE", 0.2)
+
+    class Others(Callback):
+        def on_epoch_end(self, fit):
+            self.futures_ = [client.submit(time.sleep, 5, pure=False, workers=[w]) for w in client.nthreads()]
+            time.sleep(0.2)
+
+    with cluster(2) as client:
+        began = time.monotonic()
+        fit(network(), *samples(), client=client, callbacks=[Others()])
+        assert time.monotonic() - began < 4
+        until = time.monotonic() + 10
+        while worker._SESSIONS and time.monotonic() < until:  # they forget it when they have time
+            time.sleep(0.05)
+        assert not worker._SESSIONS
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_an_interrupted_fit_leaves_no_work_behind(lanes, monkeypatch):
+    """Ctrl-C in the middle of a round, whose worker would go on for long."""
+    run, whole, working = fleet.Fleet._run, worker.Crew.work, []
+
+    def watched(self, order):
+        working.append(order)
+        try:
+            return whole(self, order)
+        finally:
+            working.remove(order)
+
+    def interrupted(self, name, calls):
+        if "epoch" in name:
+            monkeypatch.setattr(fleet, "finished", stop)
+        return run(self, name, calls)
+
+    def stop(*_):
+        while len(working) < lanes:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker.Crew, "work", watched)
+    monkeypatch.setattr(fleet.Fleet, "_run", interrupted)
+    with cluster(2) as client:
+        chunks = 1_202_000, 1_200_000
+        given = [
+            a.map_blocks(lambda block: np.concatenate([block] * 2000), dtype=a.dtype, chunks=(chunks, *a.chunks[1:]))
+            for a in samples((601, 600))
+        ]
+        with pytest.raises(KeyboardInterrupt):
+            fit(network(), *given, client=client, lanes=lanes, batch_size=lanes, sync_every=100, checkpoint_every=10**6)
+        until = time.monotonic() + 1
+        while working and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not working
+        assert not worker._SESSIONS
+
+
+def test_threads_are_those_of_the_worker_s_machine(monkeypatch):
+    monkeypatch.setattr(worker, "available_threads", lambda: 16)
+    for nthreads, neighbours, expected in ((1, 1, 1), (4, 2, 4), (16, 3, 5), (16, 40, 1)):
+        assert worker.threads_of(worker.Task("fit", "group", "worker", 0, nthreads, neighbours)) == expected
+
+
+def test_a_client_that_is_closed_ends_the_fit():
+    class Closes(Callback):
+        def on_epoch_end(self, fit):
+            threading.Timer(0.05, client.close).start()
+
+    with cluster(2) as client, pytest.raises(RuntimeError, match="the Dask client is clos"):
+        fit(network(), *samples(), client=client, batch_size=8, epochs=10**6, callbacks=[Closes()])
+    for session in (worker._SESSIONS.pop(key) for key in list(worker._SESSIONS)):  # nobody could tell these workers
+        session.close()

@@ -9,9 +9,10 @@ import importlib.util
 if any(importlib.util.find_spec(name) is None for name in ("dask", "distributed")):
     raise ModuleNotFoundError('fastdnn.distributed needs packages that are not installed: pip install "fastdnn[dask]"')
 
+from .connecting import WorkerLost
 from .dnn import DaskDNNClassifier, DaskDNNRegressor
 from .driver import fit
-from .exchange import Exchange, WorkerLost
+from .exchange import Exchange
 from .tabular import DaskTabularClassifier, DaskTabularRegressor
 
 __all__ = [

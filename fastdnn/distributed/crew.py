@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from .. import rng
 from ..layers.base import DATA
@@ -112,7 +113,9 @@ class Lane:
     """
 
     def __init__(self, model, X, y, sample_weight, batch_size):
-        source, targets, weights = model.check(model.network, source_of(X, model), y, sample_weight)
+        counts = sample_weight is None or sample_weight.any()
+        source, targets, weights = model.check(model.network, source_of(X, model), y, sample_weight if counts else None)
+        weights = weights if counts else sample_weight  # a lane may have nothing that counts, a fit may not
         self.model, self.batch_size = model, batch_size
         self.training = LaneTraining(model, source, targets, weights, min(batch_size, source.n))
         self.n, self._order, self._epoch = source.n, None, None
@@ -145,6 +148,8 @@ def model_of_lane(model, number, every, alone):
 def source_of(X, model):
     """Arrays as one `Source`: read where they are if the kernels can and they are large, otherwise put together."""
     dtype, ids = model.dtype, model.layers[0].takes_ids
+    if scipy.sparse.issparse(X[0]):
+        return Source(scipy.sparse.vstack(X, "csr"), dtype, ids)
     large = sum(a.nbytes for a in X) > PUT_TOGETHER
     if len(X) > 1 and large and not ids and all(a.dtype == dtype and a.flags.c_contiguous for a in X):
         return Source.of_chunks(X, dtype)
@@ -205,7 +210,8 @@ class Crew:
             found[COUNTED] = lane.weight(rows)
             found[[NORMS, NORM_SUM]] = trained.control[[CONTROL.norms, CONTROL.norm_sum]]
             found[SKIPPED] = lane.model.skipped_steps - skipped
-            if not (found[SKIPPED] and math.isnan(loss)):  # of a lane all of whose steps were left out nothing is known
+            # Of a lane all of whose steps were left out, or whose samples count for nothing, nothing is known.
+            if found[COUNTED] and not (found[SKIPPED] and math.isnan(loss)):
                 found[JUDGED], found[LOSS] = found[COUNTED], loss * found[COUNTED]
         return found
 

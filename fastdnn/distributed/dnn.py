@@ -131,6 +131,11 @@ class DaskDNNClassifier(DaskDNN, DNNClassifier):
 
     fit.__doc__ = FIT
 
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: ArrayLike | None = None) -> Self:
+        """Update the network with one pass over arrays; ValueError for dask collections."""
+        self._check_local(X)
+        return super().partial_fit(X, y, sample_weight, classes)
+
     def predict(self, X: Any) -> Any:
         """Class labels of samples: a dask array or series of dask collections, an array of arrays."""
         return self._mapped("predict", X)
@@ -230,6 +235,11 @@ class DaskDNNRegressor(DaskDNN, DNNRegressor):
         return self._fit_collections(X, y, sample_weight, client, (X_val, y_val, sample_weight_val))
 
     fit.__doc__ = FIT
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Update the network with one pass over arrays; ValueError for dask collections."""
+        self._check_local(X)
+        return super().partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> Any:
         """Predicted means of samples: a dask array, series or frame of dask collections, an array of arrays."""

@@ -1,16 +1,11 @@
-"""Sums over the workers of a fit, through TCP sockets of their own.
+"""Sums over the workers of a fit, through TCP sockets of their own, see `connecting`.
 
-Whoever connects proves that he knows the key of the fit, and so does who is connected to: HMAC over numbers that either side
-has just drawn. Nothing that comes from a socket is executed or unpickled: it is numbers, of a length that both sides know.
-They are not encrypted.
+Nothing that comes from a socket is executed or unpickled: it is numbers, of a length that both sides know. They are not
+encrypted.
 """
 
 import contextlib
-import hashlib
-import hmac
 import itertools
-import os
-import select
 import selectors
 import socket
 import struct
@@ -18,167 +13,17 @@ import time
 
 import numpy as np
 
+from .connecting import Selector, WorkerLost, named_ranks
+
 HEADER = struct.Struct("<QQ")  # number of the message, bytes that follow
-RANK = struct.Struct("<I")
-NONCE = 32
-SPIN = 1e-4  # seconds of looking again and again before a thread goes to sleep: to be woken takes as long
 SMALL = 256 * 1024  # bytes that it is worth to receive more of, if messages go one way, not two
-GREETING = 5.0  # seconds that somebody who calls has to say who he is
-SLICE = 0.2  # seconds between two looks at whether to wait on
-# PollSelector takes sockets of any number, which select on its own does not; Windows has no poll.
+SPIN = 1e-4  # seconds of looking again and again before a thread goes to sleep: to be woken takes as long
 GATHERS = hasattr(socket.socket, "sendmsg")  # a header and an array in one call
-Selector = selectors.PollSelector if hasattr(select, "poll") else selectors.SelectSelector
-
-
-class WorkerLost(ConnectionError):
-    """A worker of a fit is gone, or has been silent for too long."""
 
 
 def goes_to_all(nbytes, world):
     """Whether everybody sends all of an array to everybody, which of two ranks needs no more bytes than segments."""
     return nbytes * (world - 1) * (1 - 2 / world) <= SMALL
-
-
-def listen(host, backlog=1024):
-    """A listening socket on a free port of that address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, 0), family=family, backlog=backlog)
-
-
-def connect(rank, addresses, listener, key, timeout):
-    """{rank: socket} of all others: a rank calls those below it and is called by those above it.
-
-    Parameters
-    ----------
-    rank : int
-        Own number, from 0 on.
-    addresses : sequence of (host, port)
-        Where each rank listens.
-    listener : socket
-        Own one; it stays open. Who closes it, from another thread, ends the waiting.
-    key : bytes
-        What only the workers of this fit know.
-    timeout : float
-        Seconds that all this may take.
-
-    Raises
-    ------
-    WorkerLost
-        If a rank does not answer, does not call, or does not know the key, or the listener was closed.
-    """
-    waiting, found = _Waiting(rank, listener, timeout), {}
-    try:
-        for other in range(rank):
-            found[other] = _call(tuple(addresses[other]), rank, other, key, waiting)
-        waited = set(range(rank + 1, len(addresses)))
-        while waited:
-            waiting.give(listener, waited)
-            try:
-                peer, _ = listener.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                raise WorkerLost(f"worker {rank} was told to stop") from error
-            other = _answer(peer, rank, waited, key)
-            if other is not None:
-                found[other] = peer
-                waited.discard(other)
-    except BaseException:
-        for peer in found.values():
-            peer.close()
-        raise
-    for peer in found.values():
-        peer.setblocking(False)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return found
-
-
-class _Waiting:
-    """Until when a rank waits for others, a slice at a time, for somebody may tell it to stop."""
-
-    def __init__(self, rank, listener, timeout):
-        self.rank, self._listener, self._until = rank, listener, time.monotonic() + timeout
-
-    def give(self, peer, others):
-        """Let a socket wait for a slice; WorkerLost where the time is up, or the listener was closed."""
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise WorkerLost(f"worker {self.rank} has waited in vain for {_named(others)}")
-        if self._listener.fileno() < 0:
-            raise WorkerLost(f"worker {self.rank} was told to stop")
-        peer.settimeout(min(SLICE, left))
-
-
-def _named(ranks):
-    ranks = sorted(ranks)
-    return f"worker {ranks[0]}" if len(ranks) == 1 else f"workers {', '.join(map(str, ranks))}"
-
-
-def _proof(key, role, caller, called, nonces):
-    """What shows that its sender knows the key; of no use to anybody else, at another time, or the other way round."""
-    return hmac.digest(key, role + RANK.pack(caller) + RANK.pack(called) + nonces, hashlib.sha256)
-
-
-def _received(peer, n, wait=None):
-    """n bytes; ConnectionError where the other side closes before.
-
-    wait : None lets a time-out be an error; otherwise it is called before each slice of the waiting
-    """
-    found = bytearray()
-    while len(found) < n:
-        if wait is not None:
-            wait()
-        try:
-            part = peer.recv(n - len(found))
-        except TimeoutError:
-            if wait is None:
-                raise
-            continue
-        if not part:
-            raise ConnectionError("closed")
-        found += part
-    return bytes(found)
-
-
-def _call(address, rank, other, key, waiting):
-    """A socket to a rank below, which has shown that it knows the key."""
-    peer = None
-    try:
-        peer = socket.create_connection(address, timeout=GREETING)
-
-        def wait():
-            waiting.give(peer, [other])
-
-        nonces = _received(peer, NONCE, wait) + os.urandom(NONCE)
-        peer.sendall(RANK.pack(rank) + nonces[NONCE:] + _proof(key, b"call", rank, other, nonces))
-        if not hmac.compare_digest(_received(peer, 32, wait), _proof(key, b"answer", rank, other, nonces)):
-            raise ConnectionError("another key")
-    except OSError as error:
-        if peer is not None:
-            peer.close()
-        if isinstance(error, WorkerLost):
-            raise
-        said = error or type(error).__name__
-        raise WorkerLost(f"worker {rank} cannot reach worker {other} at {address}: {said}") from error
-    return peer
-
-
-def _answer(peer, rank, waited, key):
-    """The rank of who has called, or None where it is nobody who is waited for; his socket is closed then."""
-    try:
-        peer.settimeout(GREETING)
-        nonce = os.urandom(NONCE)
-        peer.sendall(nonce)
-        said = _received(peer, RANK.size + NONCE + 32)
-        (other,), nonces = RANK.unpack_from(said), nonce + said[RANK.size : RANK.size + NONCE]
-        known = hmac.compare_digest(said[-32:], _proof(key, b"call", other, rank, nonces))
-        if known and other in waited:
-            peer.sendall(_proof(key, b"answer", other, rank, nonces))
-            return other
-    except OSError:
-        pass
-    peer.close()
-    return None
 
 
 class Exchange:
@@ -258,6 +103,12 @@ class Exchange:
                 rows[0] = self._total(rows, found)
             else:
                 self._by_segments(rows)
+        except ValueError as error:
+            closed = self._closed
+            self.close()
+            if not closed:
+                raise
+            raise WorkerLost("the connections are closed") from error  # by another thread, while they were waited for
         except BaseException:
             self.close()
             raise
@@ -368,5 +219,5 @@ class Exchange:
                     raise WorkerLost("the connections are closed")
                 selector.register(self._sockets[r], events)
             if not selector.select(max(0.0, until - time.monotonic())) and time.monotonic() >= until:
-                silent = _named(receiving or sending)
+                silent = named_ranks(receiving or sending)
                 raise WorkerLost(f"nothing has come from {silent} for {self._timeout:g} seconds")

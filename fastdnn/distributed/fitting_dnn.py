@@ -42,6 +42,8 @@ def outline(part, number, read, labels):
             return Outline(None, None, dtype, 1 if y.ndim == 1 else y.shape[1])
         if y.ndim > 1:
             return Outline(y[:1], None, dtype, y.shape[1])
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError("y must hold class labels, got NaN or infinity")
         if y.dtype.kind == "f" and type_of_target(y) == "continuous":
             raise ValueError(f"y must hold class labels, got numbers like {y[0]}: take a regressor")
         found, numbers = np.unique(y, return_inverse=True)
@@ -149,11 +151,20 @@ class DaskDNN(HasLocal):
             )  # fmt: skip
             self.history_ = history
         except KeyboardInterrupt:
+            if getattr(self, "model_", None) is not model:  # nothing has been learned yet
+                raise
             warnings.warn("Training interrupted by user.", stacklevel=6)
         if not np.isfinite(model.params).all():
             raise ValueError("training diverged: the weights are not finite. Scale X, or take a smaller learning rate")
         self.n_epochs_ = len(self.history_["loss"])
         return self
+
+    def _check_local(self, X):
+        """ValueError where X is a dask collection, for a method that takes arrays alone."""
+        if is_dask_collection(X):
+            raise ValueError(
+                "partial_fit takes arrays; of dask collections fit(X, y) with warm_start=True goes on with the network"
+            )
 
     def _weights_of_classes(self, counts):
         """`class_weight` as weights of `classes_`; None without."""

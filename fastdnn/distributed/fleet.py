@@ -7,15 +7,17 @@ import uuid
 from collections import Counter
 from typing import NamedTuple
 
-from distributed import KilledWorker
+from distributed import KilledWorker, fire_and_forget, wait
+from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.comm import get_address_host
 
 from . import worker
+from .connecting import WorkerLost
 from .cost import Step, steps_of_round
-from .exchange import WorkerLost
-from .partitions import PATIENCE, finished, settled
+from .partitions import finished, settled
 from .placement import Placement, placed
 
+GOODBYE = 5.0  # seconds that workers have to forget a fit before nobody waits for them
 TRIES = 3  # times that a round may be lost in a row
 KEY = 32  # bytes
 
@@ -97,7 +99,9 @@ class Fleet:
     def look(self, model):
         """Look at all partitions; ValueError if one has something that cannot be learned from, or is not like the others."""
         settled(self.client, self.parts, self.timeout)
-        facts = self.ask("look", worker.look, self.read, self._sent(model))
+        facts = self._facts(model)
+        if not any(found.counts for found in facts):
+            raise ValueError("sample_weight must not be all zero: there is nothing to learn from")
         for number, found in enumerate(facts):
             for name, wanted, got in zip(worker.Facts._fields[1:4], facts[0][1:4], found[1:4], strict=True):
                 if wanted != got:
@@ -107,6 +111,15 @@ class Fleet:
                         "partitions must have the same, as .astype(...) makes them"
                     )
         self.facts = facts
+
+    def _facts(self, model):
+        """`worker.Facts` of all partitions; once more where the copy of the model was lost with the worker that had it."""
+        for tries in range(TRIES):
+            try:
+                return self.ask("look", worker.look, self.read, self._sent(model))
+            except (RoundLost, FutureCancelledError) as error:
+                if tries == TRIES - 1:
+                    raise RuntimeError(f"workers were lost while they looked at partitions, {TRIES} times: {error}") from None
 
     @property
     def sizes(self):
@@ -151,9 +164,9 @@ class Fleet:
         placement = placed(self.sizes, holders, workers, self.batch_size, self.n_lanes)
         every, hosts = self.every(model, placement), Counter(map(get_address_host, placement.workers))
         group = uuid.uuid4().hex
-        threads = [worker.threads_of(nthreads[w], hosts[get_address_host(w)]) for w in placement.workers]
         tasks = [
-            worker.Task(self.fit, group, *each) for each in zip(placement.workers, range(len(threads)), threads, strict=True)
+            worker.Task(self.fit, group, w, rank, nthreads[w], hosts[get_address_host(w)])
+            for rank, w in enumerate(placement.workers)
         ]
         network, calls = self._sent(model), []
         for task, hosted in zip(tasks, placement.hosted, strict=True):
@@ -183,7 +196,10 @@ class Fleet:
         reports = self._run(f"fastdnn_{name}", [(worker.work, task, *rest) for task in group.tasks])
         if len({report.bits for report in reports}) > 1:
             where = {task.worker: report.bits for task, report in zip(group.tasks, reports, strict=True)}
-            raise RuntimeError(f"workers have different parameters after the same steps: {where}")
+            raise RuntimeError(
+                f"workers have different parameters after the same steps, as processors of different kinds may give: "
+                f"{where}; take workers of one kind"
+            )
         self._avoid, self._lost = set(), Counter()
         return reports[0]
 
@@ -200,7 +216,8 @@ class Fleet:
             finished(self.client, futures, self.timeout, lambda: self._end([task.worker for _, task, *_ in calls]))
             return self._results(futures, [task for _, task, *_ in calls])
         except BaseException:
-            self.client.cancel(futures)
+            with contextlib.suppress(ClosedClientError):  # there is nobody to tell
+                self.client.cancel(futures)
             raise
 
     def _results(self, futures, tasks):
@@ -248,8 +265,10 @@ class Fleet:
         """Let the workers forget the fit."""
         self.group = None
         if self.client.status == "running":
-            with contextlib.suppress(RuntimeError):  # where there is no worker, there is nothing to forget
-                finished(self.client, self._end(self._touched), PATIENCE, lambda: None)
+            ending = self._end(self._touched)
+            fire_and_forget(ending)  # who is busy with something else forgets it later
+            with contextlib.suppress(Exception):
+                wait(ending, timeout=GOODBYE)
 
     def _end(self, addresses):
         """Tasks that let workers forget the fit; who waits for another one there, waits no longer."""

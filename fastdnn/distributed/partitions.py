@@ -70,6 +70,8 @@ def known_rows(X):
 def zipped(X, y, sample_weight=None):
     """A delayed tuple (X, y, weights) for each partition; ValueError if the collections do not fit each other."""
     check_collection(X, "X")
+    if X.ndim < 2:
+        raise ValueError("X must have a row for each sample, got one dimension; X[:, None], X.to_frame() make a column of it")
     columns = []
     for name, values in (("y", y), ("sample_weight", sample_weight)):
         if values is None and name == "sample_weight":
@@ -131,7 +133,7 @@ class Reader:
         self.check_columns(X)
         if scipy.sparse.issparse(X):
             return X.tocsr()
-        array = np.asarray(X)
+        array = as_array(X)
         if array.dtype.kind not in "fiub":
             odd = [str(name) for name, kind in getattr(X, "dtypes", {}).items() if getattr(kind, "kind", "O") not in "fiub"]
             where = f" (columns {', '.join(odd[:5])})" if odd else ""
@@ -146,6 +148,16 @@ class Tables(Reader):
         """The table of a partition."""
         self.check_columns(X)
         return X
+
+
+def as_array(X):
+    """Samples as an array; of a frame of numbers where some may be missing one of floats, in which those are NaN."""
+    kinds = [getattr(kind, "numpy_dtype", kind) for kind in getattr(X, "dtypes", ())]
+    array = np.asarray(X)
+    if array.dtype != object or not all(getattr(kind, "kind", "O") in "fiub" for kind in kinds) or not kinds:
+        return array
+    common = np.result_type(*kinds)
+    return X.to_numpy(common if common.kind == "f" else np.float64, na_value=np.nan)
 
 
 def target_array(y):

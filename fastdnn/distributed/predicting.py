@@ -1,5 +1,6 @@
 """Predictions of dask arrays and frames, partition by partition and when they are wanted; and scores of them."""
 
+import copy
 import uuid
 
 import dask
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from dask import array as da
 
+from ..model import Model
 from .partitions import is_array, zipped
 
 
@@ -15,7 +17,7 @@ def mapped(estimator, method, X):
 
     estimator : a local one, which goes to the workers once
     """
-    sent = dask.delayed(estimator, name=f"fastdnn_{type(estimator).__name__}-{uuid.uuid4().hex}", pure=False)
+    sent = _sent(estimator)
     one = _call(_like(X), estimator, method)
     if not is_array(X):
         meta = _framed(one[:0], X._meta.iloc[:0], estimator, method)
@@ -27,6 +29,16 @@ def mapped(estimator, method, X):
         _call, X, sent, method, dtype=one.dtype, drop_axis=axes, new_axis=list(range(1, one.ndim)),
         chunks=(X.chunks[0], *one.shape[1:]), meta=np.empty((0,) * one.ndim, one.dtype), name=None, token=f"fastdnn_{method}",
     )  # fmt: skip
+
+
+def _sent(estimator):
+    """An estimator as a task of its own name, without the optimizer's memory, which is larger than the network."""
+    model = getattr(estimator, "model_", None)
+    if isinstance(model, Model):
+        estimator = copy.copy(estimator)
+        estimator.model_ = model.copy()
+        estimator.model_.trained.moments = None
+    return dask.delayed(estimator, name=f"fastdnn_{type(estimator).__name__}-{uuid.uuid4().hex}", pure=False)
 
 
 def _like(X):
@@ -53,7 +65,7 @@ def _made_up(X):
     """Two rows in the place of none, with the columns and types of a frame."""
     from dask.dataframe.dispatch import meta_nonempty
 
-    return meta_nonempty(X)
+    return meta_nonempty(X).ffill().bfill()  # it has missing values where a type has them
 
 
 def _framed(found, X, estimator, method):
@@ -76,9 +88,11 @@ def scored(estimator, X, y, sample_weight, read):
 
     read : gives (anything, y, weights or None) of a partition, see `Reader`
     """
-    sent, judge = dask.delayed(estimator, pure=False), dask.delayed(_judged, pure=False)
+    sent, judge = _sent(estimator), dask.delayed(_judged, pure=False)
     found = dask.compute(*[judge(part, sent, read) for part in zipped(X, y, sample_weight)])
     found = [part for part in found if part[0]]
+    if not found:
+        raise ValueError("sample_weight must not be all zero, and X must have samples: there is nothing to score")
     if len(found[0]) == 2:  # a classifier's
         weights, right = np.transpose(found)
         return float(right.sum() / weights.sum())

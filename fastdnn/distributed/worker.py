@@ -5,7 +5,6 @@ once; it would wait for ever if it might run nowhere else.
 """
 
 import contextlib
-import math
 import time
 from typing import Any, NamedTuple
 
@@ -14,8 +13,9 @@ from distributed import get_worker, secede
 from distributed.comm import get_address_host
 
 from .._threads import available_threads, config_context
+from .connecting import WorkerLost, connect, listen
 from .crew import Crew, Figures, Lane, digest, model_of_lane
-from .exchange import Exchange, WorkerLost, connect, listen
+from .exchange import Exchange
 
 IDLE = 600.0  # seconds after which a session that nobody has ended, nor used, may be closed
 _SESSIONS = {}  # (fit, address of the worker) -> Session; workers of one process have the same table
@@ -36,6 +36,8 @@ class Facts(NamedTuple):
         Of a sample.
     targets : tuple
         Shape of a row of y, and its type.
+    counts : bool
+        Whether a sample has a weight above zero.
     worker : str
         Where it was looked at.
     """
@@ -44,6 +46,7 @@ class Facts(NamedTuple):
     shape: tuple
     dtype: str
     targets: tuple
+    counts: bool
     worker: str
 
 
@@ -58,15 +61,18 @@ class Task(NamedTuple):
         Address.
     rank : int
         Number of the worker among them.
-    threads : int
-        Threads that it may have.
+    nthreads : int
+        Tasks that it runs at a time.
+    neighbours : int
+        Workers of the fit on its machine, itself included.
     """
 
     fit: str
     group: str
     worker: str
     rank: int
-    threads: int
+    nthreads: int
+    neighbours: int
 
     def check(self):
         """Misplaced unless this is the worker that is meant."""
@@ -89,6 +95,10 @@ class Session:
     def __init__(self, group):
         self.group, self.crew, self.busy, self.used = group, None, False, time.monotonic()
         self.listener = self.exchange = None
+
+    def is_stopped(self, _=None):
+        """Whether somebody has closed it; lanes ask each tenth of a second of local steps."""
+        return self.listener is not None and self.listener.fileno() < 0
 
     def close(self):
         for kept in (self.listener, self.exchange):
@@ -132,8 +142,9 @@ def look(part, number, read, model):
                 "there are no rows in it; leave it out, or put partitions together: X.repartition(npartitions=...), "
                 "X.rechunk(...), and y the same way"
             )
-        model.check(model.network, X, y, weights if weights is not None and weights.any() else None)
-        return Facts(len(y), X.shape[1:], X.dtype.str, (y.shape[1:], y.dtype.kind), where())
+        counts = weights is None or bool(weights.any())
+        model.check(model.network, X, y, weights if counts else None)
+        return Facts(len(y), X.shape[1:], X.dtype.str, (y.shape[1:], y.dtype.kind), counts, where())
 
 
 def begin(task, model, read, lanes, hosted, every, parts):
@@ -144,10 +155,10 @@ def begin(task, model, read, lanes, hosted, every, parts):
     task.check()
     for key, session in list(_SESSIONS.items()):
         if key == (task.fit, task.worker) or (not session.busy and time.monotonic() - session.used > IDLE):
-            _SESSIONS.pop(key).close()
+            _SESSIONS.pop(key, session).close()
     model, alone, own, session = model.copy(), len(lanes.parts) == 1, [], Session(task.group)
     for lane in hosted:
-        with named(f"partitions {', '.join(map(str, lanes.parts[lane]))}"), config_context(n_threads=task.threads):
+        with named(f"partitions {', '.join(map(str, lanes.parts[lane]))}"), config_context(n_threads=threads_of(task)):
             read_parts = [read(parts[p]) for p in lanes.parts[lane]]
             X, y, weights = zip(*read_parts, strict=True)
             if sum(map(len, y)) != lanes.rows[lane]:
@@ -156,6 +167,8 @@ def begin(task, model, read, lanes, hosted, every, parts):
             weights = None if weights[0] is None else np.concatenate(weights)
             own.append(Lane(model_of_lane(model, lane, every, alone), list(X), y, weights, lanes.batches[lane]))
     session.crew = Crew(model, own, every, alone, None)
+    for lane in own:
+        lane.training.watch = session.is_stopped
     session.listener = listen(get_address_host(task.worker))
     _SESSIONS[task.fit, task.worker] = session
     return session.listener.getsockname()[:2]
@@ -171,15 +184,15 @@ def work(task, addresses, hosted, key, timeout, order):
     if session is None or session.group != task.group:
         raise WorkerLost(f"worker {task.worker} has forgotten what it was to work on")
     secede()  # two fits at once would wait for each other's slots, and `end` for this one's
-    with session.at_work(), config_context(n_threads=task.threads):
+    with session.at_work(), config_context(n_threads=threads_of(task)):
         try:
             if session.exchange is None:
                 sockets = connect(task.rank, addresses, session.listener, key, timeout)
                 session.crew.exchange = session.exchange = Exchange(task.rank, sockets, hosted, timeout)
-            if session.listener.fileno() < 0:
-                raise WorkerLost(f"worker {task.worker} was told to stop")
             with named(f"lanes {', '.join(map(str, hosted[task.rank]))}"):
                 figures = session.crew.work(order)
+            if session.is_stopped():
+                raise WorkerLost(f"worker {task.worker} was told to stop")
         except BaseException:  # the others must not wait
             session.close()
             if _SESSIONS.get((task.fit, task.worker)) is session:
@@ -196,6 +209,6 @@ def end(fit, address):
         session.close()
 
 
-def threads_of(nthreads, neighbours):
-    """Threads of a worker that has `nthreads`, on a machine that it shares with `neighbours`, itself included."""
-    return max(1, min(nthreads, math.floor(available_threads() / neighbours)))
+def threads_of(task):
+    """Threads that a task may have: those of its worker, as far as this machine, which others share, has cores for them."""
+    return max(1, min(task.nthreads, available_threads() // task.neighbours))
