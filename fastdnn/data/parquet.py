@@ -56,6 +56,9 @@ class ParquetSource(BlockSource):
     A fit that shuffles reads row groups in another order in each epoch and shuffles rows in its buffer. Files whose rows are
     sorted (by the target, say) should have row groups smaller than the buffer, or be written in random order.
 
+    Arrow's usual allocator reserves 1 GB of addresses. Where these are limited (``ulimit -v`` or ``-d``), set the environment
+    variable ARROW_DEFAULT_MEMORY_POOL to "system" before pyarrow is imported.
+
     Examples
     --------
     >>> import numpy as np, pyarrow as pa
