@@ -13,6 +13,7 @@ measures seconds from the start of a process to the first prediction of a predic
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -24,7 +25,6 @@ import time
 import warnings
 
 import numpy as np
-from peers import installed
 from turns import measured
 
 # name: (samples, shape of one, network); (kind, sizes ...): "bn" and "relu" stand behind what they change
@@ -182,7 +182,8 @@ def main():
         for name in arguments.cases or CASES:
             start(name)
         return
-    forms = [form for form in arguments.forms.split(",") if not form.startswith("onnx") or installed(["ONNX Runtime"])]
+    there = importlib.util.find_spec("onnxruntime")
+    forms = [form for form in arguments.forms.split(",") if there or not form.startswith("onnx")]
     for name in arguments.cases or CASES:
         found = {form: [] for form in forms}
         for i in range(arguments.rounds):
