@@ -16,10 +16,17 @@ import weakref
 import numba
 import numpy as np
 
+
+class _Setting(threading.local):
+    """Of each Python thread, what its `config_context` says."""
+
+    n = None
+
+
 _busy_lock, _workqueue_lock = threading.Lock(), threading.Lock()
 _tokens = weakref.WeakSet()  # one for each region that runs; dies with its frame, also where Ctrl-C strikes in between
 _at_once = []  # threads of each short region that runs without a token
-_setting = threading.local()
+_setting = _Setting()
 _default = [None]
 _forked = [False]
 
@@ -55,6 +62,8 @@ def _check_threads(n):
 def _slot_of_dask():
     """1 in a task of Dask, which counts on one core for each of the tasks that run at a time; None elsewhere."""
     module = sys.modules.get("distributed.utils")
+    if module is None:  # asked for in each prediction of a row: what follows takes 0.3 us
+        return None
     return None if getattr(getattr(module, "thread_state", None), "key", None) is None else 1
 
 
@@ -67,7 +76,7 @@ def get_num_threads() -> int:
     >>> fastdnn.get_num_threads() >= 1
     True
     """
-    return getattr(_setting, "n", None) or _default[0] or _slot_of_dask() or available_threads()
+    return _setting.n or _default[0] or _slot_of_dask() or available_threads()
 
 
 def set_num_threads(n: int) -> None:
@@ -102,7 +111,7 @@ def config_context(*, n_threads=None):
     ...     fastdnn.get_num_threads()
     1
     """
-    before = getattr(_setting, "n", None)
+    before = _setting.n
     if n_threads is not None:
         _setting.n = _check_threads(n_threads)
     try:
