@@ -82,6 +82,20 @@ NETWORKS = {
         ],
         (19, 23, 3),
     ),
+    "mobile": (
+        [
+            layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, use_bias=False),
+            layers.BatchNorm(),
+            layers.Activation("relu"),
+            layers.SeparableConv2D(24, 3, strides=2, padding="same", depth_multiplier=2, use_bias=False),
+            layers.BatchNorm(activation="elu"),
+            layers.SeparableConv2D(16, 3, activation="tanh"),
+            layers.BatchNorm(),
+            layers.GlobalAvgPool2D(),
+            layers.Dense(10),
+        ],
+        (19, 23, 3),
+    ),
     "maps": (  # whose outputs are images
         [
             layers.Conv2D(16, 3, padding="same", activation="relu"),

@@ -98,6 +98,17 @@ def test_norms_of_both_ways_are_in_their_convolutions():
     assert np.abs(predictor.forward(X) - want).max() < 0.04 * np.abs(want).max()
 
 
+def test_norms_are_in_depthwise_and_pointwise_convolutions():
+    model, X = network("mobile")
+    predictor = model.freeze()
+    found = [(type(layer).__name__, layer.activation) for layer in predictor.model.layers[:5]]
+    halves = ("DepthwiseConv2D", "identity"), ("Conv2D", "elu"), ("DepthwiseConv2D", "identity"), ("Conv2D", "tanh")
+    assert found == [("DepthwiseConv2D", "relu"), *halves]
+    assert [type(layer).__name__ for layer in predictor.model.layers[5:]] == ["BatchNorm", "GlobalAvgPool2D", "Dense"]
+    products = [leaf for _, leaf in model.freeze("int8", X).model.layout.leaves if getattr(leaf, "range", None)]
+    assert len(products) == 3  # those of single pixels, and the last
+
+
 def test_rows_of_zeros_and_of_one_sign():
     model, X = network("wide")
     fixed, widest = model.freeze("int8", X), np.abs(model.forward(X)).max()

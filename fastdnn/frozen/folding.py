@@ -1,14 +1,16 @@
 """A network without what only training needs: batch norm in the weights before it, activations in products, no dropout."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from ..layers import Activation, BatchNorm, Columns, Conv1D, Conv2D, Dense, Residual
+from ..layers import Activation, BatchNorm, Columns, Conv1D, Conv2D, Dense, DepthwiseConv2D, Residual, SeparableConv2D
 from ..layers.augmentation import Augmentation
 from ..layers.noise import Noise
 
 PRODUCTS = Dense, Conv1D, Conv2D  # layers whose outputs stand on the last axis of a kernel; not classes made of them
+FOLDED = *PRODUCTS, DepthwiseConv2D  # layers that take a batch norm and an activation into themselves
 OWN_MODULES = Noise.__module__, Augmentation.__module__  # whose layers pass samples on in inference; others' may not
 
 
@@ -20,11 +22,16 @@ class Part(NamedTuple):
 
     @property
     def kernel_and_bias(self):
-        """(kernel, bias) of a product, float64."""
+        """(kernel, bias) of a layer that is `FOLDED`, float64."""
         arrays = self.arrays[0]
         kernel = np.asarray(arrays["kernel"], np.float64)
         bias = arrays.get("bias")
-        return kernel, np.zeros(kernel.shape[-1]) if bias is None else np.asarray(bias, np.float64)
+        return kernel, np.zeros(math.prod(self.outputs)) if bias is None else np.asarray(bias, np.float64)
+
+    @property
+    def outputs(self):
+        """Shape of the last axes of the kernel, which are those of the outputs."""
+        return self.arrays[0]["kernel"].shape[-2 if type(self.layer) is DepthwiseConv2D else -1 :]
 
 
 def parts_of(layers, prefix, values, change=None):
@@ -46,20 +53,31 @@ def parts_of(layers, prefix, values, change=None):
         key = f"{prefix}{i}.{layer.name}"
         if isinstance(layer, Noise | Augmentation) and type(layer).__module__ in OWN_MODULES:
             continue
-        part = _part(layer, key, values, change)
-        if not (found and _absorbed(found, part)):
-            found.append(part)
+        for part in _parts(layer, key, values, change):
+            if not (found and _absorbed(found, part)):
+                found.append(part)
     return [change(part) if change else part for part in found]
 
 
-def _part(layer, key, values, change):
-    """The `Part` of one layer; those inside it are folded where it has some."""
+def _parts(layer, key, values, change):
+    """The parts that take the place of one layer; those inside it are folded where it has some."""
     if type(layer) is Residual:
-        return _residual(layer, key, values, change)
+        return [_residual(layer, key, values, change)]
     if type(layer) is Columns:
-        return _columns(layer, key, values, change)
+        return [_columns(layer, key, values, change)]
+    if type(layer) is SeparableConv2D:
+        return _halves(layer, _arrays_of(key, values))
     arrays = [_arrays_of(leaf_key, values) for leaf_key, _ in layer.leaves(key)]
-    return _undivided(Part(layer, arrays))
+    return [_undivided(Part(layer, arrays))]
+
+
+def _halves(layer, arrays):
+    """The two convolutions of a `SeparableConv2D`, of which the second one is a product like others."""
+    settings = ("kernel_size", "strides", "padding", "depth_multiplier", "dilation_rate")
+    first = DepthwiseConv2D(**{name: getattr(layer, name) for name in settings}, use_bias=False)
+    second = Conv2D(layer.filters, 1, activation=layer.activation, use_bias=layer.use_bias)
+    bias = {"bias": arrays["bias"]} if layer.use_bias else {}
+    return [Part(first, [{"kernel": arrays["depthwise"]}]), Part(second, [{"kernel": arrays["pointwise"], **bias}])]
 
 
 def _residual(layer, key, values, change):
@@ -119,7 +137,7 @@ def _undivided(part):
 def _absorbed(found, part):
     """Whether the part before has taken this one into itself."""
     before = found[-1]
-    if type(before.layer) not in PRODUCTS or before.layer.activation != "identity":
+    if type(before.layer) not in FOLDED or before.layer.activation != "identity":
         return False
     if type(part.layer) is BatchNorm:
         found[-1] = _normalized(before, part)
@@ -131,9 +149,9 @@ def _absorbed(found, part):
 
 
 def _normalized(before, norm):
-    """A product with the batch norm behind it: each output times gamma / sqrt(var + epsilon), what is left in the bias."""
+    """A layer with the batch norm behind it: each output times gamma / sqrt(var + epsilon), what is left in the bias."""
     (kernel, bias), (_, own) = before.kernel_and_bias, norm.arrays
     gamma, beta, mean, var = (np.asarray(own[name], np.float64) for name in ("gamma", "beta", "mean", "var"))
     factor = gamma / np.sqrt(var + norm.layer.epsilon)
     layer = before.layer.replace(use_bias=True, activation=norm.layer.activation)
-    return Part(layer, [{"kernel": kernel * factor, "bias": (bias - mean) * factor + beta}])
+    return Part(layer, [{"kernel": kernel * factor.reshape(before.outputs), "bias": (bias - mean) * factor + beta}])

@@ -162,6 +162,8 @@ def correlate(op, p, large, matrix, ldb, small, ldc, init, y):
         p.k1, p.a1, p.b1 = op.kernel_width, op.dilation_w * pixel, tap
         p.k2, p.a2, p.b2 = op.kernel_height, op.dilation_h * op.pitch, op.kernel_width * tap
     p.blocks, p.a_block, p.c_block = op.out_height, op.stride_h * op.pitch, op.out_width * ldc
+    if p.a_block == p.m * p.rsa:  # windows of single pixels: the rows go on in one another
+        p.m, p.blocks = p.m * p.blocks, 1
     call_gemm(op.gemm, large, matrix, small, init, y, p)
 
 
