@@ -51,7 +51,7 @@ def network(name):
     return Model(net, loss="cross_entropy", random_state=0).build(features)
 
 
-def rank_of(rank, world, link, steps, rounds, pipe):
+def rank_of(rank, link, steps, rounds, pipe):
     """A process: {(network, every, whether alone): seconds of a step}, {bytes: seconds of a sum over the loopback}."""
     listener = listen("127.0.0.1")
     pipe.send(listener.getsockname())
@@ -96,7 +96,7 @@ def measured(world, link, steps, rounds):
     context, pipes, processes = multiprocessing.get_context("spawn"), [], []
     for rank in range(world):
         ours, theirs = context.Pipe()
-        processes.append(context.Process(target=rank_of, args=(rank, world, link, steps, rounds, theirs)))
+        processes.append(context.Process(target=rank_of, args=(rank, link, steps, rounds, theirs)))
         processes[-1].start()
         pipes.append(ours)
     addresses = [pipe.recv() for pipe in pipes]

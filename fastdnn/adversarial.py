@@ -1,6 +1,5 @@
 """GAN: a generator that learns to make samples like those it is shown, against a discriminator that tells them apart."""
 
-import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,30 +9,34 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from . import rng
 from ._guard import guard
-from .adversarial_checks import as_labels, check_optimizer, check_pair, draw_weights, named, say_what_went_wrong
+from .adversarial_checks import (
+    as_labels,
+    check_optimizer,
+    check_pair,
+    check_samples,
+    class_numbers,
+    named,
+    say_what_went_wrong,
+)
+from .adversarial_pair import Pair
 from .adversarial_training import AdversarialFit, AdversarialTraining, fit_in_turns
 from .callbacks import Callback, EarlyStopping, GradientMonitor, ReduceLROnPlateau
 from .callbacks.base import check_callbacks
 from .history import History
-from .inputs import as_numbers
-from .layers import Dense, Layer
-from .losses import Adversarial, Linear
+from .layers import Layer
 from .losses.adversarial import KINDS
-from .model import Model
 from .network import Trained, check_layers
 from .optimizers import Adam, Optimizer, get_optimizer
 from .progress import reporter
 from .saving.pairs import load_gan, save_gan
 from .schedules import Polynomial
-from .sources import Source
 from .specs import check_count, check_number
 from .weights import check_dtype
 
 RATE, BETA_1, SMOOTHING = 2e-3, 0.5, 0.1
-BOUNDS = {"tanh": (-1, 1), "sigmoid": (0, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}
 
 
-class GAN:
+class GAN(Pair):
     """A generative adversarial network: two networks that learn from each other to make samples like those of a data set.
 
     Parameters
@@ -149,127 +152,12 @@ class GAN:
         self.generator = self.discriminator = self.classes = None
         self.trained = Trained()
 
-    @property
-    def precision(self) -> str:
-        """Of the products of training: "bfloat16", or the name of `dtype`."""
-        return self.__dict__.get("_precision", self.dtype.name)  # pickles of before have none
-
     @staticmethod
     def _optimizer(given, average=None):
         optimizer = Adam(Polynomial(RATE), beta_1=BETA_1) if given is None else get_optimizer(given)
         check_optimizer(optimizer)
         changes = {"average": average} if average is not None else {}
         return optimizer.replace(**changes)
-
-    # ------------------------------------------------------------ the two networks
-
-    def build(self, input_shape: int | Sequence[int], classes: ArrayLike | None = None) -> Self:
-        """Lay out both networks for samples of that shape, and of these classes, if any, and draw their initial weights.
-
-        Parameters
-        ----------
-        input_shape : tuple of int or int
-            Shape of one sample.
-        classes : array-like of shape (k,) or None
-            Labels; one that occurs again is the same class.
-
-        Returns
-        -------
-        GAN
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If the layers do not fit the shape: the generator makes others, say.
-        """
-        shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else (input_shape,)
-        shape = tuple(check_count("input_shape", n) for n in shape)
-        classes = None if classes is None else np.unique(as_labels(classes, "classes"))
-        k, (generator, discriminator) = 0 if classes is None else len(classes), self.layers
-        kinds = {"dtype": self.precision, "random_state": self.seed}
-        of_generator, of_discriminator = self._optimizers
-        generator = Model(generator, Linear(), of_generator, **kinds)  # which has no link: it predicts samples
-        try:
-            generator.build(self.latent + k)
-        except ValueError as error:
-            raise ValueError(f"generator: {error}") from error
-        draw_weights(generator)
-        if generator.layout.shapes[-1] != shape:
-            raise ValueError(f"the generator makes samples of shape {generator.layout.shapes[-1]}, not {shape}, those of X")
-        kinds["random_state"] = self.seed + 1  # not the weights of the generator again
-        discriminator = Model([*discriminator, Dense(max(1, k))], Adversarial(self.loss), of_discriminator, **kinds)
-        try:
-            discriminator.build(shape)
-        except ValueError as error:
-            raise ValueError(f"discriminator: {error}") from error
-        draw_weights(discriminator)
-        if len(discriminator.layout.shapes[-1]) != 1:
-            raise ValueError(
-                f"the discriminator must make vectors of samples, its last layer gives {discriminator.layout.shapes[-2]}; "
-                "add layers.Flatten() or layers.GlobalAvgPool2D()"
-            )
-        self.generator, self.discriminator, self.classes, self.trained = generator, discriminator, classes, Trained()
-        return self
-
-    def _built(self):
-        """The generator's network; ValueError if there is none yet."""
-        if self.generator is None:
-            raise ValueError("this GAN has no networks yet: call fit(X) or build(input_shape) first")
-        return self.generator.network
-
-    def copy(self) -> Self:
-        """A GAN that is equal and independent."""
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__, trained=self.trained.copy())
-        if self.generator is not None:
-            with self.locked():
-                new.generator, new.discriminator = self.generator.copy(), self.discriminator.copy()
-        return new
-
-    __copy__ = copy
-
-    @property
-    def code_size(self) -> int:
-        """Numbers that the generator takes: a code, and a one-hot class."""
-        return self.latent + (0 if self.classes is None else len(self.classes))
-
-    @contextlib.contextmanager
-    def locked(self):
-        """Nobody else reads or writes the two networks meanwhile."""
-        self._built()
-        with guard(self), guard(self.generator), guard(self.discriminator):
-            yield
-
-    # What fits and their callbacks ask a model for.
-
-    network = property(_built)
-    params = property(lambda self: self._built().params)
-    optimizer = property(lambda self: self.optimizers[0])
-    step = property(lambda self: 0 if self.generator is None else self.generator.step)
-    skipped_steps = property(lambda self: sum(model.skipped_steps for model in self._models))
-    _models = property(lambda self: () if self.generator is None else (self.generator, self.discriminator))
-
-    @property
-    def optimizers(self) -> tuple[Optimizer, Optimizer]:
-        """Those of the generator and of the discriminator."""
-        return tuple(model.optimizer for model in self._models) or self._optimizers
-
-    @property
-    def epochs(self):
-        return self.trained.epochs
-
-    @epochs.setter
-    def epochs(self, value):
-        self.trained.epochs = value
-
-    @property
-    def history(self) -> History | None:
-        return self.trained.history
-
-    @history.setter
-    def history(self, value):
-        self.trained.history = value
 
     # ------------------------------------------------------------ training
 
@@ -333,12 +221,12 @@ class GAN:
         for callback in callbacks:
             if isinstance(callback, (EarlyStopping, ReduceLROnPlateau, GradientMonitor)):
                 raise ValueError(f"{callback!r} is of one network and its loss, a GAN has two; take another callback")
-        X, labels = self._check(X, y)
+        X, labels = check_samples(self, X, y)
         before = dict(self.__dict__) if self.generator is None else None
         if before:
             self.build(X.shape[1:], labels)
         check_pair(self)
-        numbers = None if labels is None else self._numbers(labels)
+        numbers = None if labels is None else class_numbers(self.classes, labels)
         training = AdversarialTraining(self, X, numbers, min(batch_size, len(X)))
         run = AdversarialFit(self, training, y, epochs, callbacks=callbacks, shuffle=shuffle, resume=resume, has_rate=True)
         if run.epoch >= run.epochs:
@@ -357,44 +245,6 @@ class GAN:
                 self.__dict__.update(before)
         say_what_went_wrong(self, X, numbers, counts)
         return run.history
-
-    def _check(self, X, y):
-        """(samples of the float type, labels or None), checked."""
-        X = as_numbers(X, "X", self.dtype)
-        source = Source(X, self.dtype)
-        source.check_finite()
-        if source.n < 2:
-            raise ValueError(f"X must have at least 2 samples to tell from others, got {source.n}")
-        last = getattr(self.layers[0][-1], "activation", None)
-        low, high = BOUNDS.get(last if isinstance(last, str) else "", (-np.inf, np.inf))
-        if X.min() < low or X.max() > high:
-            raise ValueError(
-                f"X has numbers from {X.min():g} to {X.max():g}, and the generator, which ends with {last}, makes them from "
-                f"{low} to {high}: scale X, or take another last activation"
-            )
-        if self.generator is not None and X.shape[1:] != self.discriminator.layout.shapes[0]:
-            raise ValueError(f"X must hold samples of shape {self.discriminator.layout.shapes[0]}, got {X.shape[1:]}")
-        if y is None:
-            if self.classes is not None:
-                raise ValueError("this GAN makes samples by class: give the labels y, too")
-            return X, None
-        labels = as_labels(y, "y")
-        if len(labels) != len(X):
-            raise ValueError(f"y must hold a label for each of the {len(X)} samples, got {len(labels)}")
-        if self.generator is not None and self.classes is None:
-            raise ValueError("this GAN was built without classes: fit it without y, or make a new one")
-        return X, labels
-
-    def _numbers(self, labels):
-        """Class numbers of labels; ValueError if there is one that the networks do not know."""
-        alike = (labels.dtype.kind == "U") == (self.classes.dtype.kind == "U")
-        numbers = (
-            np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1) if alike else np.zeros(len(labels), int)
-        )
-        unknown = np.flatnonzero(self.classes[numbers] != labels) if alike else [0]
-        if len(labels) and len(unknown):
-            raise ValueError(f"labels must be among {self.classes.tolist()}, got {labels[unknown[0]].item()!r}")
-        return numbers
 
     # ------------------------------------------------------------ samples
 
@@ -432,7 +282,7 @@ class GAN:
         if labels.shape != (n,):
             raise ValueError(f"labels must be {n} labels or one, got shape {labels.shape}")
         one_hot = np.zeros((n, len(self.classes)), self.dtype)
-        one_hot[np.arange(n), self._numbers(labels)] = 1
+        one_hot[np.arange(n), class_numbers(self.classes, labels)] = 1
         return self.make(np.concatenate([codes, one_hot], axis=1))
 
     def make(self, codes: ArrayLike) -> np.ndarray:

@@ -1,16 +1,18 @@
-"""What a GAN looks at before its networks train, and says afterwards: weights to start from, labels, pairs that fit."""
+"""What a GAN looks at before its networks train, and says afterwards: initial weights, samples, labels, pairs that fit."""
 
 import numpy as np
 
 from . import rng
 from .convergence import few, left_out, spread, warn
-from .inputs import check_kinds, check_missing
+from .inputs import as_numbers, check_kinds, check_missing
 from .layers.weighted import Weighted
 from .losses import Adversarial
 from .schedules import get_schedule
+from .sources import Source
 
 LOST = {"non_saturating": 4.6, "least_squares": 0.98, "hinge": 2.0}  # loss of a generator nothing of which is believed
 SAME = 1e-2  # samples that differ by less, in parts of what the real ones do, are taken for the same
+BOUNDS = {"tanh": (-1, 1), "sigmoid": (0, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of activations
 
 
 def draw_weights(model):
@@ -58,6 +60,44 @@ def as_labels(y, name):
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"{name} contains NaN or infinity; remove those samples")
     return labels
+
+
+def class_numbers(classes, labels):
+    """Class numbers of labels; ValueError if there is one that the networks do not know."""
+    alike = (labels.dtype.kind == "U") == (classes.dtype.kind == "U")
+    numbers = np.minimum(np.searchsorted(classes, labels), len(classes) - 1) if alike else np.zeros(len(labels), int)
+    unknown = np.flatnonzero(classes[numbers] != labels) if alike else [0]
+    if len(labels) and len(unknown):
+        raise ValueError(f"labels must be among {classes.tolist()}, got {labels[unknown[0]].item()!r}")
+    return numbers
+
+
+def check_samples(gan, X, y):
+    """(samples of the float type, labels or None) for a fit of a GAN; ValueError if it cannot take them."""
+    X = as_numbers(X, "X", gan.dtype)
+    source = Source(X, gan.dtype)
+    source.check_finite()
+    if source.n < 2:
+        raise ValueError(f"X must have at least 2 samples to tell from others, got {source.n}")
+    last = getattr(gan.layers[0][-1], "activation", None)
+    low, high = BOUNDS.get(last if isinstance(last, str) else "", (-np.inf, np.inf))
+    if X.min() < low or X.max() > high:
+        raise ValueError(
+            f"X has numbers from {X.min():g} to {X.max():g}, and the generator, which ends with {last}, makes them from "
+            f"{low} to {high}: scale X, or take another last activation"
+        )
+    if gan.generator is not None and X.shape[1:] != gan.discriminator.layout.shapes[0]:
+        raise ValueError(f"X must hold samples of shape {gan.discriminator.layout.shapes[0]}, got {X.shape[1:]}")
+    if y is None:
+        if gan.classes is not None:
+            raise ValueError("this GAN makes samples by class: give the labels y, too")
+        return X, None
+    labels = as_labels(y, "y")
+    if len(labels) != len(X):
+        raise ValueError(f"y must hold a label for each of the {len(X)} samples, got {len(labels)}")
+    if gan.generator is not None and gan.classes is None:
+        raise ValueError("this GAN was built without classes: fit it without y, or make a new one")
+    return X, labels
 
 
 def check_pair(gan):

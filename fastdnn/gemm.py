@@ -4,13 +4,10 @@ One kernel serves the three products of a dense layer (forward, input gradient, 
 over rows: A is read with any strides, the inner dimension may come in segments that lie anywhere, `init` is a bias, zeros or
 another matrix. A tile keeps its part of C in registers over the whole inner dimension, so every element of C is a sum over
 it in one order whatever the tile: results depend neither on how rows are cut into tiles nor on the number of threads.
-References: Goto & van de Geijn 2008; Georganas et
-al. 2020 (batch-reduce GEMM).
+References: Goto & van de Geijn 2008; Georganas et al. 2020 (batch-reduce GEMM).
 """
 
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -20,6 +17,7 @@ from ._isa import isa
 from ._jit import inner, kernel_from
 from ._records import Record
 from ._simd import INT64, Emit, Vec, caller, intrinsic_of, offset, where
+from ._tile_sums import Multiplier, all_sums, begin_loop, rows_of, segment_sums
 
 ALIGN = 16  # elements: every row stride is a multiple of it, whatever the processor
 COLUMNS = 8  # every width of a product is a multiple of it
@@ -80,85 +78,6 @@ def _if(e, condition, values, change):
     return merged
 
 
-def _loop(builder, name, count, starts):
-    """Begin a loop of `count` >= 1 turns over values that are `starts` first: (turn, values, what ends a turn)."""
-    loop, done, before = builder.append_basic_block(name), builder.append_basic_block(f"{name}_done"), builder.block
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    turn, phis = builder.phi(INT64), [builder.phi(start.type) for start in starts]
-
-    def end(nexts):
-        following = builder.add(turn, ir.Constant(INT64, 1))
-        for phi, start, value in zip([turn, *phis], [ir.Constant(INT64, 0), *starts], [following, *nexts], strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(value, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
-        builder.position_at_end(done)
-
-    return turn, phis, end
-
-
-def _rows_of(e, values, rows):
-    """A flat list of LLVM vectors as rows of `Vec`."""
-    vectors = len(values) // rows
-    return [[Vec(e, v) for v in values[r * vectors : (r + 1) * vectors]] for r in range(rows)]
-
-
-def _fma(e, a, row, totals):
-    """totals + a row, a number from its address times vectors."""
-    x = Vec(e, e.splat(e.builder.load(a)))
-    return [e.call("fma", x, b, t) if isa().fma else x * b + t for b, t in zip(row, totals, strict=True)]
-
-
-def _as_they_are(e, tile):
-    return tile
-
-
-class Multiplier(NamedTuple):
-    """What stands in the middle of a product.
-
-    `add` makes the IR of totals + a b from the address of a, which all lanes share, and vectors of b; `finish` that of a
-    tile, a list of rows of vectors, once all is summed up.
-    """
-
-    add: Callable = _fma
-    finish: Callable = _as_they_are
-
-
-def _segment(e, how, rows, vectors, a, b, sums, ahead, s):
-    """IR of one segment: sums + a[rows, k] b[k, vectors * width], flat lists of LLVM vectors in registers."""
-    builder, width = e.builder, e.width
-    start_rows = [builder.mul(s.rsa, ir.Constant(INT64, r)) for r in range(rows)]
-    _, (pa, pb, *sums), end = _loop(builder, "k", s.k, [a, b, *sums])
-    acc = _rows_of(e, sums, rows)
-    bv = [e.load(e.at(pb, v * width)) for v in range(vectors)]
-    for line in range(0, vectors * width, 64 // (e.bits // 8)):
-        e.prefetch(e.at(e.at(pb, ahead), line))
-    new = []
-    for r in range(rows):
-        new.append(how.add(e, e.at(pa, start_rows[r]), bv, acc[r]))
-    new = [x.v for row in new for x in row]
-    end([e.at(pa, s.csa), e.at(pb, s.ldb), *new])
-    return new
-
-
-def _products(e, how, rows, vectors, a, b, first, ahead, s):
-    """IR of `_segment` over all segments, in the same registers."""
-    builder, one = e.builder, ir.Constant(INT64, 1)
-    last = builder.sub(s.k1, one)
-    _, (place, pa, pb, *sums), end = _loop(builder, "segment", builder.mul(s.k1, s.k2), [ir.Constant(INT64, 0), a, b, *first])
-    sums = _segment(e, how, rows, vectors, pa, pb, sums, ahead, s)
-    # After k1 segments the next group of them begins.
-    turns = builder.icmp_signed("==", place, last)
-    step_a, step_b = (
-        builder.select(turns, builder.sub(outer, builder.mul(last, step)), step)
-        for step, outer in ((s.a1, s.a2), (s.b1, s.b2))
-    )
-    following = builder.select(turns, ir.Constant(INT64, 0), builder.add(place, one))
-    end([following, e.at(pa, step_a), e.at(pb, step_b), *sums])
-    return sums
-
-
 def _stack(segmented, how, e, rows, vectors, count, a, b, c, init, y, ahead, s):
     """IR of `count` tiles of rows x (vectors * width), one below the other; `s` has the entries of `PRODUCT`.
 
@@ -166,7 +85,7 @@ def _stack(segmented, how, e, rows, vectors, count, a, b, c, init, y, ahead, s):
     ahead, and what it cannot overlap costs (170 cycles a tile when each was started from outside, 28 * k being the work).
     """
     builder, width = e.builder, e.width
-    turn, (pa, pc, pi, py), end_tile = _loop(builder, "tile", count, [a, c, init, y])
+    turn, (pa, pc, pi, py), end_tile = begin_loop(builder, "tile", count, [a, c, init, y])
     more = builder.icmp_signed("<", builder.add(turn, ir.Constant(INT64, 1)), count)
     # The last tile asks for the next panel of B, row by row: it comes from the third cache, or another core's.
     ahead = builder.select(more, ir.Constant(INT64, 0), ahead)
@@ -186,11 +105,11 @@ def _stack(segmented, how, e, rows, vectors, count, a, b, c, init, y, ahead, s):
 
     if segmented:
         first = [e.load(p).v for row in cells(pi, s.ld_init) for p in row]
-        tile = _products(e, how, rows, vectors, pa, b, first, ahead, s)
+        tile = all_sums(e, how, rows, vectors, pa, b, first, ahead, s)
     else:
         first = [e.load(e.at(init, v * width)).v for v in range(vectors)] * rows
-        tile = _segment(e, how, rows, vectors, pa, b, first, ahead, s)
-    tile = how.finish(e, _rows_of(e, tile, rows))
+        tile = segment_sums(e, how, rows, vectors, pa, b, first, ahead, s)
+    tile = how.finish(e, rows_of(e, tile, rows))
     tile = _if(e, flag(CLAMP), tile, each(lambda x: where(x < 0.0, 0.0, x)))  # NaN stays: it is not below 0
     tile = _if(
         e, flag(MASK), tile, lambda tile: each(lambda x, p: where(e.load(p).equals(0.0), 0.0, x), cells(py, s.ldy))(tile)

@@ -10,8 +10,8 @@ from .estimators import DNNClassifier, DNNRegressor, MLPClassifier, MLPRegressor
 from .estimators._predict import checked
 from .inputs import as_numbers, check_dense
 from .model import Model
+from .planning import value_bytes
 from .specs import check_count
-from .training import value_bytes
 
 __all__ = ["input_gradients", "integrated_gradients"]
 

@@ -14,7 +14,8 @@ from numba.extending import intrinsic
 from ._dots import BYTE, HALF, add_pairs, add_quads, byte_bias, has_bfloat16, to_floats
 from ._rows import row_op
 from ._simd import INT32, INT64, Emit, Vec, caller, intrinsic_of, where
-from .gemm import PRODUCT, Multiplier, padded, product_of_segments
+from ._tile_sums import Multiplier
+from .gemm import PRODUCT, padded, product_of_segments
 
 PAIR, QUAD = 2, 4  # numbers of a word
 MOST_QUADS = (2**31 - 1) // (255 * 127)  # bytes of a row whose products cannot leave int32: 66,311

@@ -7,6 +7,7 @@ import numpy as np
 
 from .layers import Layer
 from .layout import Layout, realigned
+from .losses import SquaredError
 from .optimizers.base import CONTROL
 
 
@@ -31,6 +32,11 @@ class Network(NamedTuple):
     def n_out(self):
         """Number of scores of a row, the last axis of a sample's."""
         return self.layout.shapes[-1][-1]
+
+    def beginning(self, layers):
+        """The network of the layers that this one begins with: it gives what they make of samples, there is no link."""
+        layout = Layout(layers, self.layout.shapes[0])  # its parameters stand where the whole network's do
+        return self._replace(layers=tuple(layers), loss=SquaredError(), layout=layout, idle=[])
 
 
 class Best:

@@ -9,9 +9,7 @@ from .data.arrow import is_arrow, matrix
 from .data.blocks import as_stream
 from .evaluation import evaluate
 from .inference import check_out, is_plain, plain, results
-from .layout import Layout
-from .losses import SquaredError, scores_link
-from .network import Network
+from .losses import scores_link
 from .specs import check_count
 from .stepper import Stepper
 from .steps import Steps
@@ -46,9 +44,7 @@ class Predictions(Steps):
             or not -len(self.layers) <= layer < len(self.layers)
         ):
             raise ValueError(f"layer must be a number from {-len(self.layers)} to {len(self.layers) - 1}, got {layer!r}")
-        layers = whole.layers[: layer % len(self.layers) + 1]
-        layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
-        part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
+        part = whole.beginning(whole.layers[: layer % len(self.layers) + 1])
         return self._infer(part, X, True, lengths)
 
     def predict(self, X: Any, lengths: ArrayLike | None = None, out: np.ndarray | None = None) -> np.ndarray:

@@ -5,9 +5,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ._dots import bfloat16_product
+from .planning import plan, value_bytes
 from .program import value_size
 from .thread_choice import worthwhile_threads
-from .training import plan, value_bytes
 
 LONGEST = 160  # characters that a layer's settings may take; the edges of bins of many features would take thousands
 

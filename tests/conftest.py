@@ -25,6 +25,20 @@ def interruptible():
 
 
 @pytest.fixture
+def on_threads(monkeypatch):
+    """Function from a number of threads to a context in which networks of all sizes take so many."""
+    from fastdnn import config_context
+
+    def taking(threads):
+        for module in ("training", "inference"):
+            monkeypatch.setattr(f"fastdnn.{module}.worthwhile_threads", lambda *_: threads)
+        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
+        return config_context(n_threads=threads)
+
+    return taking
+
+
+@pytest.fixture
 def example(monkeypatch):
     """Function from the name of an example to its module."""
     monkeypatch.syspath_prepend(EXAMPLES)  # examples import each other

@@ -7,19 +7,17 @@ import numpy as np
 import pytest
 from adversarial import DENSE, IMAGES, SHARDS, circle, small, weights_of
 
-from fastdnn import GAN, ModelFormatError, callbacks, config_context
+from fastdnn import GAN, ModelFormatError, callbacks
 from fastdnn.saving import container
 
 
 @pytest.mark.parametrize("nets", [DENSE, IMAGES, SHARDS], ids=["dense", "images", "shards"])
-def test_the_same_bits_on_any_number_of_threads(nets, monkeypatch):
+def test_the_same_bits_on_any_number_of_threads(nets, on_threads):
     generator, discriminator, shape = nets
     X = np.random.default_rng(0).uniform(-1, 1, (130, *shape))
     results = set()
     for threads in (1, 2, 3, 4):
-        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-        with config_context(n_threads=threads):
+        with on_threads(threads):
             gan = GAN(generator, discriminator, latent=4, random_state=0)
             gan.fit(X, np.arange(130) % 2, epochs=2, batch_size=32)
             results.add((weights_of(gan).tobytes(), gan.sample(9, random_state=0).tobytes()))

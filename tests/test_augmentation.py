@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from fastdnn import Model, config_context, layers
+from fastdnn import Model, layers
 from fastdnn.layers import augmentation
 from fastdnn.layers.augmentation import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastdnn.layers.base import OP
@@ -210,14 +210,12 @@ def test_what_is_drawn_depends_on_seed_layer_step_and_row(layer):
         assert (other != Y).any(axis=(1, 2, 3)).mean() > 0.3
 
 
-def test_same_bits_on_any_number_of_threads(monkeypatch):
+def test_same_bits_on_any_number_of_threads(on_threads):
     X, y = images(150, dtype="float32"), np.random.default_rng(1).standard_normal((150, 3)).astype("float32")
     for norm in ([], [layers.BatchNorm()]):
         results = set()
         for threads in (1, 2, 3, 4):
-            monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-            monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-            with config_context(n_threads=threads):
+            with on_threads(threads):
                 stack = [CASES[0], layers.Conv2D(4, 3, padding="same"), *norm, *CASES[1:], layers.Flatten(), layers.Dense(3)]
                 model = Model(stack, random_state=1)
                 loss = model.fit(X, y, epochs=2, batch_size=64)["loss"]

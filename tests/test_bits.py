@@ -8,7 +8,7 @@ from test_model import THREADS, data, network
 
 import fastdnn
 from fastdnn import thread_choice
-from fastdnn.training import PIECE
+from fastdnn.planning import PIECE
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from frozen_networks import NETWORKS, network
 
 from fastdnn import Model, ModelFormatError, config_context, layers
-from fastdnn.frozen import Predictor
+from fastdnn.frozen.loading import read
 from fastdnn.narrowing import quantized, rounded, widened
 
 # Largest difference of a score, as a part of the largest score: a rounding of bfloat16 is 2^-9 of a number, a step of int8
@@ -136,7 +136,7 @@ def test_files_and_pickles(name, dtype, tmp_path):
     predictor = model.freeze(dtype, X if dtype == "int8" and name == "images" else None)
     path = tmp_path / "p.fdnn"
     predictor.save(path)
-    _, loaded = Predictor.of_file(Model, path)
+    _, loaded = read(Model, path)
     want = predictor.predict(X)
     for other in (loaded, pickle.loads(pickle.dumps(predictor))):
         assert (other.dtype, other.input_shape, other.output_shape) == (dtype, X.shape[1:], want.shape[1:])
@@ -169,7 +169,7 @@ def test_damaged_files_are_errors(tmp_path):
             continue
         path.write_bytes(bad)
         with pytest.raises(ModelFormatError):
-            Predictor.of_file(Model, path)
+            read(Model, path)
 
 
 def test_out():

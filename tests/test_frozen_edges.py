@@ -1,4 +1,4 @@
-"""Frozen predictors at the edges: what a reviewer found."""
+"""Frozen predictors at the edges: no rows, numbers that are not finite, layers of users, files whose arrays do not fit."""
 
 import json
 
@@ -8,8 +8,8 @@ import scipy.sparse
 from frozen_networks import network
 
 from fastdnn import Model, ModelFormatError, config_context, layers
-from fastdnn.frozen import Predictor
 from fastdnn.frozen.files import FORMAT, VERSION, written
+from fastdnn.frozen.loading import read
 from fastdnn.inference import Inference
 from fastdnn.saving.container import write
 
@@ -133,7 +133,7 @@ def test_files_whose_checksum_is_right_and_whose_arrays_do_not_fit(change, tmp_p
     text = json.dumps(settings)
     write(tmp_path / "p.fdnn", {"format": FORMAT, "version": VERSION, "predictor": text}, arrays)
     with pytest.raises(ModelFormatError):
-        Predictor.of_file(Model, tmp_path / "p.fdnn")
+        read(Model, tmp_path / "p.fdnn")
 
 
 def test_borders_that_are_larger_than_the_file(tmp_path):
@@ -143,7 +143,7 @@ def test_borders_that_are_larger_than_the_file(tmp_path):
     text = json.dumps(settings)
     write(tmp_path / "p.fdnn", {"format": FORMAT, "version": VERSION, "predictor": text}, dict(arrays))
     with pytest.raises(ModelFormatError):
-        Predictor.of_file(Model, tmp_path / "p.fdnn")
+        read(Model, tmp_path / "p.fdnn")
 
 
 def test_threads_of_one_sample_are_those_of_the_moment():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastdnn import DNNClassifier, Model, config_context, layers, losses
+from fastdnn import DNNClassifier, Model, layers, losses
 from fastdnn.layers import ACTIVATIONS
 from fastdnn.layers.base import OP
 from fastdnn.optimizers import SGD
@@ -25,15 +25,12 @@ PLAIN = [L.Conv2D(8, 3, activation="relu"), L.MaxPool2D(), L.Flatten(), L.Dense(
 
 @pytest.mark.parametrize("batch_size", [5, 32, 200])
 @pytest.mark.parametrize("stack", [NETWORK, PLAIN], ids=["batch norm", "plain"])
-def test_same_bits_on_any_number_of_threads(stack, batch_size, monkeypatch):
-    monkeypatch.setattr("fastdnn.training.SHARD_BYTES", 1 << 15)  # a batch of 200 comes in pieces
+def test_same_bits_on_any_number_of_threads(stack, batch_size, on_threads, monkeypatch):
+    monkeypatch.setattr("fastdnn.planning.SHARD_BYTES", 1 << 15)  # a batch of 200 comes in pieces
     X, y = images(200)
     results = set()
     for threads in (1, 2, 3, 4):
-        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-        with config_context(n_threads=threads):
+        with on_threads(threads):
             model = Model(stack, loss="cross_entropy", random_state=0)
             loss = model.fit(X, y, epochs=2, batch_size=batch_size)["loss"]
             results.add((model.params.tobytes(), model.state.tobytes(), model.predict(X).tobytes(), *loss))
@@ -58,7 +55,7 @@ def test_pieces_of_a_batch_give_its_gradient(monkeypatch):
     X, y = images(100, dtype="float64")
     model = Model(PLAIN, loss="cross_entropy", dtype="float64", random_state=0).build((8, 7, 3))
     whole = model.loss_and_grad(X, y)
-    monkeypatch.setattr("fastdnn.training.SHARD_BYTES", 1 << 12)
+    monkeypatch.setattr("fastdnn.planning.SHARD_BYTES", 1 << 12)
     pieces = Model(PLAIN, loss="cross_entropy", dtype="float64", random_state=0).build((8, 7, 3))
     run = pieces.bind(X, y, None, 100)
     assert run.capacity < 100

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sequences import FEATURES, LENGTHS, STEPS, N, model_and_data, stack
 
-from fastdnn import Model, config_context, layers, optimizers
+from fastdnn import Model, layers, optimizers
 
 MASKED = {
     "holes": [layers.LSTM(5, return_sequences=True), layers.Dense(3)],
@@ -91,15 +91,12 @@ def test_loss_and_metrics_are_means_over_the_steps_that_count():
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_same_bits_on_any_number_of_threads(name, monkeypatch):
+def test_same_bits_on_any_number_of_threads(name, on_threads):
     model, X, y = with_holes(MASKED[name], "float32")
     X, y = np.tile(X, (20, 1, 1)), np.tile(y, (20, *[1] * (y.ndim - 1)))
     results = set()
     for threads in (1, 2, 3, 4):
-        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-        monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
-        with config_context(n_threads=threads):
+        with on_threads(threads):
             model = Model([layers.Masking(), *MASKED[name]], loss="cross_entropy", random_state=0)
             loss = model.fit(X, y, epochs=3, batch_size=50)["loss"]
             results.add((model.params.tobytes(), model.state.tobytes(), model.predict(X).tobytes(), *loss))

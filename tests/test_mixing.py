@@ -6,7 +6,7 @@ import scipy.sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from fastdnn import DNNClassifier, DNNRegressor, Model, config_context, layers, losses, rng
+from fastdnn import DNNClassifier, DNNRegressor, Model, layers, losses, rng
 from fastdnn.layers.base import OP
 from fastdnn.mixing import Mixing
 from fastdnn.sources import Source
@@ -42,7 +42,7 @@ def mixed(X, mixup, cutmix, packed=False):
 @pytest.mark.parametrize("dtype", ["float64", "uint8"])
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (1.0, 1.0)])
 def test_samples_and_targets(mixup, cutmix, dtype, packed, monkeypatch):
-    monkeypatch.setattr("fastdnn.training.MANY_SHARDS", 1)  # one shard: the workspace keeps all its samples
+    monkeypatch.setattr("fastdnn.planning.MANY_SHARDS", 1)  # one shard: the workspace keeps all its samples
     X, _ = images(dtype=dtype)
     found, targets, partners, shares, boxes = mixed(X, mixup, cutmix, packed)
     expected, labels = X.astype(float), np.eye(3)[np.arange(40) % 3]
@@ -104,14 +104,12 @@ def test_shares_are_those_of_a_beta_distribution():
     assert not np.array_equal(shares, mixing._kept[1])
 
 
-def test_same_bits_on_any_number_of_threads_and_resumed(monkeypatch, tmp_path):
+def test_same_bits_on_any_number_of_threads_and_resumed(on_threads, tmp_path):
     X, y = images(90, dtype="uint8")
     results = set()
     settings = {"batch_size": 32, "mixup": 0.3, "cutmix": 0.7}
     for threads in (1, 2, 3, 4):
-        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-        with config_context(n_threads=threads):
+        with on_threads(threads):
             model = Model([L.Rescaling(1 / 255), *STACK], loss="cross_entropy", random_state=0)
             loss = model.fit(X, y, epochs=4, **settings)["loss"]
             results.add((model.params.tobytes(), *loss))

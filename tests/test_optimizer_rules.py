@@ -6,7 +6,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from test_optimizers import problem
 
-from fastdnn import Model, config_context, layers, schedules
+from fastdnn import Model, layers, schedules
 from fastdnn._math import with_sign
 from fastdnn._simd import where
 from fastdnn.optimizers import (
@@ -127,7 +127,7 @@ RULE_CASES = [
 
 @pytest.mark.parametrize("rules", RULE_CASES, ids=str)
 @pytest.mark.parametrize("kind", [SGD, AdamW, ScheduleFreeAdamW])
-def test_same_bits_on_any_number_of_threads(kind, rules, monkeypatch):
+def test_same_bits_on_any_number_of_threads(kind, rules, on_threads):
     rng = np.random.default_rng(0)
     X, y, results = rng.standard_normal((300, 6)).astype("float32"), rng.standard_normal(300), set()
     for width in (30, 300):  # two shards and one
@@ -135,8 +135,7 @@ def test_same_bits_on_any_number_of_threads(kind, rules, monkeypatch):
         free = kind is ScheduleFreeAdamW  # averages itself
         rules = {key: value for key, value in rules.items() if key != "average" or not free}
         for threads in (1, 2, 3, 4):
-            monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-            with config_context(n_threads=threads):
+            with on_threads(threads):
                 shapes = [
                     layers.Dense(width, activation="relu", max_norm=None if free else 1.0),
                     layers.Dense(width),

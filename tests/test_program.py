@@ -10,9 +10,9 @@ from fastdnn.gemm import ALIGN, padded
 from fastdnn.layers.base import OP
 from fastdnn.layout import Layout
 from fastdnn.losses import get_loss
+from fastdnn.planning import SHARD_ROWS, SHARDS, n_shards
 from fastdnn.program import Program, share, value_size
 from fastdnn.tables import PART, SEGMENT
-from fastdnn.training import SHARD_ROWS, SHARDS, n_shards
 
 NETWORKS = {
     "one layer": ([layers.Dense(3)], (5,)),

@@ -27,7 +27,7 @@ def numbers(dtype, shape, seed=0):
     return rng.integers(info.min, info.max, shape, endpoint=True).astype(dtype)
 
 
-@mock.patch("fastdnn.training.MANY_SHARDS", 1)  # one shard: the workspace keeps all its samples
+@mock.patch("fastdnn.planning.MANY_SHARDS", 1)  # one shard: the workspace keeps all its samples
 def first_layer_gets(X, dtype):
     """What an identity network makes of the samples, in inference and, through a gradient, in training."""
     model = Model([layers.Activation("identity")], dtype=dtype).build(X.shape[1:])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from goldens import from_pytorch
 
-from fastdnn import GAN, Model, config_context, layers, optimizers
+from fastdnn import GAN, Model, layers, optimizers
 from fastdnn.optimizers import SGD, Adam
 from fastdnn.summary import count, describe
 
@@ -213,14 +213,11 @@ def test_convolutions_as_pytorchs_own(transposed):
 
 
 @every_stack
-def test_same_bits_on_any_number_of_threads(name, monkeypatch):
+def test_same_bits_on_any_number_of_threads(name, on_threads):
     X, y = data(name, 333, "float32")
     results = set()
     for threads in (1, 2, 3, 4):
-        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-        monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
-        with config_context(n_threads=threads):
+        with on_threads(threads):
             model = built(name, "float32")
             loss = model.fit(X, y, epochs=3, batch_size=100)["loss"]
             results.add((model.params.tobytes(), model.state.tobytes(), model.predict(X).tobytes(), *loss))

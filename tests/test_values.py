@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from goldens import from_pytorch
 
-from fastdnn import Model, config_context, layers, losses
+from fastdnn import Model, layers, losses
 from fastdnn._rows import add_whole, move
 from fastdnn._simd import offset
 from fastdnn.layers.base import OP, Layer, Parameter, fields, op_kernel
@@ -294,16 +294,13 @@ def test_save_and_load_layers_on_rows(tmp_path):
 
 
 @pytest.mark.parametrize("n", [7, 8, 50])
-def test_gradients_in_many_shards_have_the_same_bits_on_any_number_of_threads(n, monkeypatch):
+def test_gradients_in_many_shards_have_the_same_bits_on_any_number_of_threads(n, on_threads):
     """Series have few weights beside their work: eight shards, chunks of samples that fit the cache, pieces of a batch."""
     X = data((300, 16), n).astype("float32")
     y = np.random.default_rng(1).standard_normal((n, 300, 3)).astype("float32")
     found = set()
     for threads in (1, 2, 3, 4):
-        monkeypatch.setattr("fastdnn.training.worthwhile_threads", lambda *_, threads=threads: threads)
-        monkeypatch.setattr("fastdnn.thread_choice.ThreadChoice.next", lambda self: (self.most, 0.05))
-        monkeypatch.setattr("fastdnn.inference.worthwhile_threads", lambda *_, threads=threads: threads)
-        with config_context(n_threads=threads):
+        with on_threads(threads):
             model = Model([layers.Dense(16, "tanh"), layers.LayerNorm(), layers.Dense(3)], random_state=0)
             losses = model.fit(X, y, epochs=3, batch_size=n, shuffle=False)["loss"]
             found.add((model.params.tobytes(), model.predict(X).tobytes(), *losses))
@@ -318,7 +315,7 @@ def test_gradients_in_many_shards_have_the_same_bits_on_any_number_of_threads(n,
 
 
 def test_a_batch_larger_than_the_workspace_of_series(monkeypatch):
-    monkeypatch.setattr("fastdnn.training.PIECE_BYTES", 1 << 20)
+    monkeypatch.setattr("fastdnn.planning.PIECE_BYTES", 1 << 20)
     X, y = data((50, 16), 300), np.random.default_rng(1).standard_normal((300, 50, 2))
     model = Model([layers.Dense(8, "tanh"), layers.Dense(2)], dtype="float64", random_state=0).build((50, 16))
     run = model.bind(X, y, batch_size=300)

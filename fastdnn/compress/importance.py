@@ -2,10 +2,6 @@
 
 import numpy as np
 
-from ..layout import Layout
-from ..losses import SquaredError
-from ..network import Network
-
 ROWS = 256  # samples of a batch by which the change of the loss is judged, or whose values are there at once
 BATCHES = 64  # of the first, at the least, where there are as many samples: smaller batches then
 
@@ -41,13 +37,10 @@ def by_values(units, values, moments):
 
 def moments_of(model, units, X):
     """(means, variances) of the values on the last axis that come to the layer behind the units, over all samples X."""
-    network = model._built()
-    layout = Layout(units.before, network.layout.shapes[0])  # its parameters stand where the whole network's do
-    part = Network(tuple(units.before), SquaredError(), layout, network.params, network.state, [])
-    count, total, first = 0, 0.0, None
-    square = 0.0
+    part = model._built().beginning(units.before)
+    count, total, square, first = 0, 0.0, 0.0, None
     for lo in range(0, X.shape[0], ROWS):
-        found = model._infer(part, X[lo : lo + ROWS], True).reshape(-1, layout.shapes[-1][-1]).astype(np.float64)
+        found = model._infer(part, X[lo : lo + ROWS], True).reshape(-1, part.n_out).astype(np.float64)
         first = found[0] if first is None else first  # differences from it: variances of large numbers keep their digits
         found = found - first
         count, total, square = count + len(found), total + found.sum(axis=0), square + np.square(found).sum(axis=0)

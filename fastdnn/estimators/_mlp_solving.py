@@ -97,10 +97,9 @@ class Solving:
         self.loss_ = np.float64(result.fun)
 
     def _fit_stochastic(self, source, y, sample_weight, factors, first_pass, incremental, callbacks):
-        model = self._model
+        model, largest = self._model, 200 if self.batch_size == "auto" else self.batch_size
         if not incremental or not hasattr(self, "_optimizer"):
-            size = len(y) if self.batch_size == "auto" else self.batch_size
-            self._optimizer = StochasticSolver(self, min(200 if self.batch_size == "auto" else size, len(y)))
+            self._optimizer = StochasticSolver(self, min(largest, len(y)))
             model.optimizer = self._optimizer.optimizer
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -108,14 +107,9 @@ class Solving:
         if self.early_stopping:
             rows, validation = self._split(source, y, sample_weight)
         n = len(y) if rows is None else len(rows)
-        if self.batch_size == "auto":
-            batch_size = min(200, n)
-        else:
-            if self.batch_size > n:
-                warnings.warn(
-                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
-                )
-            batch_size = min(self.batch_size, n)
+        batch_size = min(largest, n)
+        if self.batch_size != "auto" and self.batch_size > n:
+            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5)
         training = self._training(source, y, times(sample_weight, factors), batch_size, keep=incremental)
         if not incremental:
             training.first_step, training.total_steps = model.step, self.max_iter * -(-n // batch_size)

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
+from ..frozen.estimators import nearest_median
 from ..inputs import check_dense, check_kinds, check_missing, check_sparse, refuse_texts, weights_of_classes
 from ..losses import CrossEntropy, Focal, Gamma, Hinge, LogLoss, Poisson, get_loss, scores_link
 from ._predict import winners
@@ -284,11 +285,6 @@ class ClassifierTask:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def nearest_median(quantiles):
-    """Position of the quantile that is nearest the median."""
-    return int(np.argmin(np.abs(np.array(quantiles) - 0.5)))
 
 
 class RegressorTask:

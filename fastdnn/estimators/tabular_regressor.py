@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..frozen.estimators import nearest_median
 from ..inputs import check_dense, check_missing, check_sparse
 from ..specs import check_number
 from ..tabular import metrics
@@ -19,7 +20,6 @@ from ..tabular.tasks import Numbers, Quantiles
 from ._parameters import set_all
 from ._tabular import BaseTabular
 from ._tabular_docs import ATTRIBUTES, NOTES, PARAMETERS
-from ._tasks import nearest_median
 
 
 def _quantile(x, q, weight):

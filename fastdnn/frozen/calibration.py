@@ -6,9 +6,6 @@ import numpy as np
 
 from ..inference import chunks
 from ..layers.base import Layer
-from ..layout import Layout
-from ..losses import SquaredError
-from ..network import Network
 from .folding import PRODUCTS
 
 LEAST = 1e-6  # width of a range in which nothing is
@@ -36,10 +33,8 @@ def ranges_of(predictor, X, percentile):
             if number == 0:
                 values = [X.arrays[0].astype(model.dtype)]
             else:
-                layers = (FirstLeaves(whole.layout.leaves[:number]),)
-                layout = Layout(layers, whole.layout.shapes[0])  # its parameters stand where the whole network's do
-                part = Network(layers, SquaredError(), layout, whole.params, whole.state, [])
-                values = (model._infer(part, X.take(rows), True) for rows in chunks(X.n, math.prod(layout.shapes[-1])))
+                part = whole.beginning((FirstLeaves(whole.layout.leaves[:number]),))
+                values = (model._infer(part, X.take(rows), True) for rows in chunks(X.n, math.prod(part.layout.shapes[-1])))
             found[id(leaf)] = _range(values, percentile)
     return found
 

@@ -239,6 +239,11 @@ class FrozenClassifier(Frozen):
         return tags
 
 
+def nearest_median(quantiles):
+    """Position of the quantile that is nearest the median."""
+    return int(np.argmin(np.abs(np.array(quantiles) - 0.5)))
+
+
 class FrozenRegressor(Frozen):
     """A regressor that only predicts: what `freeze` of a regressor gives, and `fastdnn.predictor.load` reads.
 
@@ -278,8 +283,7 @@ class FrozenRegressor(Frozen):
         self._refuse_steps()
         p = self.predict(X)
         if self.quantiles_ is not None and p.ndim > 1:
-            nearest = int(np.argmin(np.abs(np.array(self.quantiles_) - 0.5)))
-            p = p[:, nearest :: len(self.quantiles_)]
+            p = p[:, nearest_median(self.quantiles_) :: len(self.quantiles_)]
         return r2_score(y, p, sample_weight=sample_weight)
 
     def plain(self):

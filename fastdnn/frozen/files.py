@@ -67,19 +67,16 @@ def save_predictor(predictor, path, more=None):
     )
 
 
-def load_network(make_model, path):
-    """(settings, model) of the file of one network; ModelFormatError where it is not a whole and valid one.
+def load_networks(make_model, path):
+    """(settings, [(settings of it, model) for each network], object of the table or None) of any predictor's file.
 
     make_model : the class `Model`
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is not a whole and valid one.
     """
-    settings, networks, table = load_networks(make_model, path)
-    if table is not None:
-        raise ModelFormatError("the file is of the networks of a table; fastdnn.predictor.load reads it")
-    return settings, networks[0][1]
-
-
-def load_networks(make_model, path):
-    """(settings, [(settings of it, model) for each network], object of the table or None) of any predictor's file."""
     path = check_path("path", path)
     check_file(path)
     with open(path, "rb") as file:

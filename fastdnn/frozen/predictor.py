@@ -4,7 +4,7 @@ import numpy as np
 
 from ..inference import chunks
 from ..inputs import check_sparse
-from .files import load_network, own_arrays, save_predictor
+from .files import own_arrays, save_predictor
 from .report import summary
 
 
@@ -38,20 +38,6 @@ class Predictor:
             for name, array in arrays.items():
                 places[f"{key}.{name}"][...] = array
         return cls(model, dtype)
-
-    @classmethod
-    def of_file(cls, make_model, path):
-        """(settings, one) from a file that `save` wrote.
-
-        Raises
-        ------
-        ModelFormatError
-            If the file is not a whole and valid one.
-        OSError
-            If it cannot be read.
-        """
-        settings, model = load_network(make_model, path)
-        return settings, cls(model, settings["dtype"])
 
     @property
     def input_shape(self):

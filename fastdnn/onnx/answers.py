@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from ..layout import Layout
-from ..losses import SquaredError
 from .labels import label_nodes, likely, winners
 from .network import link_nodes, network_nodes
 
@@ -51,7 +49,8 @@ def number_nodes(graph, estimator, x):
 
 def code_nodes(graph, coder, x):
     """Name of the codes of an autoencoder, (n, n_components)."""
-    return network_nodes(graph, leading(coder.model_.network, coder.n_encoder_layers_), x)
+    network = coder.model_.network
+    return network_nodes(graph, network.beginning(network.layers[: coder.n_encoder_layers_]), x)
 
 
 def decoded_nodes(graph, coder, codes):
@@ -64,12 +63,5 @@ def hidden_nodes(graph, estimator, x):
     """Name of what the `transform` of a `DNNClassifier` or a `DNNRegressor` gives, (n, units)."""
     number, network = estimator._hidden(), estimator._fitted_network().network
     if number is not None:
-        x = network_nodes(graph, leading(network, number + 1), x)
+        x = network_nodes(graph, network.beginning(network.layers[: number + 1]), x)
     return graph.node("Flatten", x)
-
-
-def leading(network, n_layers):
-    """A `Network` of the first layers of another one."""
-    layers = network.layers[:n_layers]
-    layout = Layout(layers, network.layout.shapes[0])  # its parameters stand where the whole network's do
-    return network._replace(layers=layers, loss=SquaredError(), layout=layout, idle=[])

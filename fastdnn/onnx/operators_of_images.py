@@ -157,7 +157,7 @@ def _conv_transpose(call):
         call.refuse("output_padding and output_shape must have an entry for each axis behind the channels")
     if shape or windows.auto.startswith("SAME"):
         shape = shape or tuple(n * stride for n, stride in zip(windows.size, windows.strides, strict=True))
-        windows.pads, more = zip(*(_left_out(call, windows, i, shape[i], more[i]) for i in range(windows.dims)), strict=True)
+        windows.pads, more = zip(*(_left_out(windows, i, shape[i], more[i]) for i in range(windows.dims)), strict=True)
     full = zip(windows.size, windows.strides, windows.extents, windows.pads, more, strict=True)
     sizes = tuple((n - 1) * stride + extent - sum(pads) + m for n, stride, extent, pads, m in full)
     stage = channels_last(call, value, 2)
@@ -175,7 +175,7 @@ def _conv_transpose(call):
     return image_made(call, value, stage, Draft(Conv2DTranspose, settings, arrays), sizes, filters, value.axes[1])
 
 
-def _left_out(call, windows, i, wanted, more):
+def _left_out(windows, i, wanted, more):
     """((before, behind), output_padding) of an axis for an output of the size that is wanted."""
     total = windows.strides[i] * (windows.size[i] - 1) + more + windows.extents[i] - wanted
     if total < 0:

@@ -26,7 +26,7 @@ def aligned_bytes(n):
 
 def as_file(header, blobs):
     """The bytes of a snapshot; blobs : arrays of bytes."""
-    places, text = [], b""
+    text = b""
     for _ in range(2):  # the first time to learn how long the header is
         start, places = HEADER_AT + _ceiling(len(text) + 64 * len(blobs)), []
         for blob in blobs:
