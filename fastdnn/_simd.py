@@ -68,6 +68,11 @@ class Emit:
     def store(self, x, pointer):
         self.builder.store(x.v, self.builder.bitcast(pointer, self.vector.as_pointer()), align=self.bits // 8)
 
+    def opaque(self, pointer):
+        """The pointer, of which the compiler does not know where it comes from; no instruction."""
+        kind = ir.FunctionType(pointer.type, [pointer.type])
+        return self.builder.call(ir.InlineAsm(kind, "", "=r,0"), [pointer])
+
     def prefetch(self, pointer):
         """Ask for the cache line at `pointer`; any address is harmless."""
         byte = ir.IntType(8).as_pointer()
