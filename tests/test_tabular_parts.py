@@ -199,3 +199,10 @@ def test_recipes_follow_the_number_of_rows_and_what_the_user_says():
     assert (recipe.hidden, recipe.dropout, recipe.bins, recipe.label_smoothing) == ((7,), 0.5, (9,), 0.2)
     assert "hidden=(7,)" in str(recipe)
     assert Recipe().members == 5
+
+
+@pytest.mark.parametrize(("n", "preset", "members"), [(500, "fast", 1), (500, "balanced", 10), (10_000, "balanced", 5)])
+def test_quantiles_of_few_rows_are_calibrated_by_two_networks_that_have_not_seen_a_row(n, preset, members):
+    recipes = recipes_for(n, False, preset, {}, spreads=True)
+    assert {(r.members, r.folds) for r in recipes} == {(members, 5)}
+    assert {r.members for r in recipes_for(n, False, preset, {"n_models": 3}, spreads=True)} == {3}

@@ -112,7 +112,8 @@ class BaseTabular(Freezable, FitsTableStreams, Insight, BaseEstimator):
         )
         Z = self._features.transform(numbers, codes)
         self._task = self._make_task(y, weight)
-        recipes = recipes_for(len(Z), is_classifier(self), self.preset, self._settings(), self._logarithms(y))
+        tried, spreads = self._logarithms(y), self._task.spreads
+        recipes = recipes_for(len(Z), is_classifier(self), self.preset, self._settings(), tried, spreads)
         seconds = math.inf if self.time_limit is None else self.time_limit - (time.perf_counter() - began)
         self.ensemble_ = Ensemble(recipes, self._features, self._task, weight, seed, self._callbacks(), seconds, self._say)
         self.ensemble_.fit(Z)

@@ -7,7 +7,8 @@ PARAMETERS = """preset : {'fast', 'balanced', 'best'}, default='balanced'
         of each.
 
     n_models : int or None, default=None
-        Networks of each recipe; None is by the preset.
+        Networks of each recipe; None is by the preset. 'balanced' has ten for quantiles of fewer than 5,000 rows: two of them
+        have not seen a row, by whose mean the quantiles are calibrated.
 
     refit : bool or None, default=None
         Whether the networks are trained anew on all rows, for as many epochs as were best for held out rows. None does so for

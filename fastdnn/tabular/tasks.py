@@ -20,9 +20,11 @@ class Task:
         Classes that each part of the rows is to have its share of.
     refits : bool
         Whether networks of all rows may be better than those of parts.
+    spreads : bool
+        Whether predictions say how far targets spread, which is calibrated by networks that have not seen a row.
     """
 
-    strata, refits = None, False
+    strata, refits, spreads = None, False, False
 
     def __init__(self, y, metric, weight=None):
         self.y, self._metric = y, metric
@@ -94,7 +96,7 @@ class Numbers(Task):
 class Quantiles(Numbers):
     """Regression: several quantiles of one number, which never cross."""
 
-    refits = False
+    refits, spreads = False, True
 
     def __init__(self, y, quantiles, weight=None, scales=None):
         super().__init__(y, self._pinball, weight, scales)
