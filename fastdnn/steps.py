@@ -78,7 +78,7 @@ def _place_for_gradient(run):
 
 
 class Applying:
-    """The engine's second half alone: the optimizer's step for a gradient that is there, in the model's `grads`."""
+    """The engine's second half alone: the optimizer's step for a gradient that is there."""
 
     def __init__(self, model):
         self.network, loss, shape = model.network, GivenGradient(), model.layout.shapes
@@ -91,14 +91,18 @@ class Applying:
     def __call__(self, model, gradient):
         model.grads[...] = gradient
         model.grads[self._padding] = 0
-        self.step(model, model.optimizer.step_scalars(np.array([model.step + 1]), factor=model.trained.rate_factors))
+        scalars = model.optimizer.step_scalars(np.array([model.step + 1]), factor=model.trained.rate_factors)
+        self.step(model, scalars, model.grads)
 
-    def step(self, model, scalars):
-        """The step with the gradient in `grads`, its padding 0, and the optimizer's scalars (1, SCALARS); the penalty."""
+    def step(self, model, scalars, gradient):
+        """The step with a flat gradient, its padding 0, which is used up, and the optimizer's scalars (1, SCALARS).
+
+        Returns the penalty.
+        """
         threads = worthwhile_threads(FLOPS_OF_UPDATE * model.layout.size, 1, model.dtype.itemsize)
         call = self._training.bound(threads, True)
         call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network
-        call.job[TRAIN.grads] = model.grads.ctypes.data
+        call.job[TRAIN.grads] = gradient.ctypes.data
         one, value = np.ones(1), np.zeros(1)
         call(0, 1, 0, 1, 1, (one.ctypes.data, value.ctypes.data, scalars.ctypes.data), 0.0, SLICE)
         model.step += 1

@@ -14,6 +14,8 @@ from fastdnn import Model, layers, optimizers, schedules
 from fastdnn.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fastdnn.compress import MagnitudePruning
 from fastdnn.distributed import fit, worker
+from fastdnn.distributed.driver import make_fleet
+from fastdnn.distributed.partitions import Reader, zipped
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,18 @@ def test_images_and_unknown_chunk_sizes(client):
     known = x[:, 0] > -10
     model, _ = fitted(client, (x[known], y[known]))
     assert model.step == 38
+
+
+def number_and_rows(part, number, more):
+    return number, len(part[1]) + more
+
+
+@pytest.mark.parametrize("place", [lambda p, workers: workers[0], lambda p, workers: workers[p % 2]])
+def test_answers_about_partitions_are_in_their_order(client, place):
+    workers, parts = list(client.nthreads()), zipped(*samples())
+    held = [client.compute(part, workers=[place(p, workers)]) for p, part in enumerate(parts)]
+    fleet = make_fleet(client, held, Reader(samples()[0]), 64, None, 1, 60.0)
+    assert fleet.ask("rows", number_and_rows, 1) == [(p, n + 1) for p, n in enumerate(CHUNKS)]
 
 
 # ---------------------------------------------------------------- what is wrong

@@ -10,15 +10,18 @@ import scipy.sparse
 
 from .. import rng
 from ..layers.base import DATA
+from ..layout import aligned
 from ..optimizers.base import CONTROL
 from ..sources import Source
 from ..steps import Applying
+from ..tables import TRAIN
 from ..training import Training
 
 # Behind the numbers of a message: what the samples of a lane count for; the sum of their losses, and what the samples count
 # for whose loss is known; norms of gradients and their sum; steps that were left out.
 TAIL = 6
 PUT_TOGETHER = 1 << 28  # bytes of a lane's samples up to which a copy is worth its memory: a step gathers 5 % faster
+ALIGNED = 16  # numbers: messages begin where a vector does, for gradients are written into them
 OF_LANES = 1000  # purpose of random numbers, beside those of `rng`
 COUNTED, LOSS, JUDGED, NORMS, NORM_SUM, SKIPPED = range(-TAIL, 0)
 FIGURES = slice(LOSS, SKIPPED)
@@ -82,17 +85,25 @@ def digest(model):
 class LaneTraining(Training):
     """A `Training` that also gives gradients of single batches, with running statistics that move as in a step."""
 
-    moves = False
+    _into = None
 
     def bound(self, threads, update):
         call = super().bound(threads, update)
-        self.data[:, DATA.training] = self.moves or update
+        self.data[:, DATA.training] = update or self._into is not None
+        if self._into is not None:
+            call.job[TRAIN.grads] = self._into.ctypes.data
         return call
 
-    def gradient(self, rows):
-        """Mean loss of the samples of these numbers; the gradient is left in `Model.grads`, statistics move."""
-        self.moves = True
-        return float(self._walk(rows, len(rows), len(rows))[0])
+    def gradient(self, rows, into):
+        """Mean loss of the samples of these numbers; the gradient is written to `into`, statistics move.
+
+        Where nothing is written, padding and what is frozen, `into` must be 0.
+        """
+        self._into = into
+        try:
+            return float(self._walk(rows, len(rows), len(rows))[0])
+        finally:
+            self._into = None
 
 
 class Lane:
@@ -188,7 +199,8 @@ class Crew:
             self._applying, numbers = Applying(model), len(model.params) + len(model.state)
         else:
             numbers = sum(map(len, [*self._kept, *self._shared]))
-        self._rows = np.zeros((len(lanes), numbers + TAIL), model.dtype)
+        width = -(-(numbers + TAIL) // ALIGNED) * ALIGNED  # what is between the numbers and the tail stays 0
+        self._rows = aligned(len(lanes) * width, model.dtype).reshape(len(lanes), width)
 
     def work(self, order):
         """The steps of an `Order`; the `Figures` of all lanes."""
@@ -290,9 +302,10 @@ class Crew:
             row[...] = 0
             return
         own.state[...] = self.model.state
-        loss, factor = lane.training.gradient(rows), row.dtype.type(counted)
-        np.multiply(own.grads, factor, out=row[:size])
-        np.multiply(own.state, factor, out=row[size:-TAIL])
+        gradient, factor = row[:size], row.dtype.type(counted)
+        loss = lane.training.gradient(rows, gradient)
+        gradient *= factor
+        np.multiply(own.state, factor, out=row[size : size + len(own.state)])
         row[-TAIL:] = 0
         row[COUNTED], row[LOSS] = counted, loss * counted
 
@@ -303,7 +316,7 @@ class Crew:
             model.step += 1
             return Figures()
         total *= total.dtype.type(1.0 / counted)
-        model.grads[...], model.state[...], skipped = total[:size], total[size:-TAIL], model.skipped_steps
-        loss = float(total[LOSS]) + self._applying.step(model, scalars)
+        model.state[...], skipped = total[size : size + len(model.state)], model.skipped_steps
+        loss = float(total[LOSS]) + self._applying.step(model, scalars, total[:size])
         left_out = model.skipped_steps > skipped and not math.isfinite(loss)
         return Figures() if left_out else Figures(loss * counted, counted)

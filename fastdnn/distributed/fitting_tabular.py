@@ -132,7 +132,7 @@ class DaskTabular(HasLocal):
 
     def _fit_partitions(self, fleet):
         began, seed = time.perf_counter(), self._new_seed()
-        rows, counts = np.transpose(fleet.ask("rows", rows_of, fleet.read))
+        rows, counts = np.transpose(fleet.client.gather(fleet.tasks("rows", rows_of, fleet.read)))
         firsts = np.cumsum([0, *rows]).tolist()
         if not firsts[-1]:
             raise ValueError("X must have at least one row, all its partitions are empty")

@@ -86,6 +86,10 @@ class Fleet:
             self.client.submit(function, part, number, *args, pure=False, key=f"fastdnn_{name}-{uuid.uuid4().hex}")
             for number, part in enumerate(self.parts)
         ]
+        return self._done(tasks)
+
+    def _done(self, tasks):
+        """The tasks, once they are done; the error of the first that fails."""
         finished(self.client, tasks, self.timeout)
         for task in tasks:
             if task.status == "error":
@@ -93,8 +97,29 @@ class Fleet:
         return tasks
 
     def ask(self, name, function, *args):
-        """What these tasks have given."""
-        return self.client.gather(self.tasks(name, function, *args))
+        """[function(partition, number, *args)] of all partitions, by as many tasks as workers have threads.
+
+        Dask takes some milliseconds for a task, and a look at a partition often less. The partitions of a task are all in
+        memory at once, as they are when their worker trains with them.
+        """
+        groups, nthreads = {}, dict(self.client.nthreads())
+        for number, holders in enumerate(self._holders()):
+            groups.setdefault(min(holders, key=lambda at: len(groups.get(at, ()))), []).append(number)
+        asked = []
+        for at, numbers in groups.items():
+            n = min(len(numbers), max(1, nthreads.get(at, 1)))
+            asked += [(at, numbers[i::n]) for i in range(n)]
+        tasks = [
+            self.client.submit(
+                worker.each, {number: self.parts[number] for number in numbers}, function, *args, workers=[at],
+                allow_other_workers=True, pure=False, key=f"fastdnn_{name}-{uuid.uuid4().hex}",
+            )
+            for at, numbers in asked
+        ]  # fmt: skip
+        found = {}
+        for answers in self.client.gather(self._done(tasks)):
+            found.update(answers)
+        return [found[number] for number in range(len(self.parts))]
 
     def look(self, model):
         """Look at all partitions; ValueError if one has something that cannot be learned from, or is not like the others."""

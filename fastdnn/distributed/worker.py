@@ -133,6 +133,11 @@ def named(what):
         raise kind(f"{what} on worker {where()}: {error}") from error
 
 
+def each(parts, function, *args):
+    """{number: function(partition, number, *args)} of {number: partition}."""
+    return {number: function(part, number, *args) for number, part in parts.items()}
+
+
 def look(part, number, read, model):
     """`Facts` of a partition; ValueError if there is something in it that cannot be learned from."""
     with named(f"partition {number}"):
