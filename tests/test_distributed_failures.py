@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("distributed")
 
 import dask.array as da
 from dask_clusters import X, Y, bits, cluster, network, samples
+from distributed import fire_and_forget, wait
 
 from fastdnn.callbacks import Callback
 from fastdnn.distributed import fit, fleet, worker
@@ -141,6 +143,48 @@ def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
         fit(network(), *samples(), client=client, timeout=2)
 
 
+def kill(client):
+    """Kill all workers, and wait until the scheduler knows."""
+    before = set(client.nthreads())
+    for pid in pids(client):
+        os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 20
+    while before & set(client.nthreads()) and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def test_a_fit_outlives_all_workers_at_once(monkeypatch):
+    """Dask lets a task that is pinned to the last worker wait for it, also where another one has joined."""
+    finished, calls, deadly = fleet.finished, [], {1, 3}  # `begin`; and, after another one, a round
+
+    def killing(client, *args):
+        if len(args) > 2:  # a task for each worker
+            calls.append(args)
+            if len(calls) in deadly:
+                kill(client)
+        finished(client, *args)
+
+    with cluster(1, processes=True) as client:
+        undisturbed, killed = network(), network()
+        fit(undisturbed, *samples(), client=client, epochs=2, lanes=2)
+        monkeypatch.setattr(fleet, "finished", killing)
+        fit(killed, *samples(), client=client, epochs=2, lanes=2)
+        assert len(calls) == 6  # get ready, again, a round, get ready, again, the second epoch's
+        assert bits(killed) == bits(undisturbed)
+
+
+@pytest.mark.parametrize("status", ["cancelled", "error"])
+def test_workers_that_are_lost_again_are_named(status):
+    made, task = fleet.Fleet(None, [], None, 1, None, 1, 1.0), worker.Task("fit", "group", "tcp://a:1", 0, 1, 1)
+    lost = SimpleNamespace(status=status, exception=lambda: worker.Misplaced("worker tcp://a:1 is gone; its task came to b"))
+    for tries in (1, 2, 3):
+        with pytest.raises(fleet.RoundLost, match="worker tcp://a:1 is gone") as caught:
+            made._results([lost], [task])
+        assert made._lost == {"tcp://a:1": tries}
+    with pytest.raises(RuntimeError, match=r"lost 3 times.*Workers that were gone: tcp://a:1 \(3 times\)"):
+        made.lost_again(3, caught.value)
+
+
 def test_two_fits_at_once_do_not_wait_for_each_other():
     with cluster(2) as client:
         models = [network(), network(5)]
@@ -198,6 +242,20 @@ def test_workers_that_are_busy_with_others_are_not_waited_for(monkeypatch):
         while worker._SESSIONS and time.monotonic() < until:  # they forget it when they have time
             time.sleep(0.05)
         assert not worker._SESSIONS
+
+
+def test_a_fit_leaves_nothing_on_the_scheduler(monkeypatch):
+    def late(futures):
+        wait(futures)
+        fire_and_forget(futures)
+
+    monkeypatch.setattr(fleet, "fire_and_forget", late)
+    with cluster(2) as client:
+        fit(network(), *samples(), client=client)
+        until = time.monotonic() + 5
+        while client.cluster.scheduler.tasks and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not client.cluster.scheduler.tasks
 
 
 @pytest.mark.parametrize("lanes", [1, 2])

@@ -13,7 +13,7 @@ from dask_clusters import CHUNKS, WEIGHTS, X, Y, bits, cluster, network, samples
 from fastdnn import Model, layers, optimizers, schedules
 from fastdnn.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from fastdnn.compress import MagnitudePruning
-from fastdnn.distributed import fit, worker
+from fastdnn.distributed import DaskDNNClassifier, fit, worker
 from fastdnn.distributed.driver import make_fleet
 from fastdnn.distributed.partitions import Reader, zipped
 
@@ -169,6 +169,16 @@ def test_progress_within_an_epoch(client):
 def test_validation_data_may_be_collections(client):
     _, history = fitted(client, validation_data=samples())
     assert len(history["val_accuracy"]) == 2
+
+
+def test_validation_data_lies_with_the_client_of_the_fit(client):
+    """Which need not be the one that was made last."""
+    with cluster(1):
+        x, y = client.persist(list(samples()))
+        _, history = fitted(client, (x, y), validation_data=(x, y))
+        assert len(history["val_accuracy"]) == 2
+        clf = DaskDNNClassifier(epochs=2).fit(x, y, client=client, X_val=x, y_val=y)
+        assert len(clf.history_["val_loss"]) == 2
 
 
 def test_images_and_unknown_chunk_sizes(client):

@@ -1,5 +1,8 @@
 """DaskTabularClassifier and DaskTabularRegressor: as on the table where that fits the sample, close to a stream where not."""
 
+import gc
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,6 +170,54 @@ def test_weights_of_rows_and_classes(client, small_sample):
     stream = TabularClassifier(**settings).fit(blocks)
     assert clf.score(x, target, weights) == pytest.approx(clf.to_local().score(X, y, weight), abs=1e-12)
     assert clf.predict_proba(X)[:, 0].mean() == pytest.approx(stream.predict_proba(X)[:, 0].mean(), abs=0.02)
+
+
+@every_estimator
+def test_a_frame_of_one_column_of_targets(client, small_sample, estimator):
+    """Warnings are errors on these workers, too."""
+    X, y, x, target = table(1600, estimator)
+    weight = 1.0 + np.arange(1600) % 3
+    weights = dd.from_pandas(pd.DataFrame({"weight": weight}), npartitions=4, sort=False)
+    of_frame = DASK[estimator](**FAST, lanes=2).fit(x, target.to_frame(), weights)
+    of_series = DASK[estimator](**FAST, lanes=2).fit(x, target, weights["weight"])
+    of_array = DASK[estimator](**FAST, lanes=2).fit(
+        x, da.from_array(np.asarray(y)[:, None], chunks=(400, 1)), da.from_array(weight, chunks=400)
+    )
+    assert same(of_frame, of_series, X)
+    assert same(of_array, of_series, X)
+    assert of_frame.score(x, target.to_frame()) == of_series.score(x, target)
+
+
+def test_predicted_labels_have_the_type_that_is_announced(client):
+    _, _, x, target = table(400, TabularClassifier)
+    found = DaskTabularClassifier(**FAST).fit(x, target).predict(x)
+    assert found.dtype == found.compute().dtype
+    none = found.partitions[0][found.partitions[0] == "neither"]
+    assert none.compute().dtype == found.dtype
+    empty = DaskTabularClassifier(**FAST).fit(x, target).predict(x[x["noise"] > 99])
+    assert empty.compute().dtype == empty.dtype == found.dtype
+
+
+def test_workers_keep_nothing_of_networks_that_are_done(client, small_sample):
+    """Rows of one network go before those of the next are made, and all of them at the end, without a garbage collection."""
+    _, _, x, target = table(1600, TabularRegressor)
+    scheduler, seen = client.cluster.scheduler, []
+
+    def look(model, history):
+        seen.append(sum(key.startswith("fastdnn_arrays") for key in scheduler.tasks if isinstance(key, str)))
+
+    gc.collect()
+    gc.disable()
+    try:
+        DaskTabularRegressor(**FAST | {"epochs": 1}, n_models=3, callbacks=look).fit(x, target)
+        until = time.monotonic() + 10
+        while scheduler.tasks and time.monotonic() < until:
+            time.sleep(0.05)
+        left = list(scheduler.tasks)
+    finally:
+        gc.enable()
+    assert seen == [4, 4, 4]
+    assert not left
 
 
 # ---------------------------------------------------------------- what is wrong

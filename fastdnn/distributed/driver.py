@@ -17,7 +17,7 @@ from ..specs import check_count, check_number
 from ..validation import check_validation_data
 from .crew import Figures, Order, digest
 from .fleet import Fleet, RoundLost
-from .partitions import Reader, get_client, zipped
+from .partitions import Reader, get_client, here, zipped
 
 
 class Remote:
@@ -160,7 +160,7 @@ def train(
             raise ValueError(f"{callback!r} works on single steps, which are taken on the workers; use it with Model.fit")
     network = model if model.layout is not None else model.copy().build(shape)
     if validation_data is not None:
-        validation_data = _here(validation_data)
+        validation_data = _here(validation_data, fleet.client)
         known = isinstance(validation_data, tuple) and isinstance(validation_data[0], Source)  # which `check` looks at
         validation_data = check_validation_data(validation_data, np.shape(validation_data[0]) if known else (0, *shape))
         try:
@@ -194,11 +194,11 @@ def train(
     return run.history
 
 
-def _here(data):
+def _here(data, client):
     """Validation data as arrays."""
     if not isinstance(data, (tuple, list)):
         return data
-    return tuple(np.asarray(part.compute()) if is_dask_collection(part) else part for part in data)
+    return tuple(np.asarray(here(part, client)) if is_dask_collection(part) else part for part in data)
 
 
 class Rounds:

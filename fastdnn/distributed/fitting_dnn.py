@@ -18,7 +18,7 @@ from ..inputs import weights_of_classes
 from ..layers import Dense
 from .driver import make_fleet, train
 from .local import HasLocal
-from .partitions import Reader, get_client, zipped
+from .partitions import Reader, get_client, here, zipped
 from .worker import named
 
 UNCHANGED = {"accumulate": 1, "mixup": 0.0, "cutmix": 0.0}
@@ -138,7 +138,8 @@ class DaskDNN(HasLocal):
         if read.columns is not None and all(isinstance(name, str) for name in read.columns):
             self.feature_names_in_ = np.array(read.columns, dtype=object)
         callbacks = self._callbacks(None, None, {}, False)
-        given = self._validation((None, None), None, None, loss, dtype, tuple(map(here, validation)), None, False)
+        brought = tuple(here(data, client) for data in validation)
+        given = self._validation((None, None), None, None, loss, dtype, brought, None, False)
 
         def prepared(run):  # scorers predict during the fit
             self.model_, self.history_, self.n_outputs_ = model, run.history, n_targets
@@ -186,8 +187,3 @@ class DaskDNN(HasLocal):
         made = super()._to_local()
         made.model_ = self.model_.copy()
         return made
-
-
-def here(data):
-    """Validation data as an array or a frame that is here."""
-    return data.compute() if is_dask_collection(data) else data

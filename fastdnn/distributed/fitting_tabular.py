@@ -10,7 +10,7 @@ from ..data.blocks import Block, in_block
 from ..estimators._restore import unchanged_on_error
 from .driver import make_fleet, train
 from .local import HasLocal
-from .partitions import Tables, get_client, zipped
+from .partitions import Tables, get_client, one_column, zipped
 from .worker import named
 
 TIMEOUT = 120.0  # seconds, see `fastdnn.distributed.fit`
@@ -33,6 +33,12 @@ def rows_of(part, number, read):
         return n, n if weights is None else np.count_nonzero(np.asarray(weights, float) > 0)
 
 
+def block_of(part):
+    """A partition as a `Block`, single columns of targets and weights as (n,)."""
+    X, y, weights = part
+    return Block(X, one_column(y), one_column(weights))
+
+
 def learned_from(part, number, shared):
     """`TableStatistics` of a partition, None of one without rows.
 
@@ -43,7 +49,7 @@ def learned_from(part, number, shared):
         return None
     with named(f"partition {number}"):
         statistics = estimator._statistics(seed, firsts[number])
-        estimator._learn_block(statistics, Block(*part))
+        estimator._learn_block(statistics, block_of(part))
         statistics.trim(n)
         return statistics
 
@@ -57,7 +63,7 @@ def arrays_of(part, number, shared):
     if firsts[number] == firsts[number + 1]:
         return None
     with named(f"partition {number}"):
-        block, _ = learned.block(recipe, Block(*part), firsts[number])
+        block, _ = learned.block(recipe, block_of(part), firsts[number])
         return None if block is None else (block.X, block.y, block.sample_weight)
 
 

@@ -238,7 +238,8 @@ class Fleet:
             for function, task, *args in calls
         ]  # fmt: skip
         try:
-            finished(self.client, futures, self.timeout, lambda: self._end([task.worker for _, task, *_ in calls]))
+            workers = [task.worker for _, task, *_ in calls]
+            finished(self.client, futures, self.timeout, lambda: self._end(workers), workers)
             return self._results(futures, [task for _, task, *_ in calls])
         except BaseException:
             with contextlib.suppress(ClosedClientError):  # there is nobody to tell
@@ -253,16 +254,16 @@ class Fleet:
             if future.status == "finished":
                 continue
             if error is None or isinstance(error, (worker.Misplaced, KilledWorker)):
-                lost[task.worker] = error
+                lost[task.worker] = error or f"worker {task.worker} is gone, or does not answer"
             elif isinstance(error, WorkerLost):
                 silent.append(error)
             else:
                 raise error
         if lost or silent:
             self._avoid = set(lost)
-            self._lost.update(lost)
+            self._lost.update(list(lost))  # each once more
             self.group = None
-            raise RoundLost("; ".join(str(error) for error in [*lost.values(), *silent] if error is not None) or "cancelled")
+            raise RoundLost("; ".join(map(str, [*lost.values(), *silent])))
         try:
             return self.client.gather(futures)
         except WorkerLost as error:
@@ -287,13 +288,17 @@ class Fleet:
         raise RuntimeError(f"the same round was lost {tries} times, the last time because of: {error}. {why}") from error
 
     def leave(self):
-        """Let the workers forget the fit."""
+        """Let the workers forget the fit, and let go of its partitions."""
         self.group = None
         if self.client.status == "running":
             ending = self._end(self._touched)
-            fire_and_forget(ending)  # who is busy with something else forgets it later
-            with contextlib.suppress(Exception):
-                wait(ending, timeout=GOODBYE)
+            try:
+                with contextlib.suppress(Exception):
+                    wait(ending, timeout=GOODBYE)
+            finally:  # who is busy with something else forgets it later; Dask would keep for ever what is done already
+                fire_and_forget([future for future in ending if not future.done()])
+        # A fit and what feeds it know each other: until Python looks for such circles the workers would keep the data.
+        self.parts, self._ending = [], []
 
     def _end(self, addresses):
         """Tasks that let workers forget the fit; who waits for another one there, waits no longer."""

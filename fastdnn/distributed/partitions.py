@@ -162,8 +162,19 @@ def as_array(X):
 
 def target_array(y):
     """Targets of a partition, a single column as (n,)."""
-    y = np.asarray(y)
-    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    return np.asarray(one_column(y))
+
+
+def one_column(y):
+    """Targets or weights of a partition as they are, a single column as one of (n,)."""
+    if np.ndim(y) != 2 or y.shape[1] != 1:
+        return y
+    return y.iloc[:, 0] if hasattr(y, "iloc") else y[:, 0]
+
+
+def here(data, client):
+    """What a collection holds, brought here by the workers of a client; what is no collection as it is."""
+    return client.compute(data).result() if is_dask_collection(data) else data
 
 
 def settled(client, futures, timeout):
@@ -180,11 +191,13 @@ def settled(client, futures, timeout):
             )
 
 
-def finished(client, futures, timeout, failing=None):
+def finished(client, futures, timeout, failing=None, workers=None):
     """Wait until no future is pending.
 
     timeout : seconds without any worker that takes tasks after which a RuntimeError is raised
     failing : called once one has failed, that the others end; they have `PATIENCE` seconds
+    workers : the worker that each is pinned to, without which it is cancelled: where it was the last one, Dask would let its
+        task wait for it, whoever joins
     """
     begun, failed = time.monotonic(), None
     while left := [future for future in futures if future.status in ("pending", "lost")]:
@@ -197,9 +210,15 @@ def finished(client, futures, timeout, failing=None):
             failed = now
             if failing is not None:
                 failing()
+        there = known(client)
         if failing is not None and failed is not None and now - failed > PATIENCE:
             client.cancel(left)
-        if any(future.status not in ("pending", "lost") for future in left) or running(client):
+        elif workers is not None:
+            pinned = zip(futures, workers, strict=True)
+            gone = [future for future, worker in pinned if worker not in there and future.status in ("pending", "lost")]
+            if gone:
+                client.cancel(gone)
+        if any(future.status not in ("pending", "lost") for future in left) or "running" in there.values():
             begun = now
         elif now - begun > timeout:
             raise RuntimeError(
@@ -208,7 +227,7 @@ def finished(client, futures, timeout, failing=None):
             )
 
 
-def running(client):
-    """Addresses of the workers that take tasks."""
+def known(client):
+    """{address: status} of the workers; those that are "running" take tasks."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [address for address, facts in workers.items() if facts.get("status", "running") == "running"]
+    return {address: facts.get("status", "running") for address, facts in workers.items()}

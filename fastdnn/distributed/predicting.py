@@ -20,7 +20,7 @@ def mapped(estimator, method, X):
     sent = _sent(estimator)
     one = _call(_like(X), estimator, method)
     if not is_array(X):
-        meta = _framed(one[:0], X._meta.iloc[:0], estimator, method)
+        meta = _framed(one, _made_up(X._meta), estimator, method).iloc[:0]
         return X.map_partitions(_call_frame, sent, method, meta=meta, token=f"fastdnn_{method}")
     if any(n > 1 for n in X.numblocks[1:]):
         X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
@@ -56,9 +56,8 @@ def _one_like(X):
 
 
 def _call_frame(X, estimator, method):
-    if len(X):
-        return _framed(getattr(estimator, method)(X), X, estimator, method)
-    return _framed(getattr(estimator, method)(_made_up(X))[:0], X, estimator, method)
+    given = X if len(X) else _made_up(X)
+    return _framed(getattr(estimator, method)(given), given, estimator, method).iloc[: len(X)]
 
 
 def _made_up(X):
@@ -69,7 +68,7 @@ def _made_up(X):
 
 
 def _framed(found, X, estimator, method):
-    """Predictions with the index of the samples."""
+    """Predictions with the index of the samples; pandas finds out the type of labels by labels, of none it finds no type."""
     if found.ndim == 1:
         return pd.Series(found, index=X.index, name=method)
     if method == "transform":
