@@ -117,12 +117,14 @@ def through(job, share, s):
     segment, data, data_at = _segment_at(job.segment, 0), shard(job, s), job.data + s * DATA_BYTES
     first_row, n, grads = data.first_row, data.rows, job.own_grads + s * job.own
     lo, start, work = workplace(job, share, s)
-    last_op = job.whole if job.ends_whole and data.window < job.windows - 1 else segment.backward + 1
+    forward_end, last_op = segment.forward_end, segment.backward + 1  # a segment before a sync kernel may have no way back
+    if job.ends_whole and data.window < job.windows - 1:
+        forward_end, last_op = min(forward_end, job.whole), job.whole
     for first in range(lo, lo + n, job.chunk):
         rows = min(job.chunk, lo + n - first)
-        for o in range(segment.forward, min(segment.forward_end, job.whole)):
+        for o in range(segment.forward, min(forward_end, job.whole)):
             run(job, FORWARD, o, data_at, work, start, first, rows)
-    for o in range(max(segment.forward, job.whole), min(segment.forward_end, last_op)):
+    for o in range(max(segment.forward, job.whole), forward_end):
         run(job, FORWARD, o, data_at, work, start, lo, n)
     for o in range(last_op - 1, max(segment.backward_end, job.whole) - 1, -1):
         run(job, BACKWARD, o, data_at, work, start, lo, n)

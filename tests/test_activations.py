@@ -78,6 +78,8 @@ def test_same_as_pytorch(activation):
         peer = next((getattr(m, name) for m in (torch.nn.functional, torch) if hasattr(m, name)), None)
         if activation == "identity":
             peer = lambda x: x  # noqa: E731
+        if activation == "gelu_tanh":
+            peer = lambda x: torch.nn.functional.gelu(x, approximate="tanh")  # noqa: E731
         if activation == "softmax":
             peer = lambda x: torch.softmax(x, dim=1)  # noqa: E731
         assert peer is not None, f"set torch_name of {activation}, or write its formula here if PyTorch has none"

@@ -98,6 +98,12 @@ IMAGE_CASES = [
         layers.Activation("tanh"),
     ],
     [layers.Residual([layers.Conv1D(6, 3)], shortcut=[layers.AvgPool1D(3, 1), layers.SpatialDropout(0.3)])],
+    [layers.Conv2D(3, 2), layers.Flatten(), layers.Dense(5), layers.BatchNorm(activation="tanh")],
+    [
+        layers.GlobalAvgPool2D(),
+        layers.BatchNorm(),
+        layers.Residual([layers.Dense(4), layers.BatchNorm()], shortcut=[layers.Dense(4)]),
+    ],
 ]
 # Those of sequences; `test_sequences` has more of them, and PyTorch's.
 SEQUENCE_CASES = [
@@ -110,6 +116,7 @@ SEQUENCE_CASES = [
     [layers.Bidirectional(layers.GRU(3, return_sequences=True, recurrent_dropout=0.3)), layers.LSTM(4)],
     [layers.Bidirectional(layers.LSTM(3, dropout=0.2), merge="sum")],
     [layers.Residual([layers.GRU(5, return_sequences=True)], [layers.SimpleRNN(5, return_sequences=True, dropout=0.2)])],
+    [layers.LSTM(4), layers.Dense(5, "tanh"), layers.BatchNorm()],
 ]
 FIRST = layers.Embedding, layers.Masking  # layers that can only be the first: in `test_sequences`
 SHAPES = [(N_IN,), (5, N_IN), (2, 3, N_IN)]  # of a sample: what works on the last axis works on all of them

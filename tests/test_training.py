@@ -20,6 +20,40 @@ def network(optimizer="adam", hidden=(40, 20), dtype="float32"):
     return Model([*found, layers.Dense(2)], optimizer=optimizer, dtype=dtype, random_state=0).build(6)
 
 
+# ---------------------------------------------------------------- what has one row a sample behind images and series
+
+
+BEFORE = {
+    "convolution": ([layers.Conv2D(3, 2, activation="tanh"), layers.Flatten()], (4, 3, 2)),
+    "pooled": ([layers.Conv2D(20, 3, 2, 1), layers.GlobalAvgPool2D(), layers.Dense(5)], (5, 4, 3)),
+    "series": ([layers.GRU(4, return_sequences=True), layers.LSTM(6), layers.Dense(7, "tanh")], (6, 3)),
+    "steps": ([layers.Dense(4), layers.Flatten(), layers.Residual([layers.Dense(5)], [layers.Dense(5)])], (3, 2)),
+}
+
+
+@pytest.mark.parametrize("n", [1, 3, 90])
+@pytest.mark.parametrize("name", BEFORE)
+def test_batch_norm_behind_what_is_taken_in_chunks(name, n):
+    """All layers before it go forward before its statistics are taken, those too that take all samples at once."""
+    parts, shape = BEFORE[name]
+    model = Model([*parts, layers.BatchNorm()], dtype="float64", random_state=0).build(shape)
+    rng = np.random.default_rng(0)
+    for view in (*model.weights.values(), *model.states.values()):
+        view[...] = np.abs(view + 0.3 * rng.standard_normal(view.shape))
+    samples = rng.standard_normal((n, *shape))
+    targets = rng.standard_normal((n, *model.layout.shapes[-1]))
+    before = Model(parts, dtype="float64").build(shape)
+    before.weights.update({key: model.weights[key] for key in before.weights})
+    values, (gamma, beta) = before.forward(samples), list(model.weights.values())[-2:]
+    mean, var = model.states.values()
+    for training in (False, True):
+        if training and n > 1:
+            mean, var = values.mean(axis=0), values.var(axis=0)
+        scores = (values - mean) / np.sqrt(var + 1e-5) * gamma + beta
+        loss, _ = model.loss_and_grad(samples, targets, training=training)
+        assert loss == pytest.approx(0.5 * np.square(scores - targets).sum(axis=1).mean(), rel=1e-10)
+
+
 # ---------------------------------------------------------------- threads
 
 

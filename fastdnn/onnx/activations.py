@@ -68,6 +68,14 @@ def gelu(graph, f, x):
     return graph.node("Mul", graph.node("Mul", x, graph.node("Add", erf, graph.constant(1.0))), graph.constant(0.5))
 
 
+@exporter(functions.gelu_tanh)
+def gelu_tanh(graph, f, x):
+    cube = graph.node("Mul", graph.node("Mul", x, x), x)
+    inner = graph.node("Add", x, graph.node("Mul", cube, graph.constant(functions.CUBIC)))
+    tanh_of = graph.node("Tanh", graph.node("Mul", inner, graph.constant(functions.TWICE / 2)))
+    return graph.node("Mul", graph.node("Mul", x, graph.node("Add", tanh_of, graph.constant(1.0))), graph.constant(0.5))
+
+
 def normal_cdf(graph, x):
     """Distribution function of the standard normal as `_math.normal_cdf` has it, its polynomial a product with powers."""
     axis, two, one = len(x.shape) + 1, graph.constant(2.0), graph.constant(1.0)

@@ -67,6 +67,7 @@ ACTIVATIONS = {  # of ours, by name
     "elu": elu,
     "selu": selu,
     "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
     "silu": lambda x: x * sigmoid(x),
     "mish": mish,
     "tanh": np.tanh,
