@@ -154,7 +154,10 @@ class Layout:
                 "another one, shortcut=[...] are layers that make it of the input"
             )
         if shape != output:
-            raise ValueError(f"the layers inside give the shape {shape} and those of the shortcut {output}: both are added")
+            raise ValueError(
+                f"the layers inside give the shape {shape} and those of the shortcut {output}: both are added, so let "
+                f"shortcut=[...] give {shape} too, or change the layers inside"
+            )
 
     @property
     def most_rows(self):

@@ -56,7 +56,7 @@ def test_activation_in_all_ranges(name, dtype):
 
 
 @DTYPES
-@pytest.mark.parametrize("name", ["softmax", "gelu", "hard_swish", "selu"])
+@pytest.mark.parametrize("name", ["softmax", "gelu", "gelu_tanh", "hard_swish", "selu"])
 def test_activations_within_layers(name, dtype):
     parts = [layers.Conv2D(5, 2, activation=name), layers.BatchNorm(activation=name), layers.Dense(4, name)]
     runs.check(runs.made(parts, (4, 5, 3), dtype), samples(7, (4, 5, 3), dtype))

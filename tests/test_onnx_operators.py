@@ -215,6 +215,7 @@ VECTORS = [
     one("Celu", (4,), alpha=1.0),
     one("Mish", (4,), opset=18),
     one("Gelu", (4,), opset=20),
+    one("Gelu", (4,), approximate="tanh", opset=20),
     one("Reshape", (4,), np.array([0, 2, -1]), end=[["Flatten"]]),
     one("Unsqueeze", (4,), np.array([1, -1]), end=[["Squeeze"]]),
 ]
@@ -226,6 +227,13 @@ def test_vectors(number):
     if any("y" in node.input for node in g.nodes):
         g.constant(normal(3), "y")
     same(g, 3 * normal(5, 4))
+
+
+def gelu_tanh(g):
+    """As PyTorch's exporter writes it before operator set 20."""
+    half, third, one, three, root = (g.constant(np.float32(c)) for c in (0.5, 0.044715, 1, 3, (2 / np.pi) ** 0.5))
+    inner = g.add("Add", "x", g.add("Mul", third, g.add("Pow", "x", three)))
+    return g.add("Mul", g.add("Mul", half, "x"), g.add("Add", one, g.add("Tanh", g.add("Mul", root, inner))))
 
 
 SPELLED = {
@@ -240,6 +248,7 @@ SPELLED = {
         g.add("Mul", g.constant(np.float32(0.5)), "x"),
         g.add("Add", g.constant(np.float32(1)), g.add("Erf", g.add("Mul", "x", g.constant(np.float32(0.5**0.5))))),
     ),
+    "gelu_tanh": gelu_tanh,
 }
 
 

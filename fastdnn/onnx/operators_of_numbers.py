@@ -23,6 +23,7 @@ from .functions import (
     hard_swish,
     leaky,
     leaky_relu,
+    line,
     mish,
     near,
     selu,
@@ -185,17 +186,19 @@ def combined(call, function):
 
     found = call.tracer.function(str(call.node), distinct, of_distinct, partial(_skipped, call))
     if found is None:
-        call.refuse("it combines values made of the samples on different ways; only a sum of two, a Residual, can be")
+        call.refuse("it combines values made of the samples on different ways; a sum or difference of two, a Residual, may")
     return found
 
 
 def _skipped(call, functions):
-    """Layers of x + f(x), or of g(x) + f(x), these being functions of single numbers."""
-    if call.node.op not in ("Add", "Sum") or len(functions) != 2:
+    """Layers of x + f(x), or of g(x) + f(x), or of a difference, these being functions of single numbers."""
+    if call.node.op not in ("Add", "Sum", "Sub") or len(functions) != 2:
         return None
     ways = [[] if f is None else as_drafts(f) for f in functions]
     if None in ways:
         return None
+    if call.node.op == "Sub":
+        ways[1] = [*ways[1], *line(-1.0, 0.0)]
     around, inside = sorted(ways, key=len)
     return [residual(inside, around)] if inside else None
 
@@ -210,10 +213,8 @@ def _extreme(call):
 
 @operator("Add", "Sum")
 def _add(call):
-    if len(call.values) == 2 and all(isinstance(value, Traced) for value in call.values):
+    if _apart(call):
         a, b = call.values
-        if a.axes == b.axes and (a is b or _related(a, b)):
-            return combined(call, np.add)
         return blended(call, a, b) or blended(call, b, a) or call.tracer.sum(a, b)
     return affine(call, lambda number: (1.0, number), np.add)
 
@@ -232,10 +233,12 @@ def blended(call, a, b):
     return call.tracer.made(line.parent, draft, None, a.axes, gives=curve.gives)
 
 
-def _related(a, b):
-    """Whether two values are functions of one, number by number."""
-    sources = [{id(value), *(id(source) for source, _, _ in value.views)} for value in (a, b)]
-    return bool(sources[0] & sources[1])
+def _apart(call):
+    """Whether it has two values that are made of the samples, and are no functions of one, number by number."""
+    if len(call.values) != 2 or not all(isinstance(value, Traced) for value in call.values):
+        return False
+    sources = [{id(value), *(id(source) for source, _, _ in value.views)} for value in call.values]
+    return call.values[0].axes != call.values[1].axes or not sources[0] & sources[1]
 
 
 @operator("Mul")
@@ -245,6 +248,9 @@ def _mul(call):
 
 @operator("Sub")
 def _sub(call):
+    if _apart(call):
+        a, b = call.values
+        return call.tracer.sum(a, call.tracer.function(str(call.node), [b], np.negative))
     if call.is_constant(0):
         return affine(call, lambda number: (-1.0, number), np.subtract)
     return affine(call, lambda number: (1.0, -number), np.subtract)

@@ -172,7 +172,7 @@ class Tracer:
         if self._found(value) is None:
             raise ModelFormatError(
                 f"{value.label} gives a function of single numbers that is no activation of fastdnn; activations are "
-                "known by their values: relu, leaky_relu of any slope, elu, selu, gelu (not its tanh approximation), "
+                "known by their values: relu, leaky_relu of any slope, elu, selu, gelu and its approximation gelu_tanh, "
                 "silu, mish, tanh, logistic, softplus, softsign, hard_swish, relu6, and straight lines between two bounds"
             )
         return value.stage

@@ -137,11 +137,12 @@ class Files:
 
         Layers. An activation is known by its values, also where it is spelled out (x times its sigmoid is "silu"). Scaling
         of the samples before all weights (scikit-learn's scalers) is not trained. A sum is a `Residual`: what came in, or
-        what one way makes of it (its `shortcut`), plus what another way makes of it. Of a PReLU with one slope each feature
-        gets its own. The two biases of an LSTM or RNN add up to one. PyTorch's newer exporter writes an RNN (not an LSTM or
-        GRU) step by step, which is not supported; ``dynamo=False`` does not. An input of lengths of sequences becomes the
-        argument `lengths` of `predict` and `fit`. A probability and its complement (scikit-learn's classifiers of two
-        classes) are those of two scores; of several labels the complements are left out.
+        what one way makes of it (its `shortcut`), plus what another way makes of it; of a difference one way ends with a
+        `Rescaling` by -1. Of a PReLU with one slope each feature gets its own. The two biases of an LSTM or RNN add up to
+        one. PyTorch's newer exporter writes an RNN (not an LSTM or GRU) step by step, which is not supported;
+        ``dynamo=False`` does not. An input of lengths of sequences becomes the argument `lengths` of `predict` and `fit`. A
+        probability and its complement (scikit-learn's classifiers of two classes) are those of two scores; of several
+        labels the complements are left out.
 
         Examples
         --------
