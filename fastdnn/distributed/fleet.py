@@ -108,14 +108,12 @@ class Fleet:
         asked = []
         for at, numbers in groups.items():
             n = min(len(numbers), max(1, nthreads.get(at, 1)))
-            asked += [(at, numbers[i::n]) for i in range(n)]
+            asked += [{number: self.parts[number] for number in numbers[i::n]} for i in range(n)]
+        # Not pinned, for Dask takes tasks to their data, and would let one wait for ever whose last worker dies.
         tasks = [
-            self.client.submit(
-                worker.each, {number: self.parts[number] for number in numbers}, function, *args, workers=[at],
-                allow_other_workers=True, pure=False, key=f"fastdnn_{name}-{uuid.uuid4().hex}",
-            )
-            for at, numbers in asked
-        ]  # fmt: skip
+            self.client.submit(worker.each, parts, function, *args, pure=False, key=f"fastdnn_{name}-{uuid.uuid4().hex}")
+            for parts in asked
+        ]
         found = {}
         for answers in self.client.gather(self._done(tasks)):
             found.update(answers)
