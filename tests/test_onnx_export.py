@@ -236,3 +236,11 @@ def test_graph_as_a_part_of_another():
         names = [graph.node("Relu", "x"), graph.node("Relu", "x"), graph.constant(1.0), graph.constant(1.0)]
     assert names == ["net_a/relu", "net_a/relu_1", "net_a/constant", "net_a/constant"]
     assert [w.name for w in graph.initializers] == ["net_a/constant"]
+
+
+def test_options_that_a_model_does_not_have():
+    model = Model([layers.Dense(3)]).build(4)
+    with pytest.raises(TypeError, match="options of to_onnx for a Model are scores, lengths, got zipmap"):
+        exporting.to_onnx(model, zipmap=True)
+    with pytest.raises(TypeError, match="for a MLPClassifier are zipmap, raw_scores, columns, got X"):
+        exporting.to_onnx(fastdnn.MLPClassifier(), X=np.zeros((1, 4)))

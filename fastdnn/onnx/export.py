@@ -1,5 +1,6 @@
 """Models, estimators and pipelines as ONNX models."""
 
+import inspect
 import os
 
 import numpy as np
@@ -45,6 +46,8 @@ def to_onnx(model, path=None, target_opset=LEAST_OPSET, **options):
     ValueError
         If the model is not built or fitted, has a layer, activation or loss that ONNX is not told how to say (`exporter` is
         for that), or target_opset is out of its range.
+    TypeError
+        If an option is none of such a model.
     ImportError
         Without the packages of ``pip install "fastdnn[onnx]"``.
 
@@ -70,7 +73,11 @@ def to_onnx(model, path=None, target_opset=LEAST_OPSET, **options):
     >>> bool(np.allclose(predictions, model.predict(X), atol=1e-6))
     True
     """
-    exported = exporting(model)(model, target_opset, **options)
+    export = exporting(model)
+    known = list(inspect.signature(export).parameters)[2:]
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"options of to_onnx for a {type(model).__name__} are {', '.join(known)}, got {unknown[0]}")
+    exported = export(model, target_opset, **options)
     if path is not None:
         with replacing(os.fspath(path)) as file:
             file.write(exported.SerializeToString())
