@@ -43,6 +43,13 @@ def state_of_another_size():
     return g
 
 
+def first_step_of_many():
+    """A state of zeros times its weights, as recurrent layers begin that are written step by step."""
+    g = dense()
+    g.add("Add", g.last, g.add("MatMul", g.constant(np.zeros((1, 3), "float32")), g.normal(3, 1)))
+    return g
+
+
 def turned_at_the_end():
     g = Graph(3, 8, 8)
     g.on("Conv", g.normal(4, 3, 3, 3))
@@ -51,6 +58,7 @@ def turned_at_the_end():
 
 
 REFUSED = [
+    (first_step_of_many(), "MatMul .*: none of its inputs is made of the samples, .* written step by step"),
     (one("Elu", (4,), alpha=0.5), r"Elu .node 'node0'. gives a function of single numbers that is no activation"),
     (one("Sin", (4,)), r"Sin .node 'node0'.: this operator is not supported; supported are Abs, Add, And, AveragePool"),
     (one("MatMul", (4, 4), np.ones((2, 4, 4), "float32")), "its input 1 must be a matrix"),

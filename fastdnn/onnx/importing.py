@@ -143,6 +143,11 @@ def run(node, values, tracer, room, graph):
             if isinstance(value, Traced) and math.prod(value.shape) // tracer.batch.size > MOST_NUMBERS:
                 raise ModelFormatError(f"it gives a value of shape {value.shape}, which is too large")
         return found
+    if node.op in OPERATORS:
+        raise ModelFormatError(
+            "none of its inputs is made of the samples, and it is no operator that is computed ahead; a recurrent layer that "
+            "is written step by step begins so (by Keras, and an RNN by PyTorch's newer exporter), which is not supported"
+        )
     raise ModelFormatError(f"this operator is not supported; supported are {', '.join(sorted(OPERATORS))}")
 
 

@@ -140,9 +140,9 @@ class Files:
         what one way makes of it (its `shortcut`), plus what another way makes of it; of a difference one way ends with a
         `Rescaling` by -1. Of a PReLU with one slope each feature gets its own. The two biases of an LSTM or RNN add up to
         one. PyTorch's newer exporter writes an RNN (not an LSTM or GRU) step by step, which is not supported;
-        ``dynamo=False`` does not. An input of lengths of sequences becomes the argument `lengths` of `predict` and `fit`. A
-        probability and its complement (scikit-learn's classifiers of two classes) are those of two scores; of several
-        labels the complements are left out.
+        ``dynamo=False`` does not. Keras' exporter on PyTorch writes all recurrent layers so. An input of lengths of
+        sequences becomes the argument `lengths` of `predict` and `fit`. A probability and its complement (scikit-learn's
+        classifiers of two classes) are those of two scores; of several labels the complements are left out.
 
         Examples
         --------
