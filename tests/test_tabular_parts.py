@@ -206,3 +206,4 @@ def test_quantiles_of_few_rows_are_calibrated_by_two_networks_that_have_not_seen
     recipes = recipes_for(n, False, preset, {}, spreads=True)
     assert {(r.members, r.folds) for r in recipes} == {(members, 5)}
     assert {r.members for r in recipes_for(n, False, preset, {"n_models": 3}, spreads=True)} == {3}
+    assert {r.members for r in recipes_for(20, False, "balanced", {}, spreads=True)} == {5}  # none is held out

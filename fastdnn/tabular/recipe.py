@@ -107,8 +107,10 @@ def recipes_for(n, classes, preset, given, logarithms=(False,), spreads=False):
     changes = {NAMES.get(name, name): value for name, value in given.items()}
     usual = Recipe(rate=0.04, label_smoothing=0.1) if classes else Recipe()
     members = {"fast": 1, "balanced": 5, "best": 10}
-    if spreads and n < SMALL:  # two networks have not seen a row: the spread around one is wider than around the mean of all
-        members["balanced"] = 10  # 80 % of energy's rows were to be within: with 5 networks 84.1 % were, with 10 82.3 %
+    if spreads and TINY <= n < SMALL:
+        # Two networks have not seen a row: the spread around one is wider than around the mean of all. 80 % of energy's rows
+        # were to be within: with 5 networks 84.1 % were, with 10 82.3 %.
+        members["balanced"] = 10
     usual = replace(usual, members=members[preset], logarithm=logarithms[0])
     if n < TINY:  # all at once: nothing to choose by
         return [replace(replace(usual, epochs=128, batch_size=n, bins=(0,)), **changes | {"folds": 0, "refits": False})]
