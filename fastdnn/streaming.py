@@ -64,7 +64,7 @@ class Checks:
     def with_targets(self, name, block):
         """(`Samples` of a block, its targets as an array as they were given)"""
         model = self._model
-        try:
+        with in_block(name):
             self._check_names(block.X)
             X = matrix(block.X, model.dtype) if is_arrow(block.X) else block.X
             source, targets, weights = model.check(
@@ -77,8 +77,6 @@ class Checks:
             if self._class_weight is not None:
                 factors = self._factors(y, weights)
                 weights = factors if weights is None else weights * factors
-        except (ValueError, TypeError) as error:
-            raise in_block(name, error) from error
         return Samples(source, targets, weights), np.asarray(y)
 
     def _check_names(self, X):
@@ -200,10 +198,8 @@ def predict_stream(predict, stream):
     """Predictions of all blocks, one after the other; predict : those of samples, or of an Arrow table, and their lengths."""
     found = []
     for name, block in stream.numbered():
-        try:
+        with in_block(name):
             found.append(predict(block.X, block.lengths))
-        except (ValueError, TypeError) as error:
-            raise in_block(name, error) from error
     if not found:
         raise ValueError("the stream has no blocks")
     return np.concatenate(found)

@@ -1,5 +1,6 @@
 """Streams: samples that come in blocks, again in each epoch, and are never all there at once."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -167,6 +168,10 @@ def of_arrays(item):
     return any(np.ndim(part) for part in item if not isinstance(part, others))
 
 
-def in_block(name, error):
-    """What is wrong with a block, a ValueError or TypeError, with the block's name."""
-    return (TypeError if isinstance(error, TypeError) else ValueError)(f"{name}: {error}")
+@contextlib.contextmanager
+def in_block(name):
+    """A ValueError or TypeError in the body of a `with` statement says which block it is about."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{name}: {error}") from error

@@ -93,10 +93,8 @@ class ShuffleBuffer:
                 if self._samples is None:
                     break
             count = min(self._samples.source.n - self._at, len(free) - done)
-            try:
+            with in_block(self._name):
                 self.places.write(free[done : done + count], self._samples, self._at, self._at + count)
-            except ValueError as error:
-                raise in_block(self._name, error) from None
             self._at, done = self._at + count, done + count
             if self._at == self._samples.source.n:
                 self._samples = None

@@ -75,13 +75,11 @@ def merged(tasks):
     total = None
     for number, task in enumerate(tasks):
         found = task.result()
-        try:
+        with in_block(f"partition {number}"):
             if total is None:
                 total = found
             elif found is not None:
                 total.merge(found)
-        except (ValueError, TypeError) as error:
-            raise in_block(f"partition {number}", error) from error
     return total
 
 

@@ -64,14 +64,12 @@ class CheckedStream(Mapped):
 
     def _checked(self, name, block):
         X, names = frame_of(block.X)
-        try:
+        with in_block(name):
             self._check_names(names)
             X, y = self._estimator._validate_input(X, block.y, True, reset=self._reset)
             weight = block.sample_weight
             if weight is not None:
                 weight = _check_sample_weight(weight, X, dtype=np.float64, allow_all_zero_weights=True)
-        except (ValueError, TypeError) as error:
-            raise in_block(name, error) from error
         self._reset, self.names, self.n_targets = False, names, self._estimator._count_outputs(y)
         if self._class_weights is not None:
             factors = self._class_weights[np.asarray(y).ravel().astype(np.int64)]
@@ -120,7 +118,7 @@ def find_classes(estimator, stream, classes):
         )
     found, texts = {}, None
     for name, block in target_blocks(estimator, stream):
-        try:
+        with in_block(name):
             y = np.asarray(block.y)
             if y.ndim and not len(y):  # which is said when the samples are looked at
                 continue
@@ -134,8 +132,6 @@ def find_classes(estimator, stream, classes):
             of_texts = isinstance(labels[0], str)
             if texts not in (None, of_texts):
                 raise ValueError(f"y has the label {labels[0]!r}, the blocks before {next(iter(found))!r}: give all one type")
-        except (ValueError, TypeError) as error:
-            raise in_block(name, error) from error
         texts = of_texts
         for label, weight in zip(labels, weights, strict=True):
             found[label] = found.get(label, 0.0) + weight

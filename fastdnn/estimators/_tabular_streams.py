@@ -105,10 +105,8 @@ class TrainingRows(BlockSource):
         for k in order_of(len(parts), seed):
             row = self._firsts[k]
             for name, block in Blocks(parts[k]).numbered(first=number):
-                try:
+                with in_block(name):
                     found, n = self._learned.block(self._recipe, block, row)
-                except (ValueError, TypeError) as error:
-                    raise in_block(name, error) from error
                 row, number = row + n, number + 1
                 if found is not None:
                     yield found
@@ -134,10 +132,8 @@ class FitsTableStreams:
         statistics = self._statistics(seed)
         for part in stream.parts():
             for name, block in Blocks(part).numbered(first=number):
-                try:
+                with in_block(name):
                     self._learn_block(statistics, block)
-                except (ValueError, TypeError) as error:
-                    raise in_block(name, error) from error
                 number += 1
                 if stream.one_pass and not statistics.is_whole:
                     raise ValueError(
