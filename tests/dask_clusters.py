@@ -1,6 +1,7 @@
 """Shared by the tests of `fastdnn.distributed`: clusters, samples in partitions, networks."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -29,6 +30,14 @@ def cluster(n_workers, processes=False):
         Client(made) as client,
     ):
         yield client
+
+
+def eventually(condition, seconds=10.0):
+    """Whether a condition holds within so many seconds: what other threads and processes do is asked for again and again."""
+    until = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return bool(holds)
 
 
 def samples(chunks=CHUNKS, weights=False):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("distributed")
 
 import dask.array as da
-from dask_clusters import X, Y, bits, cluster, network, samples
+from dask_clusters import X, Y, bits, cluster, eventually, network, samples
 from distributed import fire_and_forget, wait
 
 from fastdnn.callbacks import Callback
@@ -30,9 +30,7 @@ def client():
 
 def settle(client, n=2):
     """Wait until there are so many workers again."""
-    until = time.monotonic() + 60
-    while len(client.nthreads()) != n and time.monotonic() < until:
-        time.sleep(0.1)
+    eventually(lambda: len(client.nthreads()) == n, 60)
 
 
 def pids(client):
@@ -148,9 +146,7 @@ def kill(client):
     before = set(client.nthreads())
     for pid in pids(client):
         os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 20
-    while before & set(client.nthreads()) and time.monotonic() < until:
-        time.sleep(0.02)
+    assert eventually(lambda: not before & set(client.nthreads()), 20)
 
 
 def test_a_fit_outlives_all_workers_at_once(monkeypatch):
@@ -215,7 +211,7 @@ def test_the_model_is_sent_again_where_it_was_lost(client, monkeypatch, time_of_
         if len(times) == time_of_model:
             (address,) = client.who_has([future])[future.key]
             os.kill(client.run(os.getpid, workers=[address])[address], signal.SIGKILL)
-            time.sleep(0.5)
+            assert eventually(lambda: address not in client.nthreads(), 20)
         return future
 
     settle(client)
@@ -232,16 +228,13 @@ def test_workers_that_are_busy_with_others_are_not_waited_for(monkeypatch):
     class Others(Callback):
         def on_epoch_end(self, fit):
             self.futures_ = [client.submit(time.sleep, 5, pure=False, workers=[w]) for w in client.nthreads()]
-            time.sleep(0.2)
+            assert eventually(lambda: all(client.processing().values()))
 
     with cluster(2) as client:
         began = time.monotonic()
         fit(network(), *samples(), client=client, callbacks=[Others()])
         assert time.monotonic() - began < 4
-        until = time.monotonic() + 10
-        while worker._SESSIONS and time.monotonic() < until:  # they forget it when they have time
-            time.sleep(0.05)
-        assert not worker._SESSIONS
+        assert eventually(lambda: not worker._SESSIONS)  # they forget it when they have time
 
 
 def test_a_fit_leaves_nothing_on_the_scheduler(monkeypatch):
@@ -252,10 +245,7 @@ def test_a_fit_leaves_nothing_on_the_scheduler(monkeypatch):
     monkeypatch.setattr(fleet, "fire_and_forget", late)
     with cluster(2) as client:
         fit(network(), *samples(), client=client)
-        until = time.monotonic() + 5
-        while client.cluster.scheduler.tasks and time.monotonic() < until:
-            time.sleep(0.05)
-        assert not client.cluster.scheduler.tasks
+        assert eventually(lambda: not client.cluster.scheduler.tasks)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
@@ -276,8 +266,7 @@ def test_an_interrupted_fit_leaves_no_work_behind(lanes, monkeypatch):
         return run(self, name, calls)
 
     def stop(*_):
-        while len(working) < lanes:
-            time.sleep(0.01)
+        assert eventually(lambda: len(working) == lanes)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(worker.Crew, "work", watched)
@@ -290,10 +279,7 @@ def test_an_interrupted_fit_leaves_no_work_behind(lanes, monkeypatch):
         ]
         with pytest.raises(KeyboardInterrupt):
             fit(network(), *given, client=client, lanes=lanes, batch_size=lanes, sync_every=100, checkpoint_every=10**6)
-        until = time.monotonic() + 1
-        while working and time.monotonic() < until:
-            time.sleep(0.05)
-        assert not working
+        assert eventually(lambda: not working, 1)
         assert not worker._SESSIONS
 
 

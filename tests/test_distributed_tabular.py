@@ -1,7 +1,6 @@
 """DaskTabularClassifier and DaskTabularRegressor: as on the table where that fits the sample, close to a stream where not."""
 
 import gc
-import time
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ pytest.importorskip("distributed")
 import dask
 import dask.array as da
 import dask.dataframe as dd
-from dask_clusters import cluster
+from dask_clusters import cluster, eventually
 from mixed_table import every_estimator, frame, labels, numbers
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
@@ -210,14 +209,10 @@ def test_workers_keep_nothing_of_networks_that_are_done(client, small_sample):
     gc.disable()
     try:
         DaskTabularRegressor(**FAST | {"epochs": 1}, n_models=3, callbacks=look).fit(x, target)
-        until = time.monotonic() + 10
-        while scheduler.tasks and time.monotonic() < until:
-            time.sleep(0.05)
-        left = list(scheduler.tasks)
+        assert eventually(lambda: not scheduler.tasks)
     finally:
         gc.enable()
     assert seen == [4, 4, 4]
-    assert not left
 
 
 # ---------------------------------------------------------------- what is wrong
