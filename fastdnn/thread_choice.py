@@ -93,7 +93,11 @@ class ThreadChoice:
             self._until = time.perf_counter() + self._pause
             if stalled:
                 ThreadChoice.crowded = self._until
-            self.together, self._slice, self._pause = 0.0, self.FIRST[1], min(2 * self._pause, self.RETRY[1])
+            # The longer the pause, the longer the look that ends it, a fraction of a percent of it: another core gets the
+            # weights first, and the same short look would find the same again (mnist's 784-512-256-10 was left on one
+            # thread for a whole fit, two being twice as fast).
+            self.together, self._slice = 0.0, min(self.FIRST[1] * self._pause / self.RETRY[0] * 2, SLICE / 2)
+            self._pause = min(2 * self._pause, self.RETRY[1])
         elif threads > 1:
             self._pause = self.RETRY[0]
 

@@ -93,11 +93,26 @@ def test_one_thread_takes_over_while_all_are_slower(free_machine):
     assert choice.next() == (1, SLICE)
     choice.took(1, 1, 0.018)
     choice._until = 0.0  # the pause is over
-    assert choice.next() == (2, ThreadChoice.FIRST[1])
+    assert choice.next() == (2, 2 * ThreadChoice.FIRST[1])
     choice.took(2, 1, 0.019)
     assert choice.next()[0] == 1
     assert ThreadChoice.RETRY[0] < choice._pause <= ThreadChoice.RETRY[1]
     assert ThreadChoice.crowded == 0.0
+
+
+def test_the_longer_the_pause_the_longer_the_look_that_ends_it(free_machine):
+    """A short look at threads whose caches hold nothing yet may find them slower each time."""
+    choice, looks = ThreadChoice(2), []
+    choice.took(1, 100, 0.20)
+    while len(looks) < 8:
+        choice._to_probe = 10.0
+        choice.took(2, 100, 0.30)
+        assert choice.next() == (1, SLICE)
+        choice._until = 0.0
+        looks.append(choice.next()[1])
+    assert looks == sorted(looks)
+    assert looks[0] == 2 * ThreadChoice.FIRST[1]
+    assert looks[-1] == min(SLICE / 2, 2 * ThreadChoice.FIRST[1] * ThreadChoice.RETRY[1] / ThreadChoice.RETRY[0])
 
 
 def test_looks_are_as_long_as_they_should_be_however_short_the_slices_are(free_machine):
