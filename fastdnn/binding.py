@@ -5,13 +5,15 @@ import numpy as np
 from . import engine
 from ._phases import prepare_phases
 from ._system import ticks_per_second
+from .few_rows import used_rows
 from .gemm import padded
-from .layers.base import DATA
+from .layers.base import DATA, OP
 from .layout import aligned
 from .norms import judge_norm, limit_norms
 from .optimizers.base import CONTROL, add, average, limit, norm, prune
 from .program import share
 from .shards import late_gradient, shard_through
+from .spectral import correct, find_norm
 from .tables import PART, SETTINGS, TRAIN
 from .truncation import window_bytes
 
@@ -38,7 +40,7 @@ class Binding:
         self.job = np.zeros(TRAIN.size, np.int64)
         self.gate, *kept = prepare_phases(self.job, threads)
         self._settings = np.zeros(2)
-        self._tables = self._constant_tables() | {TRAIN.settings: self._settings}
+        self._tables = self._constant_tables(update) | {TRAIN.settings: self._settings}
         training.data[:, DATA.state], training.data[:, DATA.training] = training.model.state.ctypes.data, update
         if update:
             self._bind_update()
@@ -51,7 +53,7 @@ class Binding:
             self.job[entry] = array.ctypes.data
         self._kept, self.address, self._second = kept, self.job.ctypes.data, ticks_per_second()
 
-    def _constant_tables(self):
+    def _constant_tables(self, update):
         """{entry: array} of what is the same with an update and without; the counts that go with them are set."""
         training, model, program = self._training, self._training.model, self._training.program
         counts = {
@@ -65,7 +67,10 @@ class Binding:
         }  # fmt: skip
         for entry, count in counts.items():
             self.job[entry] = count
-        for routine in (*engine.ROUTINES, *(SHARD_ROUTINES if training.by_shards else ())):
+        routines = [*engine.ROUTINES, *(SHARD_ROUTINES if training.by_shards else ())]
+        routines += [used_rows] if update and program.table[:, OP.touched].any() else []
+        routines += [find_norm, correct] if program.table[:, OP.spectral].any() else []
+        for routine in routines:
             self.job[getattr(TRAIN, routine.__name__)] = routine.address
         return {
             TRAIN.program: program.table, TRAIN.segments: training.segments, TRAIN.parts: training.parts,

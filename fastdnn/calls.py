@@ -1,7 +1,7 @@
 """Calls of the kernels of ops, for samples and for units of parameters, through the addresses in a program."""
 
 from ._jit import inner
-from ._simd import caller, integers_at
+from ._simd import caller, copy, integers_at
 from .layers.base import DATA, OP, op_signature
 
 _data_at, _op_at = DATA.view, OP.view
@@ -25,9 +25,7 @@ def run(job, kind, o, data, work, start, lo, n):
 @inner
 def copy_bytes(source, target, n):
     """n bytes, a multiple of 8, from one address to another."""
-    a, b = integers_at(source, 0), integers_at(target, 0)
-    for i in range(n // 8):
-        b[i] = a[i]
+    copy(integers_at(source, 0), integers_at(target, 0), n // 8)
 
 
 @inner

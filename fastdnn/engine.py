@@ -41,7 +41,7 @@ from .calls import (
 )
 from .layers.base import DATA, OP
 from .optimizers.base import CONTROL, SCALARS
-from .parts import correct_part, part_gradient, part_norm, part_update, prune_part, refresh_part
+from .parts import call_correct, part_gradient, part_norm, part_update, prune_part, refresh_part
 from .tables import PART, SEGMENT, SETTINGS, TRAIN
 
 _train_at, _data_at, _op_at = TRAIN.view, DATA.view, OP.view
@@ -68,12 +68,13 @@ _call_shard, _call_late = caller(lambda _: shard_signature, 3), caller(lambda _:
 def segment_rows(job, data, lo, n):
     """Rows lo..lo+n of the workspace through the ops of one segment, forward and back, `chunk` at a time."""
     segment, work, start = _segment_at(job.segment, 0), job.work, job.start
+    forward, backward = job.zero + FORWARD, job.zero + BACKWARD
     for first in range(lo, lo + n, job.chunk):
         rows = lo + n - first if lo + n - first < job.chunk else job.chunk
         for o in range(segment.forward, segment.forward_end):
-            run(job, FORWARD, o, data, work, start, first, rows)
+            run(job, forward, o, data, work, start, first, rows)
         for o in range(segment.backward, segment.backward_end - 1, -1):
-            run(job, BACKWARD, o, data, work, start, first, rows)
+            run(job, backward, o, data, work, start, first, rows)
 
 
 @inner
@@ -86,7 +87,7 @@ def shard_gradients(job, data, grads):
             units += _part_at(job.parts, p).units
             p += 1
         if _op_at(job.program, first.op).touched == 0:
-            run_units(job, GRADIENT, first.op, data, grads, job.start, first.first_unit, units)
+            run_units(job, job.zero + GRADIENT, first.op, data, grads, job.start, first.first_unit, units)
 
 
 @routine(share_signature)
@@ -125,15 +126,16 @@ def parts_of_share(job, share):
     for p in range(bounds[0], bounds[1]):
         part = _part_at(job.parts, p)
         if job.kind == REFRESH_ALL:
-            refresh_part(job, part, 0)
+            refresh_part(job, part, job.zero)
         elif job.kind == GRADIENTS:
             late = is_late(job, part.op)
             grads = _call_late(job.late_gradient, job, p, share) if late else part_gradient(job, part, share)
-            correct_part(job, part, grads)
+            if job.correct:
+                call_correct(job.correct, job, p, grads)
             if job.prune:
-                prune_part(job, part, grads)
+                prune_part(job, p, grads)
             if job.final and job.norm:
-                squares[p] = part_norm(job, part, grads)
+                squares[p] = part_norm(job, p, grads)
             elif job.final and job.fine:
                 squares[p] = part_update(job, p, grads)
         else:
@@ -210,7 +212,7 @@ def forward_and_back(job, b, base, rows):
         job.kind = THROUGH
         _call_share(job.together, job, job.zero)
         if segment.sync >= 0:
-            run(job, segment.sync, segment.sync_op, job.data, job.work, base, 0, rows)
+            run(job, segment.sync, segment.sync_op, job.data, job.work, base, job.zero, rows)
     loss = doubles_at(job.values)[b]  # a batch may come in several pieces: one sum, wherever it is cut
     for i in range(rows * job.loss_rows * (1 if job.ends_whole else max(job.windows, 1))):
         loss += losses[i]

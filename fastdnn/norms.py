@@ -7,7 +7,7 @@ from ._simd import caller, doubles_at
 from .calls import REFRESH, run_units
 from .engine import share_signature
 from .optimizers.base import CONTROL, SCALARS, limit_signature
-from .parts import call_average, find_norm
+from .parts import call_average, call_norm_of
 from .tables import LIMIT, PART
 
 _part_at, _limit_at, _control_at, _scalars_at = PART.view, LIMIT.view, CONTROL.view, SCALARS.view
@@ -22,7 +22,8 @@ def limit_norms(job, _):
         limit = _limit_at(job.limits, k)
         _call_limit(job.limit, job.params, limit.first_param, limit.rows, limit.columns, limit.stride, norms[k])
         run_units(job, REFRESH, limit.op, 0, 0, 0, 0, limit.rows)
-        find_norm(job, limit.op, 0)
+        if job.find_norm:
+            call_norm_of(job.find_norm, job, limit.op, job.zero)
     if job.averaged:
         for p in range(job.n_parts):
             part = _part_at(job.parts, p)

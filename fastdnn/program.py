@@ -11,7 +11,7 @@ from .gather_mixed import mix_op
 from .gemm import ALIGN, padded
 from .layers.base import ONE, OP, ZEROS, sample_rows
 from .layout import aligned
-from .losses.base import LOSS
+from .losses.base import LOSS, leave_out_masked
 
 
 def share(costs, n_threads):
@@ -239,7 +239,8 @@ class Program:
         self.kept.append(of_outputs)
         op.of_outputs, op.constants = of_outputs.ctypes.data, builder.constants(*loss.hyper(n_out, self.dtype))
         op.n_in, op.ld_in, op.x, op.sample_rows = n_out, padded(n_out), before.y, self.loss_rows
-        op.masked, op.by_steps = builder.masked, self.loss_rows > 1 or self.windows > 1
+        op.masked = leave_out_masked.address(self.dtype) if builder.masked else 0
+        op.by_steps = self.loss_rows > 1 or self.windows > 1
         if self.with_gradient:
             op.backward, op.dx = kernel.address(self.dtype), before.dy
         if not self.with_gradient or op.dx < 0:  # evaluation, or nothing to train: gradients go to a block that nobody reads

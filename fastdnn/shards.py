@@ -8,7 +8,7 @@ from ._simd import integers_at
 from .calls import BACKWARD, DATA_BYTES, FORWARD, GRADIENT, OP_SIZE, call_op, copy_bytes, is_late, run, shard
 from .engine import late_signature, shard_signature
 from .layers.base import DATA, OP
-from .parts import call_add, touched_gradient
+from .parts import call_add
 from .tables import PART, SEGMENT
 
 _data_at, _op_at, _part_at, _segment_at = DATA.view, OP.view, PART.view, SEGMENT.view
@@ -158,8 +158,8 @@ def late_gradient(job, p, share):
     """The gradient of a part that `is_late`; returns the address of the array that holds it."""
     part = _part_at(job.parts, p)
     more, data = job.start > job.begin, job.data + job.n_shards * DATA_BYTES
-    if _op_at(job.program, part.op).touched:
-        return touched_gradient(job, part, job.late, job.late_work, job.grads)
+    if _op_at(job.program, part.op).touched:  # it adds by itself
+        more = False
     scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
     kernel, target = integers_at(job.late, part.op * OP_SIZE)[GRADIENT], scratch if more else job.grads
     if kernel:

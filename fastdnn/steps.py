@@ -101,7 +101,7 @@ class Applying:
         """
         threads = worthwhile_threads(FLOPS_OF_UPDATE * model.layout.size, 1, model.dtype.itemsize)
         call = self._training.bound(threads, True)
-        call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own]] = 0  # no rows go through the network
+        call.job[[TRAIN.n_shards, TRAIN.n_segments, TRAIN.loss_rows, TRAIN.own, TRAIN.used_rows]] = 0  # no rows go through it
         call.job[TRAIN.grads] = gradient.ctypes.data
         one, value = np.ones(1), np.zeros(1)
         call(0, 1, 0, 1, 1, (one.ctypes.data, value.ctypes.data, scalars.ctypes.data), 0.0, SLICE)

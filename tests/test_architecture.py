@@ -130,6 +130,8 @@ ORDER = [
     "tables",
     "calls",
     "parts",
+    "few_rows",
+    "spectral",
     "engine",
     "forward",
     "norms",

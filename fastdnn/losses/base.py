@@ -21,14 +21,14 @@ import numpy as np
 
 from .._jit import inner, kernel_from
 from .._rows import row_op
-from .._simd import copy, doubles_at, local, offset, pointer_at, real
+from .._simd import caller, copy, doubles_at, local, offset, pointer_at, real
 from ..inputs import as_numbers
 from ..layers.base import fields, op_kernel, op_signature, sample
 from ..layers.masks import step_counts
 from ..specs import Spec
 
-# Addresses of the constants of `pointwise` and the factor of the reported loss, and of the constants of the outputs; whether
-# rows are steps that a mask leaves out, and whether they are steps at all, not samples.
+# Addresses of the constants of `pointwise` and the factor of the reported loss, and of the constants of the outputs; where
+# rows are steps that a mask leaves out, `leave_out_masked`; whether they are steps at all, not samples.
 LOSS = fields("constants", "of_outputs", "masked", "by_steps")
 
 LOSSES_TABLE = {}  # name -> class
@@ -214,16 +214,21 @@ def loss_at(op, data, position):
     return position - data.base * op.sample_rows
 
 
-@inner
-def leave_out_masked(op, data, work, start, lo, n):
-    """No gradient and no loss in the rows that a mask leaves out, whatever padding gives: it may be infinite."""
-    if op.masked:
-        losses = doubles_at(data.losses)
-        for i in range(lo, lo + n):
-            if not step_counts(data, start + i, op.sample_rows):
-                losses[loss_at(op, data, start + i)] = 0.0
-                for j in range(op.ld_in):
-                    work[op.dx + i * op.ld_in + j] = real(work, 0.0)
+@op_kernel(LOSS)
+def leave_out_masked(op, data, params, grads, work, start, lo, n):
+    """No gradient and no loss in the rows that a mask leaves out, whatever padding gives: it may be infinite.
+
+    Kernels of losses call it, last of all, where `op.masked` is its address: few networks compile it.
+    """
+    losses = doubles_at(data.losses)
+    for i in range(lo, lo + n):
+        if not step_counts(data, start + i, op.sample_rows):
+            losses[loss_at(op, data, start + i)] = 0.0
+            for j in range(op.ld_in):
+                work[op.dx + i * op.ld_in + j] = real(work, 0.0)
+
+
+call_masked = caller(functools.partial(op_signature, record=LOSS), 8)
 
 
 def _elementwise(op, data, params, grads, work, start, lo, n):
@@ -252,7 +257,8 @@ def _elementwise(op, data, params, grads, work, start, lo, n):
                 scale = share * weight_of(op, data, start + first + r)
                 work[op.dx + (first + r) * ld] = scores[r]
                 losses[loss_at(op, data, start + first + r)] = report * scale * values[r]
-        leave_out_masked(op, data, work, start, lo, n)
+        if op.masked:
+            call_masked(op.masked, op, data, params, grads, work, start, lo, n)
         return
     for i in range(lo, lo + n):
         scale = share * weight_of(op, data, start + i)
@@ -260,7 +266,8 @@ def _elementwise(op, data, params, grads, work, start, lo, n):
         target = offset(y, target_of(op, data, start + i) * n_out)
         total = apply(z, target, constants, dz, real(work, scale), a, b, n_out)
         losses[loss_at(op, data, start + i)] = report * scale * total
-    leave_out_masked(op, data, work, start, lo, n)
+    if op.masked:
+        call_masked(op.masked, op, data, params, grads, work, start, lo, n)
 
 
 def _gradient_kernel(name, pointwise, per_output):

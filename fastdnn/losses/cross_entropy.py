@@ -18,7 +18,7 @@ from .base import (
     LOSS,
     Loss,
     as_targets,
-    leave_out_masked,
+    call_masked,
     loss,
     loss_at,
     mean_of,
@@ -80,7 +80,8 @@ def exps_of_16(scores, n_out, turned, tops, totals):
     One by one, rows of 2 or 10 scores leave most lanes of a vector empty and wait for their two reductions: 14 ns a row
     against 7 to 8 so.
     """
-    transpose_blocks(scores, turned, 16, 16, 16, 16)
+    ld = 16 + 0 * n_out  # not the literal, for which Numba would compile the transpose once more
+    transpose_blocks(scores, turned, ld, ld, ld, ld)
     move(turned, tops, 16)
     _largest(turned, tops, tops, n_out)
     for r in range(16):
@@ -93,7 +94,8 @@ def scaled_back(turned, n_out, factors, rows):
     """rows[r, j] = turned[j, r] * factors[r] for j < n_out, 0 from there on; factors[16:32] hold zeros."""
     for j in range(16):
         multiply_whole(offset(turned, 16 * j), factors if j < n_out else offset(factors, 16), offset(turned, 16 * j), 16)
-    transpose_blocks(turned, rows, 16, 16, 16, 16)
+    ld = 16 + 0 * n_out
+    transpose_blocks(turned, rows, ld, ld, ld, ld)
 
 
 @op_kernel(LOSS)
@@ -127,7 +129,8 @@ def narrow_gradient(op, data, params, grads, work, start, lo, n):
             position = start + first + r
             work[op.dx + (first + r) * 16 + integers_at(data.y, target_of(op, data, position))[0]] -= weights[r]
             losses[loss_at(op, data, position)] = scale * weight_of(op, data, position) * margins[r]
-    leave_out_masked(op, data, work, start, lo, n)
+    if op.masked:
+        call_masked(op.masked, op, data, params, grads, work, start, lo, n)
 
 
 @op_kernel(LOSS)
@@ -155,7 +158,8 @@ def cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
         clipped_losses(totals, margins, margins, low, high, 16)
         for r in range(rows):
             losses[loss_at(op, data, start + first + r)] = scale * weight_of(op, data, start + first + r) * margins[r]
-    leave_out_masked(op, data, work, start, lo, n)
+    if op.masked:
+        call_masked(op.masked, op, data, params, grads, work, start, lo, n)
 
 
 @op_kernel(LOSS)
@@ -221,7 +225,8 @@ def soft_cross_entropy_gradient(op, data, params, grads, work, start, lo, n):
         value = mass * math.log(total) - _weighted_rest(q, z, top, n_out)
         _soft_difference(dz, q, dz, real(work, weight) * mass / total, real(work, weight), n_out)
         losses[loss_at(op, data, start + i)] = weight * value
-    leave_out_masked(op, data, work, start, lo, n)
+    if op.masked:
+        call_masked(op.masked, op, data, params, grads, work, start, lo, n)
 
 
 @loss

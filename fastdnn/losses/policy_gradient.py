@@ -10,7 +10,7 @@ from ..inputs import as_numbers
 from ..layers.activations import exp_minus, row_max
 from ..layers.base import op_kernel
 from ..specs import check_number
-from .base import LOSS, Loss, as_targets, leave_out_masked, loss, loss_at, scale_of, target_of, weight_of
+from .base import LOSS, Loss, as_targets, call_masked, loss, loss_at, scale_of, target_of, weight_of
 from .cross_entropy import as_classes, narrow_link, one_hot, softmax_link
 
 SHUT = -1e30  # score of an action that there is not: its probability is 0, and nothing is infinite
@@ -63,7 +63,8 @@ def policy_gradient_gradient(op, data, params, grads, work, start, lo, n):
         inverse = real(work, 1.0) / total
         losses[loss_at(op, data, start + i)] = -weight * (gain + bonus * entropy)
         _slope(z, a, dz, dz, level, inverse, mass, real(work, bonus), entropy, real(work, weight), n_out)
-    leave_out_masked(op, data, work, start, lo, n)
+    if op.masked:
+        call_masked(op.masked, op, data, params, grads, work, start, lo, n)
 
 
 @loss
