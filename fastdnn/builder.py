@@ -132,7 +132,12 @@ class Builder:
 
     def parameter(self, name):
         """Offset of the layer's parameter in `params`."""
-        return self._parameters[name]
+        return self._parameters[name].offset
+
+    def in_one_row(self, name):
+        """Whether all of a layer's parameter, a matrix or more, stands in one row of `params`."""
+        entry = self._parameters[name]
+        return entry.parameter.last_axes == len(entry.shape) > 1
 
     def new_block(self, size):
         """Offset of `size` new elements of the workspace."""

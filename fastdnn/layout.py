@@ -64,7 +64,7 @@ class Entry:
     @property
     def end(self):
         """Where the next array may start: a matrix has whole blocks of 16 rows, for the transposed copy."""
-        rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) > 1 else 1
+        rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) > self.parameter.last_axes else 1
         return self.offset + rows * self.stride
 
     def view(self, flat):

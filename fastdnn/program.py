@@ -175,8 +175,8 @@ class Program:
             if folded[number]:  # of several reshapes one after the other the last one does it all
                 builder.in_place(op)
                 continue
-            builder.kernel_before = builder._parameters.get("kernel", -1)
-            builder._parameters = {e.name: e.offset for e in (*layout.entries, *layout.states) if e.layer == number}
+            builder.kernel_before = builder.parameter("kernel") if "kernel" in builder._parameters else -1
+            builder._parameters = {e.name: e for e in (*layout.entries, *layout.states) if e.layer == number}
             layer.emit(op, builder)
             op.gradient *= layout.is_trained(number)
             op.dy_slot, op.dy_sample = builder.slots.get(op.dy, (0, 0))

@@ -48,6 +48,7 @@ ORDER = [
     "layers.spectral_norm",
     "layers.weighted",
     "layers.dense_pairs",
+    "layers.one_output",
     "layers.dense",
     "layers.noise",
     "layers.batch_norm",

@@ -29,6 +29,8 @@ EDGES = [
 ]
 LAYER_CASES = [
     [layers.Dense(7, activation="tanh")],
+    [layers.Dense(1)],
+    [layers.Dense(17, activation="tanh"), layers.Dense(1, activation="tanh")],
     [layers.Activation("gelu")],
     [layers.Activation("softmax")],
     [layers.PReLU()],

@@ -1,5 +1,7 @@
 """Training with weights as bytes will have them."""
 
+import math
+
 import numpy as np
 
 from ..callbacks import Callback
@@ -105,7 +107,7 @@ def quantizable(model):
     for number, (key, leaf) in enumerate(layout.leaves):
         if type(leaf) in NARROW_LAYERS["int8"] and getattr(leaf, "groups", 1) == 1:
             kernels = [e for e in layout.entries if e.layer == number and e.key == f"{key}.kernel"]
-            found += [e.key for e in kernels if e.rows <= MOST_QUADS]
+            found += [e.key for e in kernels if math.prod(e.shape[:-1]) <= MOST_QUADS]
     return found
 
 

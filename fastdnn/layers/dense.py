@@ -5,12 +5,13 @@ from types import MappingProxyType
 from .._jit import inner
 from .._rows import add_scaled
 from .._simd import copy, integers_at, offset, pointer_at
-from ..gemm import ALIGN, CLAMP, MASK, call_gemm, gemm, gemm_of_segments, new_product, padded, plain, whole_columns
+from ..gemm import ALIGN, CLAMP, COLUMNS, MASK, call_gemm, gemm, gemm_of_segments, new_product, padded, plain, whole_columns
 from ..specs import check_count
 from ..transpose import call_transpose, transpose
 from .activation_function import activated, call_on_tile, get_activation
 from .base import ONE, ZEROS, dx_base, dy_base, fields, op_kernel, sample, shard_rows
 from .dense_pairs import DENSE_PAIRS, dense_pairs_op, in_order, large_enough
+from .one_output import ONE_OUTPUT, one_output_op
 from .weighted import Weighted
 
 # Kernels: of products, of the transpose, of the activation. Offsets in `params` of the weights and the bias (-1: none); the
@@ -100,13 +101,19 @@ class Dense(Weighted):
         return (*input_shape[:-1], self.units)
 
     def parameters(self, input_shape):
-        return self._kernel_and_bias("kernel", (input_shape[-1], self.units))
+        n_in = input_shape[-1]
+        # What looks at the columns of a kernel wants them to be columns.
+        in_one_row = self.units == 1 and self._whole is None and self.max_norm is None
+        return self._kernel_and_bias("kernel", (n_in, self.units), (n_in, self.units), last_axes=1 + in_one_row)
 
     def has_pairs(self, input_shape):
         return large_enough(input_shape[-1], self.units)
 
     def emit(self, op, builder):
-        dense_op(op, builder, self, self.units)
+        if builder.in_one_row("kernel"):
+            one_output_op(ONE_OUTPUT.on(op.table), builder, self, "kernel")
+        else:
+            dense_op(op, builder, self, self.units)
 
 
 def dense_op(op, builder, layer, n_out, kernel="kernel"):
@@ -199,7 +206,8 @@ def sum_over_rows(op, data, work, grads, lo, n):
     call_gemm(op.gemm, x, dy, target, offset(work, ZEROS), target, p)
     if columns < ldy:  # the product leaves the padding of a row; the update reads it
         for i in range(p.m):
-            copy(offset(work, ZEROS), offset(target, i * ldy + columns), ldy - columns)
+            for j in range(columns, ldy, COLUMNS):  # memset and memcpy take 10 ns to start
+                copy(offset(work, ZEROS), offset(target, i * ldy + j), COLUMNS)
 
 
 @op_kernel(DENSE)
