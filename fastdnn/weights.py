@@ -328,6 +328,31 @@ class Weights:
             array = getattr(trained, name)
             if array is not None and array.flags.writeable:
                 setattr(trained, name, realigned(array))
+        _move_parameters(self)
+
+
+def _move_parameters(model):
+    """Let the parameters of a pickle of before stand where layers have them now: kernels of one output stood elsewhere."""
+    network, trained, before = model.network, model.trained, model.network.layout
+    if before is None or not any(entry.shape[-1] == 1 < len(entry.shape) for entry in before.entries):
+        return
+    layout = Layout(network.layers, before.shapes[0])
+    if layout.fits(before):
+        return
+
+    def moved(flat):
+        found = aligned(len(flat) // before.size * layout.size, flat.dtype)
+        for old, new in zip(flat.reshape(-1, before.size), found.reshape(-1, layout.size), strict=True):
+            layout.views(new).update(before.views(old))
+        return found
+
+    model.network = network._replace(layout=layout, params=moved(network.params))
+    for name in ("moments", "averaged"):
+        array = getattr(trained, name)
+        setattr(trained, name, array if array is None else moved(array))
+    for best in trained.bests:
+        best.params = None if best.params is None else moved(best.params)
+    model.mask = None if model.mask is None else moved(model.mask)
 
 
 def _of_before(state):

@@ -1,5 +1,7 @@
 """Dense layers of one output, whose kernel stands in one row."""
 
+import pickle
+
 import naive
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ import scipy.sparse as sp
 
 import fastdnn
 from fastdnn import Model, layers
+from fastdnn.callbacks import EarlyStopping
 from fastdnn.compress.quantization import quantizable
 from fastdnn.narrowing import MOST_QUADS
-from fastdnn.optimizers import LBFGS, SGD
+from fastdnn.optimizers import LBFGS, SGD, Adam
 
 WIDTHS = 1, 7, 8, 16, 23, 40, 256
 
@@ -103,6 +106,36 @@ def test_lbfgs_and_files(tmp_path):
     again = Model.load(tmp_path / "model.fdnn")
     assert again.params.tobytes() == model.params.tobytes()
     assert again.weights["1.dense.kernel"].shape == (6, 1)
+
+
+def test_pickles_of_before_have_their_parameters_where_they_stand_now(monkeypatch):
+    """Kernels of one output were matrices of rows of 16 numbers."""
+    X, y = data(60, 20, "float32")
+
+    def trained(epochs):
+        stack = [layers.Dense(6, "tanh"), layers.Dense(1), layers.Dense(4), layers.Dense(1)]
+        model = Model(stack, random_state=0, optimizer=Adam(average=0.9))
+        held_out = X, y
+        model.fit(X, y, epochs=epochs, validation_data=held_out, callbacks=[EarlyStopping(patience=100)])
+        return model
+
+    with monkeypatch.context() as before:
+        before.setattr(
+            layers.Dense, "parameters", lambda self, shape: self._kernel_and_bias("kernel", (shape[-1], self.units))
+        )
+        old = trained(2)
+        old.mask = old.params != 0
+        assert in_one_row(old) == []
+        pickled, predicted, averaged = pickle.dumps(old), old.predict(X), old.averaged.sum()
+    model = pickle.loads(pickled)
+    assert in_one_row(model) == ["1.dense.kernel", "3.dense.kernel"]
+    assert model.params.size == model.layout.size < old.params.size
+    np.testing.assert_allclose(model.predict(X), predicted, rtol=1e-5)
+    np.testing.assert_allclose(model.averaged.sum(), averaged, rtol=1e-5)
+    assert not model.mask[model.layout.padding()].any()
+    assert not model.moments.reshape(-1, model.layout.size)[:, model.layout.padding()].any()
+    model.fit(X, y, epochs=4, resume=True)
+    np.testing.assert_allclose(model.predict(X), trained(4).predict(X), rtol=1e-3, atol=1e-4)
 
 
 def test_bytes_are_for_as_many_inputs_as_their_sums_hold():
