@@ -13,7 +13,7 @@ from .norms import judge_norm, limit_norms
 from .optimizers.base import CONTROL, add, average, limit, norm, prune
 from .program import share
 from .shards import late_gradient, shard_through
-from .spectral import correct, find_norm
+from .spectral import correct_gradient, find_norm
 from .tables import PART, SETTINGS, TRAIN
 from .truncation import window_bytes
 
@@ -69,7 +69,7 @@ class Binding:
             self.job[entry] = count
         routines = [*engine.ROUTINES, *(SHARD_ROUTINES if training.by_shards else ())]
         routines += [used_rows] if update and program.table[:, OP.touched].any() else []
-        routines += [find_norm, correct] if program.table[:, OP.spectral].any() else []
+        routines += [find_norm, correct_gradient] if program.table[:, OP.spectral].any() else []
         for routine in routines:
             self.job[getattr(TRAIN, routine.__name__)] = routine.address
         return {

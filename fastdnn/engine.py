@@ -68,7 +68,7 @@ _call_shard, _call_late = caller(lambda _: shard_signature, 3), caller(lambda _:
 def segment_rows(job, data, lo, n):
     """Rows lo..lo+n of the workspace through the ops of one segment, forward and back, `chunk` at a time."""
     segment, work, start = _segment_at(job.segment, 0), job.work, job.start
-    forward, backward = job.zero + FORWARD, job.zero + BACKWARD
+    forward, backward = job.zero + FORWARD, job.zero + BACKWARD  # not literals, see `PHASES`
     for first in range(lo, lo + n, job.chunk):
         rows = lo + n - first if lo + n - first < job.chunk else job.chunk
         for o in range(segment.forward, segment.forward_end):
@@ -130,8 +130,8 @@ def parts_of_share(job, share):
         elif job.kind == GRADIENTS:
             late = is_late(job, part.op)
             grads = _call_late(job.late_gradient, job, p, share) if late else part_gradient(job, part, share)
-            if job.correct:
-                call_correct(job.correct, job, p, grads)
+            if job.correct_gradient:
+                call_correct(job.correct_gradient, job, p, grads)
             if job.prune:
                 prune_part(job, p, grads)
             if job.final and job.norm:

@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def end(self):
-        """Where the next array may start: a matrix has whole blocks of 16 rows, for the transposed copy."""
+        """Where the next array may start: a matrix of several rows has whole blocks of 16, for the transposed copy."""
         rows = -(-self.rows // ALIGN) * ALIGN if len(self.shape) > self.parameter.last_axes else 1
         return self.offset + rows * self.stride
 
@@ -251,7 +251,8 @@ class Layout:
     def parts(self):
         """(parts, 7) int64 for the engine: op, first unit, units, first parameter, parameters, whether they decay, array.
 
-        Op 0 is the input, so layer i is op i + 1. Each row of a matrix is a unit, each vector is one.
+        Op 0 is the input, so layer i is op i + 1. Each row of a matrix is a unit, each vector is one,
+        and so is a matrix that stands in one row.
         """
         least = max(PART_SIZES[0], self.size // min(max(self.size // PART_SIZES[1], PARTS[0]), PARTS[1]))
         parts, units = [], {}

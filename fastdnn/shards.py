@@ -157,9 +157,8 @@ def keep_rows(job, o, work, first, n, window):
 def late_gradient(job, p, share):
     """The gradient of a part that `is_late`; returns the address of the array that holds it."""
     part = _part_at(job.parts, p)
-    more, data = job.start > job.begin, job.data + job.n_shards * DATA_BYTES
-    if _op_at(job.program, part.op).touched:  # it adds by itself
-        more = False
+    data = job.data + job.n_shards * DATA_BYTES
+    more = job.start > job.begin and _op_at(job.program, part.op).touched == 0  # few rows: the op adds by itself
     scratch = job.scratch + share * 2 * job.scratch_bytes - part.first_param * job.itemsize
     kernel, target = integers_at(job.late, part.op * OP_SIZE)[GRADIENT], scratch if more else job.grads
     if kernel:

@@ -21,7 +21,7 @@ def find_norm(job, o, iterations):
 
 
 @routine(correct_signature)
-def correct(job, p, grads):
+def correct_gradient(job, p, grads):
     """The gradient of a kernel that is divided by its norm, from that of the quotient, once it is that of a whole batch."""
     op = _op_at(job.program, _part_at(job.parts, p).op)
     last = job.start + job.rows == min(job.n, job.begin + job.batch)

@@ -24,7 +24,7 @@ TRAIN = Record(
     "windows", "window_steps", "window_bytes", "more_grads", "checkpoints", "ends_whole",
     # routines of the engine's own
     "together", "rows_of_share", "parts_of_share", "forward_and_back", "gradients_and_update", "judge_norm", "limit_norms",
-    "used_rows", "find_norm", "correct",
+    "used_rows", "find_norm", "correct_gradient",
     # of its phases, written by the leader: what is to be done, by which segment, with which rows and scalars of the optimizer
     "kind", "segment", "start", "begin", "rows", "step_scalars", "final", "fine",
     after=CALL,

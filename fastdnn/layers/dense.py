@@ -102,7 +102,7 @@ class Dense(Weighted):
 
     def parameters(self, input_shape):
         n_in = input_shape[-1]
-        # What looks at the columns of a kernel wants them to be columns.
+        # `max_norm` and `spectral_norm` go by the rows of a kernel in memory.
         in_one_row = self.units == 1 and self._whole is None and self.max_norm is None
         return self._kernel_and_bias("kernel", (n_in, self.units), (n_in, self.units), last_axes=1 + in_one_row)
 
@@ -110,15 +110,15 @@ class Dense(Weighted):
         return large_enough(input_shape[-1], self.units)
 
     def emit(self, op, builder):
-        if builder.in_one_row("kernel"):
-            one_output_op(ONE_OUTPUT.on(op.table), builder, self, "kernel")
-        else:
-            dense_op(op, builder, self, self.units)
+        dense_op(op, builder, self, self.units)
 
 
 def dense_op(op, builder, layer, n_out, kernel="kernel"):
     """Fill in the op of a layer with a Dense's activation and bias, a product of the last axis and the parameter `kernel`."""
     n_in = builder.input_shape[-1]
+    if builder.in_one_row(kernel):
+        one_output_op(ONE_OUTPUT.on(op.table), builder, layer, kernel)
+        return
     if builder.has_pairs and large_enough(n_in, n_out) and in_order(builder):
         dense_pairs_op(DENSE_PAIRS.on(op.table), builder, layer, n_out, kernel)
         return

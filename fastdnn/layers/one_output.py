@@ -48,7 +48,7 @@ def begin_row(op, params, work, z):
 
 @inner
 def end_rows(op, work, lo, n):
-    """f of rows lo..lo+n."""
+    """f of rows lo..lo+n, of their one column; numbers behind it are not written where X w + b is kept."""
     if op.activation:
         z, y = offset(work, op.saved + lo * op.ld_out), offset(work, op.y + lo * op.ld_out)
         call_on_tile(op.activation, z, y, n, 1, op.ld_out, op.ld_out)
@@ -71,7 +71,7 @@ def one_output_forward(op, data, params, grads, work, start, lo, n):
 def one_output_backward(op, data, params, grads, work, start, lo, n):
     """dX = dy w^T for rows lo..lo+n, times f' of the layer before. n*n_in flops; writes its own rows of dX (and dy).
 
-    dy *= f' first where no layer after this one did it
+    dy *= f' first where no layer after this one did it. Columns behind n_in get 0 from the padding of w, which is 0.
     """
     ldx, ldy = op.ld_in, op.ld_out
     dy = offset(work, dy_base(op, data) + lo * ldy)
